@@ -1,0 +1,42 @@
+"""The failing twin: silhouettes into a Gaussian latent, with the KL controls as published.
+
+python launch.py --config=configs/vae_binary.py               (hardware, time and score: to be measured)
+python launch.py --config=configs/vae_binary.py:small         (hardware, time and score: to be measured)
+"""
+
+import ml_collections
+
+from configs import base
+
+VARIANTS = ("", "small")
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(f"config variant is {variant!r}; variants of vae_binary: small")
+    config = base.get_config()
+    config.name = "vae_binary"
+    config.model.input = "binary"
+    config.latent.kind = "gaussian"
+    config.kl.initial_weight = 1e-6
+    config.kl.final_weight = 1e-4
+    config.kl.warmup_steps = 3000
+    config.kl.cap = 0.1
+    config.kl.prior_variance = 0.1
+    config.sdf.weight = 1.0
+    config.optimiser.clip_norm = 1.0
+    if variant == "small":
+        config.name = "vae_binary-small"
+        config.hexplane.resolution_px = 128
+        config.model.stem_px = 4
+        config.model.widths = (32, 64, 128)
+        config.model.mixer_width = 128
+        config.model.mixer_blocks = 2
+        config.latent.side = 8
+        config.latent.channels = 64
+        config.extract.grid = 128
+        config.optimiser.learning_rate = 1e-3
+        config.optimiser.decay = "cosine"
+        config.train.steps = 600
+        config.kl.warmup_steps = 300
+    return config

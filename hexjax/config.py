@@ -1,0 +1,262 @@
+"""Parses and checks a command line before JAX is loaded: standard library, absl and ml_collections only.
+
+Every refusal is a ValueError of one line: what was got, what is accepted, which key. `rules` says what a key accepts.
+"""
+
+import ast
+import fnmatch
+import importlib.util
+import inspect
+import json
+import math
+import os
+import pathlib
+import re
+import shlex
+from typing import Any, NamedTuple
+
+import ml_collections
+from absl import flags, logging
+
+from hexjax import rules
+
+DONE, REFUSED, NON_FINITE, INTERRUPTED = 0, 2, 3, 75  # exit codes; 1 is anything else
+MODES = ("train", "evaluate", "encode", "ceiling")
+WRITING = ("train", "ceiling")  # the others read a run
+
+# What may differ from the run in --workdir: a resumed training, and whatever only reads one.
+FREE_TO_RESUME = ("train.steps", "*.every_steps")
+FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*")
+
+
+class Command(NamedTuple):
+    """A checked command line."""
+
+    mode: str
+    config: ml_collections.ConfigDict  # resolved and locked
+    workdir: pathlib.Path | None  # None: a new folder in results/
+    name: str  # of that new folder, after its number
+    json: str | None  # the text of its config.json; None where a run is read, whose own stays
+    line: str  # the command as typed, absolute paths cut to file names
+    warnings: tuple[str, ...]
+
+
+def parse(arguments: list[str]) -> Command:
+    """The checked command of a command line (without the program's name).
+
+    Raises:
+        ValueError: for anything that is not accepted, in one line.
+    """
+    given, overrides = _split(arguments)
+    mode, workdir = _check_mode(given["mode"]), _check_workdir(given["workdir"])
+    has_run = workdir is not None and (workdir / "config.json").is_file()
+    if mode not in WRITING and not (has_run and any((workdir / "checkpoints").glob("[0-9]*"))):
+        raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {given['workdir']!r}")
+    if given["config"] is not None:
+        config, changed = _load_file(given["config"])
+    elif has_run:
+        config, changed = load(workdir), set()
+    else:
+        raise ValueError("no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run")
+    for key, text in overrides.items():
+        _override(config, key, text)
+    rules.validate(config)
+    if has_run:
+        _compare(config, load(workdir), given["workdir"], FREE_TO_RESUME if mode == "train" else FREE_TO_READ)
+        _check_steps(config, workdir, mode)
+    if mode == "ceiling" and has_run and (workdir / "metrics.jsonl").exists():
+        workdir = None  # it reads the run's config, and must not write over its scores
+    warnings = rules.unread(config, changed | set(overrides))
+    name, line, text = _name(config, mode, overrides), _line(arguments), to_json(config)
+    return Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
+
+
+def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
+    """The config of a run, from its folder; `data.path` is where the mesh lay, if that was on this machine.
+
+    Raises:
+        ValueError: if config.json is missing or damaged.
+    """
+    try:
+        plain = json.loads((folder / "config.json").read_text())
+        config = ml_collections.ConfigDict(_from_json(plain))
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"{folder.name}/config.json cannot be read: {_one_line(error)}") from error
+    place = folder / "checkpoints" / "data_path.txt"
+    if place.is_file() and "data" in config:
+        config.data.path = place.read_text()
+    return config
+
+
+def to_json(config: ml_collections.ConfigDict) -> str:
+    """config.json: nested, infinity as "inf", and `data.path` as a file name."""
+    plain = config.to_dict()
+    plain["data"]["path"] = pathlib.Path(plain["data"]["path"]).name
+    return json.dumps(_to_json(plain), indent=2) + "\n"
+
+
+def _to_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _to_json(item) for key, item in value.items()}
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _from_json(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _from_json(item) for key, item in value.items()}
+    return tuple(value) if isinstance(value, list) else math.inf if value == "inf" else value
+
+
+def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]:
+    """The values of --config, --workdir and --mode, and the overrides by key."""
+    parser = flags.FlagValues()
+    flags.DEFINE_string("config", None, "", flag_values=parser)
+    flags.DEFINE_string("workdir", None, "", flag_values=parser)
+    flags.DEFINE_string("mode", "train", "", flag_values=parser)
+    try:
+        rest = parser(["launch.py", *arguments], known_only=True)[1:]
+    except flags.Error as error:
+        raise ValueError(_one_line(error)) from error
+    overrides = {}
+    while rest:
+        head, equals, value = rest.pop(0).partition("=")
+        if not head.startswith("--"):
+            stray = head + equals + value
+            hint = f"; did you mean --{stray}?" if equals else ""
+            raise ValueError(
+                f"stray argument {stray!r}; accepted: --config, --workdir, --mode, --config.KEY=VALUE{hint}"
+            )
+        if not head.startswith("--config."):
+            known = ("--config", "--workdir", "--mode")
+            raise ValueError(
+                f"unknown flag {head}; flags: {', '.join(known)}, --config.KEY{rules.nearest(head, known)}"
+            )
+        if not equals and (not rest or rest[0].startswith("--")):
+            raise ValueError(f"{head} has no value; accepted: {head}=VALUE")
+        overrides[head.removeprefix("--config.")] = value if equals else rest.pop(0)
+    return {name: parser[name].value for name in ("config", "workdir", "mode")}, overrides
+
+
+def set_environment() -> None:
+    """Nothing; compiled programs are kept in the user's cache folder, and libraries tell errors only."""
+    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "hexjax" / "xla"
+    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    logging.set_verbosity(logging.ERROR)
+
+
+def _check_mode(mode: str) -> str:
+    if mode not in MODES:
+        raise ValueError(f"--mode is {mode!r}; modes: {', '.join(MODES)}{rules.nearest(mode, MODES)}")
+    return mode
+
+
+def _check_workdir(text: str | None) -> pathlib.Path | None:
+    workdir = pathlib.Path(text).expanduser() if text else None
+    if workdir is not None and workdir.exists() and not workdir.is_dir():
+        raise ValueError(f"--workdir is {text!r}, a file; accepted: a new folder or that of a run")
+    return workdir
+
+
+def _load_file(text: str) -> tuple[ml_collections.ConfigDict, set[str]]:
+    """The config of FILE.py or FILE.py:variant, and the keys in which it differs from the base.py beside it."""
+    match = re.fullmatch(r"(.+\.py)(?::(.*))?", text)
+    if match is None:
+        raise ValueError(f"--config is {text!r}; accepted: FILE.py or FILE.py:variant")
+    file = pathlib.Path(match[1]).expanduser()
+    if not file.is_file():
+        nearest = rules.nearest(file.name, sorted(other.name for other in file.parent.glob("*.py")))
+        raise ValueError(f"--config is {text!r}: no such file{nearest}")
+    config, base = _get_config(file, match[2]), file.parent / "base.py"
+    default = rules.flatten(_get_config(base, None)) if base.is_file() else {}
+    return config, {key for key, value in rules.flatten(config).items() if default.get(key, value) != value}
+
+
+def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.ConfigDict:
+    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+        if variant and not inspect.signature(module.get_config).parameters:
+            raise ValueError(f"config variant is {variant!r}; {file.stem} has no variants")
+        return module.get_config(variant) if variant else module.get_config()
+    except ValueError as error:
+        raise ValueError(_one_line(error)) from error
+    except (ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError) as error:
+        raise ValueError(f"{file.name} gives no config: {type(error).__name__}: {_one_line(error)}") from error
+
+
+def _override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+    leaves = rules.flatten(config)
+    if key not in leaves:
+        section = [name for name in leaves if name.startswith(f"{key}.")]
+        if section:
+            raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
+        same = [name for name in leaves if name.split(".")[-1] == key.split(".")[-1]]
+        nearest = f"; nearest: {', '.join(same)}" if same else rules.nearest(key, leaves)
+        raise ValueError(f"config.{key} is unknown{nearest}")
+    kind, accepted = type(leaves[key]), "a value of the type in the config file"
+    if key in rules.RULES:
+        kind, accepted, _ = rules.RULES[key]
+    try:
+        value = _READ[kind](text)
+    except (ValueError, SyntaxError, KeyError) as error:
+        raise ValueError(f"config.{key} is {text!r}; accepted: {accepted}") from error
+    if key == "data.path" and text:
+        value = str(pathlib.Path(text).expanduser())
+    *sections, leaf = key.split(".")
+    for section in sections:
+        config = config[section]
+    with config.ignore_type():
+        config[leaf] = value
+
+
+_READ = {
+    bool: lambda text: {"true": True, "1": True, "false": False, "0": False}[text.lower()],
+    int: int,
+    float: float,
+    str: str,
+    tuple: ast.literal_eval,
+}
+
+
+def _compare(
+    new: ml_collections.ConfigDict, old: ml_collections.ConfigDict, folder: str, free: tuple[str, ...]
+) -> None:
+    new, old = rules.flatten(new), rules.flatten(old)
+    for leaves in (new, old):
+        leaves["data.path"] = pathlib.Path(leaves.get("data.path", "")).name
+    differing = [
+        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
+        for key in sorted(new.keys() | old.keys())
+        if new.get(key) != old.get(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in free)
+    ]
+    if differing:
+        raise ValueError(
+            f"--workdir={folder} holds a run with other values of {', '.join(differing)}; may differ: {', '.join(free)}"
+        )
+
+
+def _name(config: ml_collections.ConfigDict, mode: str, overrides: dict[str, str]) -> str:
+    parts = [config.name] + ([mode] if mode != "train" else [])
+    parts += [f"{key}={pathlib.Path(text).name if key == 'data.path' else text}" for key, text in overrides.items()]
+    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", "-".join(parts))[:100].rstrip("-.")
+
+
+def _check_steps(config: ml_collections.ConfigDict, workdir: pathlib.Path, mode: str) -> None:
+    steps = [int(place.name) for place in (workdir / "checkpoints").glob("[0-9]*") if place.name.isdigit()]
+    if mode == "train" and steps and max(steps) > config.train.steps:
+        raise ValueError(
+            f"config.train.steps is {config.train.steps}; accepted: at least {max(steps)}, where the run stands"
+        )
+
+
+def _line(arguments: list[str]) -> str:
+    short = []
+    for argument in arguments:
+        head, equals, value = argument.partition("=") if "=" in argument else ("", "", argument)
+        short.append(head + equals + (pathlib.Path(value).name if value.startswith(("/", "~")) else value))
+    return shlex.join(["python", "launch.py", *short])
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,153 @@
+"""The data of a run on the device: maps rendered once, and query points with their signed distances.
+
+`build` works on the host, once a run; the result is an argument of the jitted step, never closed over. Fields are
+stacked over shapes, i first; only those that a family names in `inputs` are kept.
+"""
+
+import dataclasses
+import functools
+import sys
+import time
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.spatial
+from jaxtyping import Bool, Float
+
+from hexjax.geometry import frame, hexplane, raycast, sdf
+from hexjax.types import Array, Hexplane, Item, Mesh
+
+MAPS = Hexplane._fields  # depth, normal, mask
+POOL = ("points", "sdf", "slack", "weight")
+FIELDS = (*MAPS, *POOL, "item")  # of a batch
+BAND = 0.05  # world units: signed distances are clamped to it, both ways
+
+Fuse = Callable[[Hexplane, Array], Array]  # (maps, points [p, 3]) -> signed-distance-like values [p]
+
+
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["fields", "meshes"],
+    meta_fields=["inputs", "count", "pool_points", "plan"],
+)
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """Fields of all shapes, or for maps that are rendered in every step the padded meshes and the plan that serves all.
+
+    A dataclass and no NamedTuple, because the plan and the counts are static: they are part of the program.
+    """
+
+    fields: dict[str, Array]  # name -> [i, ...]
+    meshes: Mesh | None  # vertices [i, n, 3], faces [i, f, 3]; None: the maps are among the fields
+    inputs: tuple[str, ...]
+    count: int  # shapes
+    pool_points: int  # a shape; 0: no field of the pool is kept
+    plan: raycast.Plan | None
+
+
+def build(
+    items: Sequence[Item],
+    inputs: Sequence[str],
+    resolution: int,
+    pool_points: int,
+    seed: int,
+    cached: bool,
+    fuse: Fuse,
+) -> Cache:
+    """The cache of the given shapes; its seconds and the share of doubtful signs are told in a line on stderr.
+
+    Args:
+        inputs: names of the batch fields that the family reads.
+        resolution: pixels a side of the maps.
+        pool_points: query points made for each shape, if `inputs` names any of their fields.
+        cached: False keeps the meshes and renders their maps anew in every step.
+        fuse: the signed distance that the maps themselves give, for the slack and the weight of query points.
+
+    Raises:
+        ValueError: for a name in `inputs` that no batch has, no items, or a mesh outside the cube.
+        RuntimeError: if the plan is too small for a mesh, which is a fault of ours.
+    """
+    if unknown := [name for name in inputs if name not in FIELDS]:
+        raise ValueError(f"the family of config.model.family reads {unknown[0]!r}; accepted: {', '.join(FIELDS)}")
+    if not items:
+        raise ValueError("there are no shapes to train on; config.data needs at least one")
+    begin = time.perf_counter()
+    if not any(name in POOL for name in inputs):
+        pool_points = 0
+    kept = [name for name in FIELDS if name in inputs and name != "item" and (cached or name not in MAPS)]
+    shapes, doubtful, fuse = [], [], jax.jit(fuse)
+    for number, item in enumerate(items):
+        maps = hexplane.render(item.mesh, resolution)
+        shape = {name: np.asarray(value) for name, value in maps._asdict().items()}
+        if pool_points:
+            values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), fuse)
+            shape |= values
+            doubtful.append(share)
+        shapes.append({name: shape[name] for name in kept})
+    fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
+    padded, plan = (None, None) if cached else stack([item.mesh for item in items], resolution)
+    signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
+    print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
+    return Cache(fields, padded, tuple(inputs), len(items), pool_points, plan)
+
+
+def item_seed(seed: int, number: int) -> int:
+    """A seed for one shape of a run."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+
+
+def pool(mesh: Mesh, maps: Hexplane, count: int, seed: int, fuse: Fuse) -> tuple[dict[str, Array], float]:
+    """The fields POOL of one shape in the frame (points [p, 3], the others [p]), and the share of doubtful signs.
+
+    `slack` is the error of the maps' own signed distance, both clamped to the band; a loss that forgives it is 0 at the
+    rendered maps. `weight` is 1 within the band of a surface that some view sees, and outside the band of
+    every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps.
+    """
+    points, distance, doubtful = sdf.query_pool(mesh, count, seed)
+    fused = np.asarray(fuse(maps, jnp.asarray(points)))
+    slack = np.abs(np.clip(fused, -BAND, BAND) - np.clip(distance, -BAND, BAND))
+    weight = near_seen(maps, points) | ((np.abs(distance) > BAND) & ((fused < 0) == (distance < 0)))
+    arrays = {"points": points, "sdf": distance, "slack": slack, "weight": weight}
+    return {name: np.asarray(array, np.float32) for name, array in arrays.items()}, doubtful
+
+
+def near_seen(maps: Hexplane, points: Float[Array, "p 3"]) -> Bool[Array, "p"]:
+    """Whether points lie within the band of a surface that some view sees."""
+    reach = np.hypot(BAND, 2 / maps.depth.shape[-1])  # hits are samples: their surface runs on for about a pixel
+    seen = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
+    if not len(seen):
+        return np.zeros(len(points), bool)
+    nearest, _ = scipy.spatial.cKDTree(seen).query(points, distance_upper_bound=reach, workers=-1)
+    return np.isfinite(nearest)
+
+
+def stack(meshes: Sequence[Mesh], resolution: int) -> tuple[Mesh, raycast.Plan]:
+    """The meshes padded to one size, stacked, and a plan under which each renders.
+
+    Raises:
+        RuntimeError: if the plan is too small for a mesh, which is a fault of ours.
+    """
+    plan = raycast.merge([raycast.plan(mesh, resolution) for mesh in meshes])
+    vertices, faces = (max(len(mesh[place]) for mesh in meshes) for place in (0, 1))
+    padded = [hexplane.pad(mesh, vertices, faces) for mesh in meshes]
+    stacked = Mesh(
+        jnp.asarray(np.stack([mesh.vertices for mesh in padded])),
+        jnp.asarray(np.stack([mesh.faces for mesh in padded])),
+    )
+    render = jax.jit(render_all, static_argnums=2)
+    for number in range(len(meshes)):
+        if render(stacked.vertices[number : number + 1], stacked.faces[number : number + 1], plan)[1].any():
+            raise RuntimeError("a bin of the ray-casting plan overflowed; please report the mesh")
+    return stacked, plan
+
+
+def render_all(vertices: Float[Array, "b n 3"], faces: Array, plan: raycast.Plan) -> tuple[Hexplane, Bool[Array, "b"]]:
+    """The maps of padded meshes, one after another to bound the memory, and whether the plan was too small."""
+
+    def render(mesh: tuple[Array, Array]) -> tuple[Hexplane, Array]:
+        seen, overflow = raycast.visible(*mesh, plan)
+        return hexplane.shade(*mesh, seen), overflow
+
+    return jax.lax.map(render, (vertices, faces))

@@ -1,0 +1,157 @@
+"""Stage 1, load: a mesh file to a `Mesh`, or one line that says what is wrong with the file.
+
+Vertices stay in the source's own units and axes, as float32. Polygons are cut to triangles, scenes flattened, equal
+positions welded, doubled and collapsed faces dropped, unused vertices dropped, and the winding made consistent and
+outward where it can be. What was done is told by `inspect`.
+"""
+
+import os
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from hexjax.data import gltf, meshtext, ply, polygons, winding
+from hexjax.data.polygons import Polygons
+from hexjax.types import Mesh
+
+READERS = {
+    ".glb": gltf.read_glb,
+    ".gltf": gltf.read_gltf,
+    ".obj": meshtext.read_obj,
+    ".off": meshtext.read_off,
+    ".ply": ply.read,
+    ".stl": meshtext.read_stl,
+}
+WITH_FOLDER = (".glb", ".gltf")  # their buffers may be files of their own
+SIDES = (1e-30, 1e30)  # of the longest side, in source units: beyond them float32 arithmetic fails
+ROUNDING_LIMIT = 1e-3  # the most that float32 may move a vertex, as a share of the longest side
+
+
+def load(path: str | os.PathLike) -> Mesh:
+    """The mesh in a file: vertices [n, 3] float32 in source units, faces [f, 3] int32, welded and wound outward.
+
+    Raises:
+        ValueError: one line with the file's name and what is wrong with it.
+    """
+    return inspect(path)[0]
+
+
+def inspect(path: str | os.PathLike) -> tuple[Mesh, dict[str, Any]]:
+    """The mesh in a file, and what was found and done on the way, by name.
+
+    Raises:
+        ValueError: one line with the file's name and what is wrong with it.
+    """
+    path = pathlib.Path(path)
+    name = path.name if path.name.isprintable() and path.name else repr(str(path))
+    try:
+        with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
+            return _clean(_read(path))
+    except (ValueError, MemoryError) as error:
+        raise ValueError(f"{name}: {' '.join(str(error).split()) or 'it does not fit into memory'}") from error
+    except OSError as error:
+        raise ValueError(f"{name}: {(error.strerror or type(error).__name__).lower()}") from error
+
+
+def _read(path: pathlib.Path) -> Polygons:
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise ValueError("no such file")
+    if not path.is_file():
+        raise ValueError("is a folder" if path.is_dir() else "is not a file")
+    if suffix not in READERS:
+        raise ValueError(f"unknown format {suffix!r}; accepted: {', '.join(READERS)}")
+    data = path.read_bytes()
+    if not data:
+        raise ValueError("is empty (0 bytes)")
+    return READERS[suffix](data, path.parent) if suffix in WITH_FOLDER else READERS[suffix](data)
+
+
+def _clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
+    if not len(source.sizes):
+        raise ValueError(f"has no faces ({len(source.positions)} vertices)")
+    used, corners = np.unique(source.corners, return_inverse=True)
+    vertices = _to_float32(source.positions[used])
+    faces, concave = polygons.cut(Polygons(source.positions[used], corners, source.sizes))
+    welded, same = _weld(vertices)
+    faces = same[faces]
+    whole, doubled = _whole(faces)
+    faces = faces[whole]
+    corners = welded.astype(np.float64)[faces]
+    if not np.any(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])):
+        raise ValueError("no face has an area")
+    kept, faces = np.unique(faces, return_inverse=True)
+    faces = faces.reshape(-1, 3)
+    orientation = winding.orient(welded[kept], faces)
+    faces = np.where(orientation.turned[:, None], faces[:, ::-1], faces)
+    mesh = Mesh(welded[kept], np.ascontiguousarray(faces, np.int32), orientation.doubtful)
+    return mesh, {
+        "vertices": len(mesh.vertices),
+        "faces": len(mesh.faces),
+        "vertices_in_file": len(source.positions),
+        "polygons_in_file": len(source.sizes),
+        "unused_vertices": len(source.positions) - len(used),
+        "welded_vertices": len(used) - len(welded),
+        "collapsed_faces": int(np.sum(~whole)) - doubled,
+        "doubled_faces": doubled,
+        "doubtful_polygons": concave,
+        "parts": orientation.parts,
+        "turned_share": float(np.mean(orientation.turned)),
+        "winding_doubtful": orientation.doubtful,
+    }
+
+
+def _to_float32(positions: np.ndarray) -> np.ndarray:
+    """Positions as float32, if that keeps their shape.
+
+    Raises:
+        ValueError: for NaN or infinity, for a longest side of 0 or out of range, and where rounding spoils the shape.
+    """
+    broken = int(np.sum(~np.all(np.isfinite(positions), axis=1)))
+    if broken:
+        raise ValueError(f"{broken} of {len(positions)} vertices used by faces are NaN or infinite")
+    low, high = positions.min(axis=0), positions.max(axis=0)
+    side = float(np.max(high - low))
+    if side == 0:
+        raise ValueError("its longest side is 0: all vertices used by faces are one point")
+    largest = float(np.max(np.abs(positions)))
+    if not SIDES[0] <= side <= SIDES[1] or largest > SIDES[1]:
+        raise ValueError(
+            f"its longest side is {side:.3g} at coordinates up to {largest:.3g}; accepted: {SIDES[0]:g} to {SIDES[1]:g}"
+        )
+    vertices = positions.astype(np.float32)
+    rounding = float(np.max(np.abs(vertices - positions)))
+    if rounding > ROUNDING_LIMIT * side:
+        raise ValueError(
+            f"float32 moves vertices by {rounding:.3g} at coordinates up to {largest:.3g}, too much for a longest side "
+            f"of {side:.3g}: move it to the origin"
+        )
+    return vertices + np.float32(0)  # -0 becomes 0, so that equal positions have equal bits
+
+
+def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Vertices of different positions in their first order, and for each given vertex which of them it is."""
+    order = np.lexsort(vertices.T)
+    ordered = vertices[order]
+    begins = np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])
+    first = order[begins]  # the sort is stable: each group's lowest index
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    same = np.empty(len(vertices), np.int64)
+    same[order] = rank[np.cumsum(begins) - 1]
+    return vertices[np.sort(first)], same
+
+
+def _whole(faces: np.ndarray) -> tuple[np.ndarray, int]:
+    """Faces [f] of three different corners that do not repeat an earlier one, and how many do.
+
+    A face on the same corners but wound the other way stays: it may be where two solids touch.
+    """
+    whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    turn = (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3
+    lowest_first = np.take_along_axis(faces, turn, axis=1)
+    order = np.lexsort(lowest_first.T)
+    repeated = np.zeros(len(faces), bool)
+    repeated[order[1:]] = np.all(lowest_first[order[1:]] == lowest_first[order[:-1]], axis=1)
+    return whole & ~repeated, int(np.sum(whole & repeated))

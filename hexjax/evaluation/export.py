@@ -1,0 +1,267 @@
+"""Pictures of a run, without GL: the maps before and after, shaded renders with the error as colour, the loss curve.
+
+Maps are laid out as an unfolded cube: row front | left | back | right, top above front and bottom below it. Errors and
+depths are in units of the frame.
+"""
+
+import itertools
+import json
+import pathlib
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import matplotlib.cm
+import matplotlib.patches
+import numpy as np
+import scipy.spatial
+import trimesh
+from jaxtyping import Float
+from matplotlib import colors, figure, ticker
+from matplotlib.axes import Axes
+
+from hexjax.evaluation import shade
+from hexjax.geometry import distance, frame
+from hexjax.geometry import mesh as meshes
+from hexjax.types import Array, Hexplane, Item, Mesh, Scores
+
+ERROR_LIMIT = 0.02  # the distance at which the error's colours end: the wider threshold of the F-score
+UNSEEN_LIMIT = 0.01  # farther than this from every hit, a surface counts as unseen
+PANEL_PX = 360  # a side of each shaded picture, before it is cut to what is drawn
+GAP = 12  # pixels around each
+UNFOLDED = {"top": (0, 0), "front": (1, 0), "left": (1, 1), "back": (1, 2), "right": (1, 3), "bottom": (2, 0)}
+
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titlepad": 7, "axes.linewidth": 0.6,
+    "text.color": "#222222", "axes.labelcolor": "#222222", "xtick.color": "#555555", "ytick.color": "#555555",
+    "axes.edgecolor": "#999999", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
+}  # fmt: skip
+DEPTHS = matplotlib.colormaps["viridis_r"]
+NOT_LOSSES = ("step", "loss", "gradient_norm", "parameter_norm", "learning_rate")
+SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes
+LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
+UNSEEN = (0.72, 0.13, 0.07)  # linear
+ERRORS = np.array(
+    [shade.CLAY, (0.80, 0.52, 0.12), (0.78, 0.20, 0.04), (0.46, 0.03, 0.07), (0.13, 0.01, 0.12)]
+)  # linear
+
+
+def error_colours(errors: Float[np.ndarray, "*p"]) -> Float[np.ndarray, "*p 3"]:
+    """Linear albedos for distances: clay at 0, dark at ERROR_LIMIT and above."""
+    at = np.clip(errors / ERROR_LIMIT, 0, 1)
+    return np.stack([np.interp(at, np.linspace(0, 1, len(ERRORS)), channel) for channel in ERRORS.T], -1)
+
+
+def unfold(maps: Float[np.ndarray, "v h w 3"]) -> Float[np.ndarray, "h3 w4 3"]:
+    """Six colour maps as one picture [3h, 4w, 3] of the unfolded cube, white between them."""
+    side = maps.shape[1]
+    sheet = np.ones((3 * side, 4 * side, 3))
+    for name, (row, column) in UNFOLDED.items():
+        sheet[row * side : (row + 1) * side, column * side : (column + 1) * side] = maps[frame.VIEWS.index(name)]
+    return sheet
+
+
+def contact_sheet(before: Hexplane, after: Hexplane | None, title: str, path: pathlib.Path) -> None:
+    """Writes the six input maps above the six decoded ones (where there are any): depth at the left, normals right."""
+    rows = {"input": before} | ({} if after is None else {"decoded": after})
+    flat = not np.asarray((after or before).normal).any()  # silhouettes alone: a binary family's maps
+    kinds = ("coverage",) if flat else ("depth", "normals")
+    hit = np.asarray(before.depth)[np.asarray(before.mask)]
+    limits = (float(hit.min()), float(hit.max()) + 1e-6) if hit.size else (0.0, frame.DEPTH_LIMIT)
+    with matplotlib.rc_context(STYLE):
+        canvas = figure.Figure((6.6 * len(kinds), 5.0 * len(rows) + 0.35), dpi=100)
+        canvas.suptitle(title, x=0.015, y=1 - 0.1 / canvas.get_figheight(), ha="left", va="top", fontsize=11)
+        grid = canvas.add_gridspec(
+            len(rows), len(kinds), left=0.012, right=0.988, bottom=0.01, top=1 - 0.5 / canvas.get_figheight(),
+            wspace=0.03, hspace=0.03)  # fmt: skip
+        for row, (name, maps) in enumerate(rows.items()):
+            for column, kind in enumerate(kinds):
+                axes = canvas.add_subplot(grid[row, column])
+                _draw_cube(axes, _coloured(maps, kind, limits), f"{name}: {kind}")
+                if kind == "depth" and name == "input":
+                    _depth_bar(axes, limits)
+        canvas.savefig(path)
+
+
+def _coloured(maps: Hexplane, kind: str, limits: tuple[float, float]) -> np.ndarray:
+    """The maps as colours on white, blended by coverage."""
+    coverage = np.asarray(maps.mask, np.float64)[..., None]
+    if kind == "coverage":
+        return np.repeat(1 - 0.82 * coverage, 3, -1)
+    if kind == "normals":
+        normal = np.asarray(maps.normal, np.float64)
+        colour = 0.5 + 0.5 * normal / np.maximum(np.linalg.norm(normal, axis=-1, keepdims=True), 1e-9)
+    else:
+        colour = DEPTHS(colors.Normalize(*limits, clip=True)(np.asarray(maps.depth, np.float64)).filled())[..., :3]
+    return coverage * colour + (1 - coverage)
+
+
+def _draw_cube(axes: Axes, maps: np.ndarray, title: str) -> None:
+    side = maps.shape[1]
+    axes.imshow(unfold(maps), extent=(0, 4, 3, 0), interpolation="antialiased" if side > 128 else "nearest")
+    axes.set_axis_off()
+    for name, (row, column) in UNFOLDED.items():
+        axes.add_patch(
+            matplotlib.patches.Rectangle((column, row), 1, 1, fill=False, lw=0.6, ec="#cccccc", clip_on=False)
+        )
+        camera = frame.CAMERAS[frame.VIEWS.index(name)]
+        axes.text(column + 0.03, row + 0.03, f"{name} ({camera})", ha="left", va="top", fontsize=7, color="#777777")
+    axes.text(1.12, 0.10, title, ha="left", va="top", fontsize=12)
+
+
+def _depth_bar(axes: Axes, limits: tuple[float, float]) -> None:
+    scale = matplotlib.cm.ScalarMappable(colors.Normalize(*limits), DEPTHS)
+    bar = axes.figure.colorbar(scale, cax=axes.inset_axes((0.285, 0.80, 0.30, 0.018)), orientation="horizontal")
+    bar.set_label("depth from the view's face of the cube, in units of the frame", fontsize=7, loc="left")
+    bar.ax.tick_params(labelsize=7, length=2)
+    bar.outline.set_linewidth(0)
+
+
+def renders(
+    found: dict[str, Mesh],
+    bare: Sequence[str],
+    errors: dict[str, Float[Array, "_"]],
+    title: str,
+    path: pathlib.Path,
+) -> None:
+    """Writes meshes in the frame side by side, a row for each angle: first those of `bare`, then those with errors.
+
+    Args:
+        found: the meshes by name.
+        bare: names of those that are shown without colours.
+        errors: distances of the vertices, by name, in units of the frame: shown as colours.
+    """
+    sights = dict(zip(found, shade.look(list(found.values()), PANEL_PX)))
+    pictures = {name: shade.shade(sights[name], np.reshape(shade.CLAY, (1, 1, 1, 3))) for name in bare}
+    for name, distances in errors.items():
+        at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
+        pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
+    with matplotlib.rc_context(STYLE):
+        canvas = _panels(pictures, title)
+        width, height = canvas.get_size_inches() * canvas.dpi
+        bar = canvas.add_axes(((width - 320) / 2 / width, 42 / height, 320 / width, 9 / height))
+        bar.imshow(shade.to_bytes(1.2 * error_colours(np.linspace(0, ERROR_LIMIT, 320)))[None],
+                   extent=(0, ERROR_LIMIT, 0, 1), aspect="auto")  # fmt: skip
+        bar.xaxis.set_major_locator(ticker.MultipleLocator(ERROR_LIMIT / 4))
+        bar.set_xlabel("distance to the input's surface, in units of the frame", fontsize=8)
+        bar.tick_params(labelsize=7, length=2)
+        bar.set_yticks([])
+        bar.spines[:].set_visible(False)
+        canvas.savefig(path)
+
+
+def unseen(item: Item, hits: Float[Array, "k 3"], share: float, folder: pathlib.Path) -> None:
+    """Writes images/<name>_unseen.png: the input from the three angles, in red what no view sees, also inside of it.
+
+    Args:
+        hits: points in the frame that some view sees.
+        share: of the surface that none sees, for the title.
+    """
+    faces = np.asarray(item.mesh.faces)
+    centres = np.asarray(item.mesh.vertices)[faces].mean(1)
+    tree = scipy.spatial.KDTree(hits)
+    away = np.isinf(tree.query(centres, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
+    sight, within = shade.look([item.mesh, item.mesh._replace(faces=faces[away])], PANEL_PX)
+    points = shade.interpolate(sight, np.asarray(item.mesh.vertices, np.float32))[sight.mask]
+    hidden = np.zeros(sight.mask.shape, np.float32)
+    hidden[within.mask] = 0.5  # behind the surface: shines through
+    hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
+    mixture = np.clip(hidden, 0, 1)[..., None]
+    picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
+    with matplotlib.rc_context(STYLE):
+        panels = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
+        canvas = _panels(panels, f"{item.name}: {share:.1%} of the surface is seen by none of the six views")
+        legend = f"red: farther than {UNSEEN_LIMIT} from every hit, in units of the frame; paler behind the surface"
+        canvas.text(0.5, 36 / canvas.bbox.height, legend, ha="center", va="center", fontsize=8)
+        canvas.savefig(_image(folder, f"{stem(item.name)}_unseen"))
+
+
+def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
+    """A figure of columns of pictures [rows, h, w, 3], pixel for pixel, cut to the smallest common box."""
+    stack = np.stack(list(pictures.values()), 1)  # rows, columns, h, w, 3
+    rows, columns = stack.shape[:2]
+    drawn = (stack < 255).any((0, 1, -1))
+    drawn[stack.shape[2] // 2, stack.shape[3] // 2] = True  # no surface anywhere: the box is not empty
+    top, bottom = np.flatnonzero(drawn.any(1))[[0, -1]]
+    left, right = np.flatnonzero(drawn.any(0))[[0, -1]]
+    stack = np.pad(stack[:, :, top : bottom + 1, left : right + 1], ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP), (0, 0)),
+                   constant_values=255)  # fmt: skip
+    h, w = stack.shape[2:4]
+    head, foot, side = 66, 70, max(GAP, (420 - columns * w) // 2)
+    width, height = columns * w + 2 * side, rows * h + head + foot
+    canvas = figure.Figure((width / 100, height / 100), dpi=100)
+    canvas.figimage(np.concatenate(np.concatenate(stack, 1), 1), side, foot)
+    canvas.text(side / width, 1 - 16 / height, title, ha="left", va="top", fontsize=12)
+    for column, name in enumerate(pictures):
+        centre = (side + (column + 0.5) * w) / width
+        canvas.text(centre, 1 - 56 / height, name, ha="center", va="center", fontsize=10, color="#555555")
+        if (pictures[name] == 255).all():
+            canvas.text(centre, 0.5, "no surface", ha="center", va="center", fontsize=10, color="#aa3333")
+    return canvas
+
+
+def loss_curve(rows: list[Scores], title: str, path: pathlib.Path) -> None:
+    """Writes the loss over the steps on a logarithmic axis, its parts as thin lines; rows as in metrics.jsonl."""
+    parts = dict.fromkeys(name for row in rows if "loss" in row for name in row if name not in NOT_LOSSES)
+    styles = dict(zip(parts, ({"color": color, "lw": 0.8} for color in itertools.cycle(LINES))))
+    styles |= {"validation.loss": {"color": "#222222", "lw": 1.2, "ls": ":"}, "loss": {"color": "#1b4965", "lw": 1.8}}
+    with matplotlib.rc_context(STYLE):
+        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
+        axes = canvas.add_subplot()
+        for name, style in styles.items():
+            points = [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0]
+            if points:
+                axes.plot(*zip(*points), label=name, **style)
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_title(title, loc="left", fontsize=12)
+        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.01)
+        if axes.lines:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        canvas.savefig(path)
+
+
+def shape(item: Item, before: Hexplane, decoded: Any, found: dict[str, Mesh], folder: pathlib.Path) -> None:
+    """Writes meshes/ in source units, and the maps and renders of one shape in images/.
+
+    Args:
+        decoded: what the family decoded, shown if it is maps.
+        found: reconstruction and ceiling in the frame, or the ceiling alone; the first is also shown without colours.
+    """
+    name = stem(item.name)
+    (folder / "meshes").mkdir(exist_ok=True)
+    for kind, mesh in found.items():
+        path = folder / "meshes" / f"{name}{SUFFIXES[kind]}.ply"
+        path.unlink(missing_ok=True)  # of an earlier evaluation
+        if len(mesh.faces):
+            write_mesh(meshes.to_source(mesh, item.similarity), path)
+    contact_sheet(before, decoded if isinstance(decoded, Hexplane) else None, item.name, _image(folder, f"{name}_maps"))
+    errors = {kind: distance.closest(item.mesh, mesh.vertices)[0] for kind, mesh in reversed(found.items())}
+    bare = ("input", next(iter(found)))
+    renders({"input": item.mesh} | found, bare, errors, item.name, _image(folder, f"{name}_renders"))
+
+
+def history(title: str, folder: pathlib.Path) -> None:
+    """Writes images/loss.png from the run's metrics.jsonl, if it has one."""
+    if not (folder / "metrics.jsonl").is_file():
+        return
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    if any("loss" in row for row in rows):
+        loss_curve(rows, title, _image(folder, "loss"))
+
+
+def _image(folder: pathlib.Path, name: str) -> pathlib.Path:
+    (folder / "images").mkdir(exist_ok=True)
+    return folder / "images" / f"{name}.png"
+
+
+def write_mesh(mesh: Mesh, path: pathlib.Path) -> None:
+    """Writes a binary PLY of the mesh as it is."""
+    trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(path)
+
+
+def stem(name: str) -> str:
+    """The item's name as a file name."""
+    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name)

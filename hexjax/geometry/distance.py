@@ -1,0 +1,212 @@
+"""Stage 8, score: a mesh against a reference, both in the frame [-1, 1]^3, and the part of the reference that was seen.
+
+Every distance is from a sample to the other surface, exactly, never to its samples; world units, unscaled. Host code.
+Forward is from the mesh to the reference (precision, accuracy), backward from the reference to the mesh (recall).
+"""
+
+import numpy as np
+import scipy.ndimage
+import scipy.spatial
+import skimage.feature
+import skimage.morphology
+from jaxtyping import Float, Int
+
+from hexjax.geometry import mesh as meshes
+from hexjax.geometry import sdf, surface
+from hexjax.types import Array, Mesh, Scores
+
+THRESHOLDS = (0.005, 0.01, 0.02)  # world units
+FINEST = 0.005  # the threshold that a grid may be too coarse for
+SHELL = 0.02  # world units: how far the points of S-IoU are moved off the reference
+FARTHEST = 2 * 3**0.5  # the cube's diagonal: a failed extraction's distance
+
+VIEWS = 22  # of the sharp normal error: both ends of 11 axes
+RENDER_PX = 256
+RENDER_HALF_SIDE = 3**0.5  # world units: the cube fits, however it is turned
+CANNY = {"sigma": 1.0, "low_threshold": 0.25, "high_threshold": 0.5}  # px; a bend of 25 to 40 degrees starts an edge
+EDGE_RADIUS_PX = 2  # dilation
+LARGEST_NORMAL_ERROR = 4 / 3  # of opposite unit normals, as a mean over three channels: a failed extraction's
+
+
+def score(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0, spacing: float | None = None) -> Scores:
+    """The protocol's scores of a mesh against its reference, both in the frame, as plain numbers, bools and None.
+
+    Args:
+        samples: points a side, of each volume score too.
+        spacing: side of the grid cells that the mesh was extracted with; scores at 0.005 are None below it.
+
+    A mesh without a surface has F, IoU and normal consistency 0, the distance 2 sqrt(3) both ways, the largest sharp
+    normal error and `failed` true. `flipped_normals` is None unless both meshes are consistently wound. An IoU of two
+    empty volumes is 1. `sharp_normal_error` is None where the reference shows no edge.
+
+    Raises:
+        ValueError: for a reference without a surface, or fewer than one sample.
+    """
+    if samples < 1:
+        raise ValueError(f"config.score.samples is {samples}; accepted: at least 1")
+    if not _has_surface(reference):
+        raise ValueError(f"the reference has {len(reference.faces)} faces and no finite area; a score needs a surface")
+    failed = not _has_surface(mesh)
+    scores = _failure() if failed else _comparison(_with_area(mesh), _with_area(reference), samples, seed)
+    if spacing is not None and spacing > FINEST:
+        scores |= {f"{name}_{FINEST}": None for name in ("f_score", "precision", "recall")}
+    scores |= meshes.topology(mesh)
+    scores |= {f"reference_{name}": value for name, value in meshes.topology(reference).items()}
+    return scores | {"failed": failed}
+
+
+def seen_recall(
+    mesh: Mesh,
+    reference: Mesh,
+    hits: Float[Array, "k 3"],
+    threshold: float = 0.01,
+    samples: int = 100_000,
+    seed: int = 0,
+) -> Scores:
+    """Recall of the reference's seen surface, at each threshold, and the share of its surface that no view saw.
+
+    Seen is what lies within `threshold` of a hit (world points of the rendered maps). The samples are those of `score`.
+    The recall is None where nothing is seen, and 0 for a mesh without a surface.
+
+    Raises:
+        ValueError: for a reference without a surface.
+    """
+    if not _has_surface(reference):
+        raise ValueError(f"the reference has {len(reference.faces)} faces and no finite area; a score needs a surface")
+    points = surface.sample(_with_area(reference), samples, _random(seed, "reference"))[0]
+    seen = np.zeros(samples, bool)
+    if len(hits):
+        tree = scipy.spatial.KDTree(np.asarray(hits, np.float64))
+        seen = np.isfinite(tree.query(points, distance_upper_bound=threshold, workers=-1)[0])
+    found = {f"recall_seen_{limit}": None for limit in THRESHOLDS}
+    if seen.any():
+        distance = surface.closest(mesh, points[seen])[0] if _has_surface(mesh) else np.full(seen.sum(), FARTHEST)
+        found = {f"recall_seen_{limit}": float((distance <= limit).mean()) for limit in THRESHOLDS}
+    return found | {"unseen_share": float(1 - seen.mean())}
+
+
+def closest(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Float[Array, "p"], Float[Array, "p 3"], Int[Array, "p"]]:
+    """Exact distance from points to the mesh's surface, the nearest point on it, and that point's face.
+
+    Raises:
+        ValueError: for a mesh without faces.
+    """
+    distance, point, face = surface.closest(mesh, points)
+    return distance.astype(np.float32), point.astype(np.float32), face.astype(np.int32)
+
+
+def _comparison(mesh: Mesh, reference: Mesh, samples: int, seed: int) -> Scores:
+    points, face = surface.sample(mesh, samples, _random(seed, "mesh"))
+    reference_points, reference_face = surface.sample(reference, samples, _random(seed, "reference"))
+    normals, reference_normals = _normals(mesh), _normals(reference)
+
+    forward, _, nearest = surface.closest(reference, points)
+    cosines = np.sum(normals[face] * reference_normals[nearest], axis=1)
+    backward, _, nearest = surface.closest(mesh, reference_points)
+    cosines = np.concatenate([cosines, np.sum(reference_normals[reference_face] * normals[nearest], axis=1)])
+
+    scores = {}
+    for limit in THRESHOLDS:
+        precision, recall = float((forward <= limit).mean()), float((backward <= limit).mean())
+        scores[f"f_score_{limit}"] = 2 * precision * recall / max(precision + recall, 1e-30)
+        scores[f"precision_{limit}"], scores[f"recall_{limit}"] = precision, recall
+    scores["cd_l1"] = float(forward.mean() + backward.mean())
+    scores["cd_l2"] = float((forward**2).mean() + (backward**2).mean())
+    scores["normal_consistency"] = float(np.abs(cosines).mean())
+    wound = _wound(mesh) and _wound(reference)
+    scores["flipped_normals"] = float((cosines < 0).mean()) if wound else None
+    scores["v_iou"], scores["s_iou"] = _volume_overlaps(mesh, reference, reference_points, seed)
+    scores["sharp_normal_error"] = sharp_normal_error(mesh, reference)
+    return scores
+
+
+def _failure() -> Scores:
+    scores = {f"{name}_{limit}": 0.0 for limit in THRESHOLDS for name in ("f_score", "precision", "recall")}
+    scores |= {"cd_l1": 2 * FARTHEST, "cd_l2": 2 * FARTHEST**2, "normal_consistency": 0.0, "flipped_normals": None}
+    return scores | {"v_iou": 0.0, "s_iou": 0.0, "sharp_normal_error": LARGEST_NORMAL_ERROR}
+
+
+def _volume_overlaps(mesh: Mesh, reference: Mesh, on_reference: np.ndarray, seed: int) -> tuple[float, float]:
+    """V-IoU on points uniform in the cube, and S-IoU on points beside the reference, as many of each as are given."""
+    count = len(on_reference)
+    uniform = _random(seed, "volume").uniform(-1, 1, (count, 3))
+    beside = on_reference + surface.offsets(count, SHELL, _random(seed, "shell"))
+    points = np.concatenate([uniform, beside])
+    inside, reference_inside = sdf.inside(mesh, points)[0], sdf.inside(reference, points)[0]
+    both, any_of_them = inside & reference_inside, inside | reference_inside
+    return tuple(
+        float(both[part].sum() / any_of_them[part].sum()) if any_of_them[part].any() else 1.0
+        for part in (slice(count), slice(count, None))
+    )
+
+
+def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
+    """Mean squared error of normal renders from 22 fixed views, inside the dilated Canny edges of the reference's.
+
+    Over pixels and channels, in [0, 4/3]; normals are turned towards the camera, and 0 where nothing is hit, so that
+    outlines are edges too. None where the reference shows no edge.
+
+    Source: after the sharp normal error of Dora-bench (Chen et al. 2024).
+    """
+    total, pixels = 0.0, 0
+    pair = [(surface.corners(one), _normals(one)) for one in (_with_area(mesh), _with_area(reference))]
+    disk = skimage.morphology.disk(EDGE_RADIUS_PX)
+    for basis in _bases():
+        for image, expected in zip(*(_normal_renders(*surfaces, basis) for surfaces in pair)):
+            edges = [skimage.feature.canny(expected[..., channel] / 2 + 0.5, **CANNY) for channel in range(3)]
+            mask = scipy.ndimage.binary_dilation(np.any(edges, axis=0), disk)
+            total += float(((image - expected)[mask] ** 2).sum())
+            pixels += int(mask.sum())
+    return total / (3 * pixels) if pixels else None
+
+
+def _bases() -> np.ndarray:
+    """Right, up and axis of the 11 pairs of opposite views [11, 3, 3]: axes spread over half a sphere as a spiral."""
+    index = np.arange(VIEWS // 2)
+    height = (index + 0.5) / len(index)
+    angle = 1.7 + index * np.pi * (3 - 5**0.5)  # 1.7: no view looks along a face of the cube
+    ring = np.sqrt(1 - height**2)
+    axis = np.stack([ring * np.cos(angle), ring * np.sin(angle), height], axis=1)
+    right = np.cross([0, 0, 1], axis) / ring[:, None]
+    return np.stack([right, np.cross(axis, right), axis], axis=1)
+
+
+def _normal_renders(corners: np.ndarray, normals: np.ndarray, basis: np.ndarray) -> list[np.ndarray]:
+    """Normal maps [px, px, 3] on one pixel grid, seen against and along the basis's axis; normals face the camera."""
+    centres = ((np.arange(RENDER_PX) + 0.5) * (2 / RENDER_PX) - 1) * RENDER_HALF_SIDE
+    pixels = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
+    hits = list(surface.covering(corners @ basis.T, pixels))
+    point, face, depth = (np.concatenate(part) for part in zip(*hits)) if hits else (np.zeros(0, np.int64),) * 3
+    renders = []
+    for towards in (1, -1):  # the camera stands at the axis's positive end, then at its negative end
+        nearest = np.lexsort((face, -towards * depth, point))
+        nearest = nearest[np.diff(point[nearest], prepend=-1) > 0]
+        seen = normals[face[nearest]]
+        seen = np.where((seen @ basis[2] * towards < 0)[:, None], -seen, seen)
+        image = np.zeros((RENDER_PX * RENDER_PX, 3), np.float32)
+        image[point[nearest]] = seen
+        renders.append(image.reshape(RENDER_PX, RENDER_PX, 3))
+    return renders
+
+
+def _has_surface(mesh: Mesh) -> bool:
+    area = meshes.face_areas(mesh).sum()
+    return bool(np.isfinite(area) and area > 0)
+
+
+def _with_area(mesh: Mesh) -> Mesh:
+    """The mesh without degenerate faces: they have no samples and no normal."""
+    return mesh._replace(faces=np.asarray(mesh.faces)[meshes.face_areas(mesh) > 0])
+
+
+def _normals(mesh: Mesh) -> np.ndarray:
+    vectors = surface.area_vectors(mesh)
+    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+
+
+def _wound(mesh: Mesh) -> bool:
+    return not mesh.winding_doubtful and surface.consistently_wound(mesh.faces)
+
+
+def _random(seed: int, stream: str) -> np.random.Generator:
+    return np.random.default_rng([seed, ("mesh", "reference", "volume", "shell").index(stream)])

@@ -1,0 +1,113 @@
+"""Stage 2, normalise: source units to the frame and back, without deforming; face normals, areas and topology.
+
+Host code in NumPy, but for `face_normals`, which is traced and differentiated by shading.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+from scipy.sparse import coo_array, csgraph
+
+from hexjax.geometry import frame
+from hexjax.types import Array, Mesh, Scores, Similarity
+
+UP_ROTATIONS = {
+    "y": np.eye(3, dtype=np.float32),
+    "z": np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32),  # z up, facing -y (as in Blender) -> y up, facing +z
+}
+
+
+def normalise(mesh: Mesh, up: str = "y") -> tuple[Mesh, Similarity]:
+    """The mesh with the box of its referenced vertices centred in the frame, longest side 2 (1 - margin), and the way.
+
+    Args:
+        up: the source's axis that points up, y or z (`data.up`).
+
+    Raises:
+        ValueError: for another `up`, a mesh without faces, non-finite vertices or a longest side of 0.
+    """
+    if up not in UP_ROTATIONS:
+        raise ValueError(f"config.data.up is {up!r}; accepted: {', '.join(UP_ROTATIONS)}")
+    faces = np.asarray(mesh.faces)
+    if len(faces) == 0:
+        raise ValueError("the mesh has no faces; normalise needs at least one")
+    rotation = UP_ROTATIONS[up]
+    turned = np.asarray(mesh.vertices, np.float64) @ rotation.T
+    used = turned[np.unique(faces)]
+    if not np.isfinite(used).all():
+        raise ValueError("the mesh has vertices that are not finite; normalise needs finite ones")
+    low, high = used.min(0), used.max(0)
+    side = float((high - low).max())
+    if side == 0:
+        raise ValueError("the mesh's longest side is 0; normalise needs some extent")
+    scale = 2 * (1 - frame.MARGIN) / side
+    similarity = Similarity(scale, rotation, (-scale * (low + high) / 2).astype(np.float32))
+    vertices = ((turned - (low + high) / 2) * scale).astype(np.float32)
+    return mesh._replace(vertices=vertices, faces=faces.astype(np.int32)), similarity
+
+
+def to_frame(mesh: Mesh, similarity: Similarity) -> Mesh:
+    """The source's mesh brought to the frame by a similarity that `normalise` gave."""
+    turned = np.asarray(mesh.vertices, np.float64) @ np.asarray(similarity.rotation, np.float64).T
+    vertices = turned * float(similarity.scale) + np.asarray(similarity.translation, np.float64)
+    return mesh._replace(vertices=vertices.astype(np.float32))
+
+
+def to_source(mesh: Mesh, similarity: Similarity) -> Mesh:
+    """The frame's mesh brought back to the source's own units and orientation."""
+    moved = np.asarray(mesh.vertices, np.float64) - np.asarray(similarity.translation, np.float64)
+    vertices = (moved / float(similarity.scale)) @ np.asarray(similarity.rotation, np.float64)
+    return mesh._replace(vertices=vertices.astype(np.float32))
+
+
+def face_normals(vertices: Float[Array, "n 3"], faces: Array) -> Float[Array, "f 3"]:
+    """Unit normals by the winding's right-hand rule; 0 for faces without area; finite gradients there too."""
+    corners = jnp.asarray(vertices)[jnp.asarray(faces)]
+    return unit(jnp.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]))
+
+
+def unit(vectors: Float[Array, "*p 3"]) -> Float[Array, "*p 3"]:
+    """Vectors over their length; 0 stays 0, with a gradient of 0."""
+    # Scaled by the largest component first: the squares of a small triangle's cross product underflow.
+    largest = jnp.max(jnp.abs(vectors), -1, keepdims=True)
+    scaled = vectors / jnp.where(largest > 0, largest, 1)
+    squared = jnp.sum(scaled * scaled, -1, keepdims=True)
+    return scaled * jnp.where(largest > 0, 1 / jnp.sqrt(jnp.where(largest > 0, squared, 1)), 0)
+
+
+def face_areas(mesh: Mesh) -> Float[np.ndarray, "f"]:
+    """Areas of the faces, in the mesh's units squared, float64."""
+    corners = np.asarray(mesh.vertices, np.float64)[np.asarray(mesh.faces)]
+    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+
+
+def face_components(mesh: Mesh) -> np.ndarray:
+    """The part [f] int that each face belongs to; parts hang together by shared vertices."""
+    faces = np.asarray(mesh.faces)
+    count = len(np.asarray(mesh.vertices))
+    links = coo_array(
+        (np.ones(2 * len(faces), bool), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())), (count,) * 2
+    )
+    labels = csgraph.connected_components(links, directed=False)[1][faces[:, 0]]
+    return np.unique(labels, return_inverse=True)[1]
+
+
+def topology(mesh: Mesh) -> Scores:
+    """Counts of a mesh: vertices (referenced), faces, components, Euler number, non-manifold edges, watertight or not.
+
+    Watertight: every edge is shared by exactly two faces. Non-manifold edges are those of more than two faces.
+    """
+    faces = np.asarray(mesh.faces, np.int64)
+    if len(faces) == 0:
+        return dict(vertices=0, faces=0, components=0, euler=0, non_manifold_edges=0, watertight=False)
+    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
+    shared = np.unique(ends[:, 0] * (faces.max() + 1) + ends[:, 1], return_counts=True)[1]
+    vertices = len(np.unique(faces))
+    return dict(
+        vertices=vertices,
+        faces=len(faces),
+        components=int(face_components(mesh).max()) + 1,
+        euler=vertices - len(shared) + len(faces),
+        non_manifold_edges=int((shared > 2).sum()),
+        watertight=bool((shared == 2).all()),
+    )

@@ -1,0 +1,102 @@
+"""Ground-truth signed distance of a mesh, on the host: for supervision and for the volume scores. Negative inside.
+
+Distances are exact. The sign is by ray parity where the mesh is closed and does not cut itself, so that its winding
+does not matter; else by the generalised winding number (inside above 1/2, the mesh's orientation turned outward first,
+so that only the consistency of its winding matters). Signs that rest on a conflict are told as doubtful.
+"""
+
+import igl
+import igl.predicates
+import numpy as np
+from jaxtyping import Bool, Float
+
+from hexjax.geometry import mesh as meshes
+from hexjax.geometry import surface
+from hexjax.types import Array, Mesh
+
+NEAR = 0.05  # world units: the band around the surface that three quarters of a query pool fill
+WINDING_MARGIN = 0.25  # winding numbers nearer than this to 1/2, or below minus this, are doubtful
+
+
+def signed_distance(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Float[Array, "p"], Bool[Array, "p"]]:
+    """Signed distance of points to the surface, in the mesh's units, negative inside, and whether the sign is doubtful.
+
+    Raises:
+        ValueError: for a mesh without faces.
+    """
+    distance = surface.closest(mesh, points)[0]
+    within, doubtful = inside(mesh, points)
+    return np.where(within, -distance, distance).astype(np.float32), doubtful
+
+
+def inside(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Bool[Array, "p"], Bool[Array, "p"]]:
+    """Whether points are inside the mesh, and whether that is doubtful.
+
+    Parity: doubtful where the ray along x disagrees with the winding number (or, where the faces are not consistently
+    wound, with another ray); the majority of the three axes decides. Winding number: doubtful in the middle between
+    outside and inside, as near an opening, and where it is negative.
+    """
+    points = np.asarray(points, np.float64)
+    winding = _outward(mesh) * surface.winding_number(mesh, points)
+    if not parity_holds(mesh):
+        doubtful = (np.abs(winding - 0.5) < WINDING_MARGIN) | (winding < -WINDING_MARGIN)
+        return winding > 0.5, doubtful
+    within = parity(mesh, points, axis=0)
+    consistent = surface.consistently_wound(mesh.faces)
+    disputed = np.flatnonzero(within != (winding > 0.5)) if consistent else np.arange(len(points))
+    votes = [within[disputed], *(parity(mesh, points[disputed], axis) for axis in (1, 2))]
+    count = np.sum(votes, axis=0)
+    doubtful = np.zeros(len(points), bool)
+    within[disputed] = count >= 2
+    doubtful[disputed] = consistent | (count % 3 != 0)
+    return within, doubtful
+
+
+def parity_holds(mesh: Mesh) -> bool:
+    """Whether every edge has exactly two faces and no two faces cut or touch each other, by exact predicates."""
+    if not len(mesh.faces) or not meshes.topology(mesh)["watertight"]:
+        return False
+    vertices = np.ascontiguousarray(mesh.vertices, np.float64)
+    faces = np.ascontiguousarray(mesh.faces, np.int64)
+    if not surface.consistently_wound(faces):
+        faces = igl.bfs_orient(faces)[0]  # the test takes coplanar neighbours that run the same way for a cut
+    return not igl.predicates.find_self_intersections(vertices, faces, True)[0]
+
+
+def parity(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Bool[Array, "p"]:
+    """Whether the rays from points along +x, +y or +z (axis 0, 1, 2) meet an odd number of faces."""
+    turned = [(axis + 1) % 3, (axis + 2) % 3, axis]
+    points = np.asarray(points, np.float64)[:, turned]
+    count = np.zeros(len(points), np.int64)
+    for point, _, depth in surface.covering(surface.corners(mesh)[..., turned], points[:, :2]):
+        count += np.bincount(point[depth > points[point, 2]], minlength=len(points))
+    return count % 2 == 1
+
+
+def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], Float[Array, "p"], float]:
+    """`count` points with their signed distances, in random order, and the share of doubtful signs.
+
+    The mesh is in the frame. A quarter of the points (rounded down) is uniform in the cube [-1, 1]^3. The others are
+    within 0.05 of the surface: area-weighted samples of it, moved in directions uniform over the sphere by lengths
+    uniform in [0, 0.05], so that |sdf| crowds towards 0 (its density over a flat piece is log(0.05 / |sdf|) / 0.05).
+
+    Raises:
+        ValueError: for a mesh without area.
+    """
+    random = np.random.default_rng(seed)
+    near = count - count // 4
+    samples = surface.sample(mesh, near, random)[0]
+    samples += surface.offsets(near, NEAR * (1 - 1e-5), random)  # room for rounding to float32
+    points = np.concatenate([samples, random.uniform(-1, 1, (count - near, 3))]).astype(np.float32)
+    points = points[random.permutation(count)]
+    sdf, doubtful = signed_distance(mesh, points)
+    return points, sdf, float(doubtful.mean()) if count else 0.0
+
+
+def _outward(mesh: Mesh) -> int:
+    """1, or -1 for a mesh that encloses a negative volume, open ends closed by cones to its centre of area."""
+    vectors = surface.area_vectors(mesh)
+    areas = np.linalg.norm(vectors, axis=1)
+    centres = surface.corners(mesh).mean(1)
+    centre = areas @ centres / max(areas.sum(), np.finfo(np.float64).tiny)
+    return -1 if np.sum((centres - centre) * vectors) < 0 else 1

@@ -1,0 +1,120 @@
+"""The sentence: mesh -> maps -> latent -> decoded -> signed distance -> mesh -> scores, one line an arrow.
+
+Evaluation runs through these functions. `stage` wraps each arrow, so that a caller can time it.
+"""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from hexjax.geometry import distance, field, frame, hexplane, isosurface
+from hexjax.geometry import mesh as meshes
+from hexjax.models.family import Family
+from hexjax.types import Hexplane, Latent, Mesh, Params, Scores
+
+Stage = Callable[[str], contextlib.AbstractContextManager]
+CHUNK = 2**18  # points asked of a family's field at once
+
+
+def untimed(name: str) -> contextlib.AbstractContextManager:
+    """A stage that does nothing."""
+    return contextlib.nullcontext(name)
+
+
+def render(mesh: Mesh, config: Any) -> Hexplane:
+    """The six maps of a mesh in the frame at the configured resolution."""
+    return jax.block_until_ready(hexplane.render(mesh, config.hexplane.resolution_px))
+
+
+def maps_grid(maps: Hexplane, config: Any) -> Float[np.ndarray, "n n n"]:
+    """The field of six maps on the configured grid: fused surfaces, or the visual hull of silhouettes."""
+    if config.model.input == "binary":
+        return field.grid_silhouettes(maps, config.extract.grid, config.extract.threshold)
+    return field.grid(maps, config.extract.grid)
+
+
+def ceiling(mesh: Mesh, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores, Hexplane]:
+    """What the representation itself can give back of a mesh in the frame: no network between render and field."""
+    with stage("render"):
+        maps = render(mesh, config)
+    with stage("field"):
+        values = maps_grid(maps, config)
+    with stage("polygonise"):
+        surface, report = isosurface.polygonise(values, config.extract.min_part_share)
+    return surface, report, maps
+
+
+def encode(maps: Hexplane, family: Family, params: Params, config: Any) -> Latent:
+    """The latent of one shape's maps (the mean of a posterior), with a leading b of 1, rounded as stored (`latent.bits`)."""
+    batch = {name: jnp.asarray(value)[None] for name, value in maps._asdict().items()}
+    latent = jax.jit(family.encode)(params, batch, None)
+    if config.latent.bits == 16:
+        latent = latent._replace(code=latent.code.astype(jnp.float16).astype(jnp.float32))
+    return jax.block_until_ready(latent)
+
+
+def decode(latent: Latent, family: Family, params: Params) -> Any:
+    """What the family decodes of one shape's latent, without the leading b."""
+    return jax.block_until_ready(jax.tree.map(lambda a: a[0], jax.jit(family.decode)(params, latent)))
+
+
+def family_grid(decoded: Any, family: Family, params: Params, config: Any) -> Float[np.ndarray, "n n n"]:
+    """The family's field on the configured grid: its own way if it has one, else asked in chunks of points."""
+    count = config.extract.grid
+    if family.grid is not None:
+        return np.asarray(family.grid(params, decoded, count))
+    nodes = np.asarray(frame.grid_nodes(count))
+    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
+    ask, found = jax.jit(family.field), []
+    for start in range(0, len(points), CHUNK):
+        part = points[start : start + CHUNK]
+        padded = np.concatenate([part, np.zeros((min(CHUNK, len(points)) - len(part), 3), np.float32)])
+        found.append(np.asarray(ask(params, decoded, padded))[: len(part)])
+    return np.concatenate(found).reshape((count,) * 3)
+
+
+def reconstruct(
+    maps: Hexplane, family: Family, params: Params, config: Any, stage: Stage = untimed
+) -> tuple[Mesh, Scores, Any]:
+    """The mesh (in the frame) that comes back of six maps through a family's latent, its report, and what was decoded."""
+    with stage("encode"):
+        latent = encode(maps, family, params, config)
+    with stage("decode"):
+        decoded = decode(latent, family, params)
+    with stage("field"):
+        values = family_grid(decoded, family, params, config)
+    with stage("polygonise"):
+        surface, report = isosurface.polygonise(values, config.extract.min_part_share)
+    return surface, report, decoded
+
+
+def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> Scores:
+    """Every score of the protocol for a mesh against a reference, both in the frame."""
+    spacing = 2 / (config.extract.grid - 1)
+    with stage("score"):
+        return distance.score(mesh, reference, config.score.samples, config.seed, spacing)
+
+
+def extract(maps: Hexplane, grid: int = 256, min_part_share: float = 0.01) -> Mesh:
+    """The watertight mesh, in the frame, of six maps of depth, normal and coverage: fused and polygonised.
+
+    Args:
+        grid: nodes a side.
+        min_part_share: parts with a smaller share of the area are dropped.
+    """
+    return isosurface.polygonise(field.grid(maps, grid), min_part_share)[0]
+
+
+def score_meshes(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0) -> Scores:
+    """Every score of the protocol for a mesh against a reference, both in any one frame: that of the reference is used.
+
+    Raises:
+        ValueError: if the reference cannot be normalised.
+    """
+    framed, similarity = meshes.normalise(reference)
+    return distance.score(meshes.to_frame(mesh, similarity), framed, samples, seed)

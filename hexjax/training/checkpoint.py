@@ -1,0 +1,174 @@
+"""Checkpoints that notice damage: Orbax writes them, and a SHA-256 of every leaf lies beside them in the same step.
+
+A step is committed by one rename, digests included. Orbax itself does not notice a flipped bit, and reports a damaged
+step as the latest; so each step is verified as it is read, from the newest to the oldest.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+
+from hexjax.types import Params, TrainState
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint cannot be written, or some exist and none is good."""
+
+
+class Store:
+    """The checkpoints of one run, in one folder."""
+
+    def __init__(self, folder: pathlib.Path, keep: int, writes: bool = True):
+        self.folder = folder.resolve()
+        options = ocp.CheckpointManagerOptions(
+            max_to_keep=keep if writes else None, create=writes, cleanup_tmp_directories=writes
+        )
+        handlers = {
+            "params": ocp.StandardCheckpointHandler(),
+            "rest": ocp.StandardCheckpointHandler(),
+            "config": ocp.JsonCheckpointHandler(),
+            "digests": ocp.JsonCheckpointHandler(),
+        }
+        self.manager = ocp.CheckpointManager(self.folder, options=options, item_handlers=handlers)
+
+    def __enter__(self) -> "Store":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.manager.close()
+
+    def newest(self) -> int | None:
+        """The newest step, good or not."""
+        return self.manager.latest_step()
+
+    def save(self, state: TrainState, config: dict[str, Any]) -> None:
+        """Nothing; the state is copied to the host before this returns, and written behind it: `wait` for that.
+
+        Raises:
+            CheckpointError: if this or the write before it failed.
+        """
+        params, rest = jax.device_get((state.params, _rest(state)))
+        digests = _digests({"params": params, "rest": rest, "config": config})
+        arguments = ocp.args.Composite(
+            params=ocp.args.StandardSave(params),
+            rest=ocp.args.StandardSave(rest),
+            config=ocp.args.JsonSave(config),
+            digests=ocp.args.JsonSave(digests),
+        )
+        step = int(rest["step"])
+        try:
+            is_saved = self.manager.save(step, args=arguments, force=True)
+        except (OSError, ValueError) as error:
+            raise CheckpointError(
+                f"checkpoint {step} or the one before it was not written: {_reason(error)}"
+            ) from error
+        if not is_saved:
+            raise CheckpointError(f"checkpoint {step} was not written: the folder holds newer ones")
+
+    def wait(self) -> None:
+        """Nothing; returns when all saves lie on the disk.
+
+        Raises:
+            CheckpointError: if one failed.
+        """
+        try:
+            self.manager.wait_until_finished()
+        except (OSError, ValueError) as error:
+            raise CheckpointError(f"the last checkpoint was not written: {_reason(error)}") from error
+
+    def restore(self, target: TrainState) -> TrainState | None:
+        """The newest good state, as NumPy arrays in the target's structure; None where there are no checkpoints.
+
+        Newer steps that are damaged are set aside, so that training can write them again.
+
+        Raises:
+            CheckpointError: if there are checkpoints and none is good.
+        """
+        step, items, damaged = self._newest_good({"params": target.params, "rest": _rest(target)})
+        for bad in damaged:
+            (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}-{len(list(self.folder.glob('damaged-*')))}")
+        if damaged:
+            self.manager.reload()
+        return None if step is None else TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"])
+
+    def _newest_good(self, target: dict[str, Any] | None) -> tuple[int | None, dict[str, Any], list[int]]:
+        damaged = []
+        for step in sorted(self.manager.all_steps(), reverse=True):
+            try:
+                return step, self._read(step, target), damaged
+            except Exception as error:  # orbax raises ten kinds for damage, and one of them is Exception itself
+                print(f"checkpoint {step} cannot be restored: {_reason(error)}; trying an older one", file=sys.stderr)
+                damaged.append(step)
+        if damaged:
+            raise CheckpointError(f"none of the checkpoints {sorted(damaged)} in {self.folder.parent.name} is good")
+        return None, {}, damaged
+
+    def _read(self, step: int, target: dict[str, Any] | None) -> dict[str, Any]:
+        """The items of a step, verified; only the parameters where there is no target."""
+        names = ("params",) if target is None else ("params", "rest")
+        metadata = self.manager.item_metadata(step)
+        restores = {}
+        for name in names:
+            found = jax.tree.map(_empty_like, metadata[name].tree)
+            wanted = found if target is None else jax.tree.map(_empty_like, target[name])
+            if _layout(found) != _layout(wanted):
+                raise ValueError(f"its {name} have other names, shapes or dtypes than the model's")
+            restores[name] = ocp.args.StandardRestore(wanted)
+        restores |= {name: ocp.args.JsonRestore() for name in ("config", "digests")}
+        items = dict(self.manager.restore(step, args=ocp.args.Composite(**restores)).items())
+        recorded = items.pop("digests")
+        for key, value in _digests(items).items():
+            if recorded.get(key) != value:
+                raise ValueError(f"{key} differs from its digest")
+        return items
+
+
+def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
+    """Parameters as a plain tree of NumPy arrays, the run's config, and the step: from the run's folder alone.
+
+    Raises:
+        CheckpointError: if the folder holds no good checkpoint.
+    """
+    if not (folder / "checkpoints").is_dir():
+        raise CheckpointError(f"{folder.name} holds no checkpoints")
+    with Store(folder / "checkpoints", keep=1, writes=False) as store:
+        step, items, _ = store._newest_good(None)
+    if step is None:
+        raise CheckpointError(f"{folder.name} holds no checkpoints")
+    return items["params"], items["config"], step
+
+
+def digest(tree: Any) -> dict[str, str]:
+    """SHA-256 of every leaf's dtype, shape and bytes, by the leaf's path."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]:
+        array = np.asarray(leaf)
+        head = f"{array.dtype.name} {array.shape} ".encode()
+        found[jax.tree_util.keystr(path)] = hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+    return found
+
+
+def _digests(items: dict[str, Any]) -> dict[str, str]:
+    return digest(items | {"config": json.dumps(items["config"], sort_keys=True)})
+
+
+def _rest(state: TrainState) -> dict[str, Any]:
+    return {"step": state.step, "optimiser": state.optimiser}
+
+
+def _empty_like(leaf: Any) -> np.ndarray:
+    return np.zeros(leaf.shape, leaf.dtype)
+
+
+def _layout(tree: Any) -> list[tuple[tuple[int, ...], str]]:
+    return [(leaf.shape, leaf.dtype.name) for leaf in jax.tree.leaves(tree)]
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

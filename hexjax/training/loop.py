@@ -1,0 +1,117 @@
+"""The training loop: for each step, evaluate if due, save if due, step, write the previous step's metrics.
+
+restore → one check of all stages before step 0 → the steps → final evaluation, save, close. A state's metrics are
+waited for before it is evaluated or saved, so a non-finite state is never saved. The step is the position in the data.
+"""
+
+import errno
+import pathlib
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from hexjax.models.family import Family
+from hexjax.training import checkpoint, optimiser, record, step
+from hexjax.training.signals import Signals
+from hexjax.types import Scores
+
+DONE, FAILED, NON_FINITE, INTERRUPTED = 0, 1, 3, 75  # exit codes
+
+Evaluate = Callable[..., Scores]  # (params, step=) -> scores; the numbers of `mean` go to metrics.jsonl
+
+
+class NonFiniteError(ArithmeticError):
+    """A step's metrics hold a NaN or an infinity."""
+
+
+def train(
+    family: Family,
+    config: ml_collections.ConfigDict,
+    data: step.Data,
+    folder: pathlib.Path,
+    evaluate: Evaluate,
+) -> int:
+    """The exit code of a run that starts or goes on in `folder`: 0 done, 3 non-finite, 75 interrupted, 1 else."""
+    try:
+        with Signals() as signals, checkpoint.Store(folder / "checkpoints", config.checkpoint.keep) as store:
+            return _train(family, config, data, folder, evaluate, signals, store)
+    except NonFiniteError as error:
+        print(f"stopped: {error}; the last good checkpoint is kept", file=sys.stderr)
+        return NON_FINITE
+    except checkpoint.CheckpointError as error:
+        print(f"stopped: {error}", file=sys.stderr)
+        return FAILED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"stopped: {error.strerror}; the last good checkpoint is kept", file=sys.stderr)
+        return FAILED
+
+
+def _train(family, config, data, folder, evaluate, signals, store) -> int:
+    cache, batch_at, fixed = data
+    adam, knobs, steps = optimiser.make(config), step.knobs(config), config.train.steps
+    init = step.make_init(family, adam, fixed, config.seed)
+    target = jax.eval_shape(init, cache)
+    step.check_stages(family, fixed, target, cache, config.seed)
+    restored = store.restore(target)
+    state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)
+    advance = step.make_step(family, adam, batch_at, config.seed)
+    validate = step.make_validate(family, fixed, config.seed)
+    first, pending = int(state.step), {}
+    if first > steps:
+        raise checkpoint.CheckpointError(f"config.train.steps is {steps}, and the run is at step {first} already")
+    with record.Log(folder, first, steps) as log:
+        for now in range(first, steps + 1):
+            is_last = now == steps
+            validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
+            evaluates = is_last or (now > 0 and _is_due(now, config.evaluate.every_steps))
+            if validates or saves or evaluates or signals.name:
+                pending = _write(log, now, pending, config.log.every_steps)
+            try:
+                if validates and not signals.name:
+                    log.row(now, _finite(now, validate(state, cache, knobs)))
+                if evaluates and not signals.name:
+                    with signals.evaluating():
+                        mean = evaluate(state.params, step=now)["mean"]
+                        log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
+            finally:
+                if now > first and (is_last or saves or signals.name):
+                    store.save(state, config.to_dict())
+            if is_last or signals.name:
+                break
+            state, metrics = advance(state, cache, knobs)
+            _write(log, now, pending, config.log.every_steps)
+            pending = metrics
+    store.wait()
+    if signals.name:
+        saved = f"step {now} is saved" if now else "there was nothing to save yet"
+        print(f"{signals.name}: {saved}; go on with --workdir={folder.name}", file=sys.stderr)
+        return INTERRUPTED
+    return DONE
+
+
+def _is_due(now: int, every_steps: int) -> bool:
+    return every_steps > 0 and now % every_steps == 0
+
+
+def _write(log: record.Log, now: int, metrics: dict[str, Any], every_steps: int) -> dict[str, Any]:
+    """Waits for the metrics of step `now`, if there are any, and writes them if due; nothing is pending then."""
+    if metrics:
+        values = _finite(now, metrics)
+        if _is_due(now, every_steps):
+            log.row(now, values)
+        log.progress(now, float(values["loss"]))
+    return {}
+
+
+def _finite(now: int, metrics: dict[str, Any]) -> dict[str, np.ndarray]:
+    values = jax.device_get(metrics)
+    bad = [f"{name} is {value}" for name, value in values.items() if not np.isfinite(value)]
+    if bad:
+        raise NonFiniteError(f"at step {now} {', '.join(bad)}")
+    return values

@@ -1,0 +1,69 @@
+"""The nouns of the project, and the letters of its axes.
+
+Axes: b shapes in a batch, v six views, h w image rows and columns, c channels, n vertices, f faces, p query or surface
+points, t latent tokens, d features. xyz is last and in that order; channels are last; leading axes belong to the caller.
+Frame: right-handed, +y up; the bounding box of a normalised mesh is centred at 0, its longest side 2 (1 - margin).
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+Array = jax.Array | np.ndarray
+Params = Any  # a pytree of arrays, as Flax linen makes it
+Batch = dict[str, Array]  # the fields that a family names in `inputs`, each with a leading b
+Scores = dict[str, Any]  # one object of scores.json
+
+
+class Mesh(NamedTuple):
+    """Triangles: vertices [n, 3] float32, faces [f, 3] int32, and whether their winding could not be made consistent."""
+
+    vertices: Float[Array, "n 3"]
+    faces: Int[Array, "f 3"]
+    winding_doubtful: bool | Bool[Array, ""] = False
+
+
+class Similarity(NamedTuple):
+    """Source to frame, and nothing that deforms: p_frame = scale * rotation @ p_source + translation."""
+
+    scale: float | Float[Array, ""]
+    rotation: Float[Array, "3 3"]
+    translation: Float[Array, "3"]
+
+
+class Hexplane(NamedTuple):
+    """Six orthographic maps in the order of `geometry.frame`: depth [v,h,w], normal [v,h,w,3], mask [v,h,w].
+
+    Depth runs in world units from the view's face of the cube and is 0 where nothing is hit; normals are unit, in world
+    axes, and 0 where nothing is hit; the mask is bool when rendered and a probability when decoded.
+    """
+
+    depth: Float[Array, "*b v h w"]
+    normal: Float[Array, "*b v h w 3"]
+    mask: Bool[Array, "*b v h w"] | Float[Array, "*b v h w"]
+
+
+class Latent(NamedTuple):
+    """A sample (or the code itself) and, for stochastic kinds, the posterior statistics that it came from."""
+
+    code: Float[Array, "*b t d"]
+    statistics: dict[str, Array]
+
+
+class TrainState(NamedTuple):
+    """Everything that a run must remember: the step is the position in the data, and no key is stored."""
+
+    step: Int[Array, ""]
+    params: Params
+    optimiser: Any
+
+
+class Item(NamedTuple):
+    """One shape of a data set: its name, the mesh as loaded, the mesh in the frame, and what leads from one to the other."""
+
+    name: str
+    source: Mesh
+    mesh: Mesh
+    similarity: Similarity

@@ -1,0 +1,59 @@
+"""python launch.py --config=FILE.py[:variant] [--config.KEY=VALUE ...] [--workdir=DIR] [--mode=MODE]
+
+Modes: train (the default) | evaluate | encode | ceiling. Without --workdir a new folder in results/ is made; with that
+of a run, the run goes on. Exit codes: 0 done, 2 refused, 3 non-finite, 75 interrupted and saved, 1 anything else.
+"""
+
+import functools
+import pathlib
+import signal
+import sys
+
+from hexjax import config as configuration
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code of a command line; a refused one loads no JAX and makes no folder."""
+    if "--help" in arguments:
+        print(__doc__)
+        return configuration.DONE
+    try:
+        command = configuration.parse(arguments)
+        for line in command.warnings:
+            print(f"launch.py: warning: {line}", file=sys.stderr)
+        configuration.set_environment()
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+        from hexjax.training import step
+
+        loaded = step.load(command.config, command.mode == "train")
+    except ValueError as refusal:
+        print(f"launch.py: {refusal}", file=sys.stderr)
+        return configuration.REFUSED
+    except KeyboardInterrupt:
+        print("launch.py: interrupted before there was anything to save", file=sys.stderr)
+        return configuration.INTERRUPTED
+    return run(command, *loaded)
+
+
+def run(command: configuration.Command, items: list, family, data) -> int:
+    """The exit code of a command whose shapes, family and training data are loaded."""
+    from hexjax.evaluation import evaluate
+    from hexjax.training import checkpoint, loop, record
+
+    config, folder = command.config, command.workdir or record.new_folder(pathlib.Path("results"), command.name)
+    print(f"{command.mode} in {folder}", file=sys.stderr)
+    record.write_header(folder, command.line, command.json, config.data.path)
+    score = functools.partial(evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={})
+    if command.mode == "train":
+        return loop.train(family, config, data, folder, score)
+    if command.mode == "ceiling":
+        evaluate.ceiling(items, config, folder)
+    else:
+        params, _, step = checkpoint.restore_params(folder)
+        encode = functools.partial(evaluate.encode, family, params, items, config, folder)
+        score(params, step=step) if command.mode == "evaluate" else encode()
+    return configuration.DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,24 @@
+"""Shape annotations are checked on every call; ranks do not promote; real meshes are found or the test skips."""
+
+import os
+import pathlib
+
+import jaxtyping
+
+jaxtyping.install_import_hook("hexjax", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> pathlib.Path:
+    """The folder of real meshes: HEXJAX_DATA, else ../shared/data beside the checkout."""
+    folder = pathlib.Path(os.environ["HEXJAX_DATA"]) if "HEXJAX_DATA" in os.environ else ROOT.parent / "shared" / "data"
+    if not (folder / "heads").is_dir():
+        pytest.skip(f"no real meshes in {folder.name}: set HEXJAX_DATA to the folder that holds heads/ and shapes/")
+    return folder

@@ -1,0 +1,131 @@
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.geometry import field, frame, hexplane, isosurface
+from hexjax.types import Hexplane
+from tests import shapes
+
+
+@functools.cache
+def maps_of(name, resolution=64):
+    made = dict(cube=shapes.cube, sphere=lambda: shapes.sphere(0.7, 4), torus=shapes.torus, soup=lambda: shapes.soup(5))
+    return hexplane.render(made[name](), resolution)
+
+
+def random_points(count, seed=0, reach=1.0):
+    return np.random.default_rng(seed).uniform(-reach, reach, (count, 3)).astype(np.float32)
+
+
+def test_field_is_the_point_to_plane_distance_of_a_cube():
+    """Off its edges, a cube's six views give the largest of the distances to its six planes."""
+    points = random_points(4000)
+    behind = np.abs(points).max(1) - 0.5
+    edge = np.sort(np.abs(points), 1)[:, 1]
+    clear = (edge < 0.5 - 2 / 64) & (np.abs(behind) < 0.45)
+    found = np.asarray(field.fuse(maps_of("cube"), points))
+    np.testing.assert_allclose(found[clear], behind[clear], atol=1e-3)
+
+
+def test_field_is_near_the_distance_of_a_sphere_at_its_surface():
+    direction = random_points(500)
+    direction /= np.linalg.norm(direction, axis=1, keepdims=True)
+    for offset in (-0.03, -0.01, 0.0, 0.01, 0.03):
+        found = np.asarray(field.fuse(maps_of("sphere", 256), direction * np.float32(0.7 + offset)))
+        assert np.abs(found - offset).max() < 8e-3
+
+
+def test_background_carves_and_a_full_view_of_nothing_is_outside():
+    empty = Hexplane(jnp.zeros((6, 8, 8)), jnp.zeros((6, 8, 8, 3)), jnp.zeros((6, 8, 8), bool))
+    np.testing.assert_allclose(field.fuse(empty, random_points(20)), field.BACKGROUND, rtol=1e-3)
+    assert (np.asarray(field.fuse(maps_of("sphere"), np.full((1, 3), 0.95, np.float32))) > 0.09).all()
+
+
+def test_back_faces_abstain_and_six_abstentions_are_inside():
+    inward = shapes.sphere(0.7, 3)
+    inward = inward._replace(faces=inward.faces[:, ::-1])
+    found = np.asarray(field.fuse(hexplane.render(inward, 64), np.zeros((1, 3), np.float32)))
+    np.testing.assert_allclose(found, -field.BACKGROUND, rtol=1e-3)
+
+
+def test_an_open_box_is_filled_not_emptied():
+    """Seen from above the open box shows its inner floor: that view must not carve the walls' inside."""
+    box = shapes.cube(0.5)
+    walls = box._replace(faces=box.faces[np.abs(np.asarray(box.vertices)[box.faces][:, :, 1] - 0.5).max(1) > 1e-6])
+    found = np.asarray(field.fuse(hexplane.render(walls, 64), np.array([[0, 0.3, 0], [0, -0.6, 0], [0.7, 0, 0]], np.float32)))
+    assert (found[0] < 0) & (found[1] > 0) & (found[2] > 0)
+
+
+def test_coverage_blends_surface_and_background():
+    maps = maps_of("sphere")
+    inside = np.zeros((1, 3), np.float32)
+    covered = [float(field.fuse(maps._replace(mask=maps.mask * share), inside)[0]) for share in (1.0, 0.6, 0.4, 0.0)]
+    assert covered[0] < covered[1] < 0 < covered[2] < covered[3]
+    logit = jnp.zeros(())
+    slope = jax.grad(lambda x: field.fuse(maps._replace(mask=maps.mask * jax.nn.sigmoid(x)), inside)[0])(logit)
+    assert np.isfinite(slope)
+    assert slope < 0
+
+
+@pytest.mark.parametrize("name", ["cube", "torus", "soup"])
+def test_gradients_in_points_and_maps_are_right(name):
+    maps = maps_of(name)
+    points = jnp.asarray(random_points(400, 3, 0.8))
+    value = field.fuse(maps, points)
+    chosen = points[np.abs(np.asarray(value)) < 0.08]
+    weight = jnp.asarray(np.random.default_rng(0).normal(size=len(chosen)), jnp.float32)
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=maps.depth.shape), jnp.float32)
+    total = lambda depth: (weight * field.fuse(maps._replace(depth=depth), chosen)).sum()
+    step = 1e-4
+    difference = (total(maps.depth + step * direction) - total(maps.depth - step * direction)) / (2 * step)
+    gradient = (jax.grad(total)(maps.depth) * direction).sum()
+    np.testing.assert_allclose(gradient, difference, rtol=0.05, atol=0.5)
+    everything = jax.grad(lambda m, p: field.fuse(m._replace(mask=maps.mask * 1.0), p).sum(), (0, 1), allow_int=True)(
+        maps._replace(mask=maps.mask * 1.0), points
+    )
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(everything))
+
+
+@pytest.mark.parametrize("name", ["cube", "sphere", "torus", "soup"])
+@pytest.mark.parametrize("soft", [False, True])
+def test_skipped_blocks_change_nothing(name, soft):
+    """Coarse to fine and dense give one mesh, for rendered masks and for probabilities."""
+    maps = maps_of(name)
+    if soft:
+        noise = np.random.default_rng(2).normal(0, 1.5, maps.mask.shape)
+        probability = jax.nn.sigmoid(jnp.asarray(np.where(maps.mask, 3, -3) + noise, jnp.float32))
+        maps = maps._replace(mask=probability)
+    sparse, dense = field.grid(maps, 67), field.grid(maps, 67, dense=True)
+    np.testing.assert_array_equal(sparse < 0, dense < 0)
+    one, other = (isosurface.polygonise(values, 0.0)[0] for values in (sparse, dense))
+    np.testing.assert_array_equal(one.faces, other.faces)
+    np.testing.assert_allclose(one.vertices, other.vertices, atol=1e-6)
+
+
+def test_most_blocks_of_a_plain_shape_are_skipped():
+    outside, inside = field._proofs(maps_of("sphere", 256), 16, 2 / 127)
+    assert (np.asarray(outside) | np.asarray(inside)).mean() > 0.7
+    assert not (np.asarray(outside) & np.asarray(inside)).any()
+
+
+def test_the_grid_is_the_field_at_its_nodes_clipped():
+    count = 40
+    values = field.grid(maps_of("soup"), count, dense=True)
+    index = np.random.default_rng(0).integers(0, count, (500, 3))
+    points = np.asarray(frame.grid_nodes(count))[index]
+    expected = np.clip(field.fuse(maps_of("soup"), points), -2 / (count - 1), 2 / (count - 1))
+    np.testing.assert_allclose(values[tuple(index.T)], expected, atol=2e-6)
+
+
+def test_the_hull_is_where_every_silhouette_covers():
+    maps, count = maps_of("torus"), 48
+    values = field.grid_silhouettes(maps, count)
+    index = np.random.default_rng(0).integers(0, count, (500, 3))
+    points = np.asarray(frame.grid_nodes(count))[index]
+    np.testing.assert_allclose(values[tuple(index.T)], field.fuse_silhouettes(maps, points), atol=1e-5)
+    covered = np.asarray(field.fuse(maps, points)) < -0.03
+    assert (values[tuple(index.T)][covered] < 0).all()
+    assert (np.asarray(field.fuse_silhouettes(maps, points, 0.9)) >= np.asarray(field.fuse_silhouettes(maps, points))).all()

@@ -1,0 +1,100 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.geometry import frame, hexplane, raycast
+from tests import shapes
+
+
+def test_a_cube_shows_its_faces():
+    """Half side 1/2: every view meets the near face at depth 1/2 with the normal towards the camera."""
+    maps = hexplane.render(shapes.cube(0.5), 16)
+    mask = np.asarray(maps.mask)
+    assert mask.sum() == 6 * 64
+    np.testing.assert_allclose(np.asarray(maps.depth)[mask], 0.5, atol=1e-6)
+    for view in range(6):
+        np.testing.assert_allclose(np.asarray(maps.normal)[view][mask[view]] @ -frame.FORWARD[view], 1, atol=1e-6)
+
+
+def test_a_sphere_has_its_closed_form_depth():
+    maps = hexplane.render(shapes.sphere(0.7, 5), 64)
+    x, y = np.meshgrid(*[np.asarray(frame.pixel_centres(64))] * 2)
+    inner = np.hypot(x, y) < 0.6
+    expected = 1 - np.sqrt(np.maximum(0.49 - x**2 - y**2, 0))
+    for view in range(6):
+        np.testing.assert_allclose(np.asarray(maps.depth)[view][inner], expected[inner], atol=2e-3)
+
+
+def test_normals_are_unit_on_surface_and_zero_elsewhere():
+    maps = hexplane.render(shapes.soup(1), 40)
+    length = np.linalg.norm(maps.normal, axis=-1)
+    np.testing.assert_allclose(length, np.asarray(maps.mask), atol=1e-6)
+    np.testing.assert_array_equal(np.asarray(maps.depth)[~np.asarray(maps.mask)], 0)
+
+
+def test_the_inside_of_an_open_box_shows_back_faces():
+    box = shapes.cube(0.5)
+    open_above = box._replace(faces=box.faces[np.abs(np.asarray(box.vertices)[box.faces][:, :, 1] - 0.5).max(1) > 1e-6])
+    maps = hexplane.render(open_above, 16)
+    assert (np.asarray(maps.normal)[0][np.asarray(maps.mask)[0]] @ frame.FORWARD[0] > 0.99).all()
+    assert (np.asarray(maps.normal)[1][np.asarray(maps.mask)[1]] @ frame.FORWARD[1] < -0.99).all()
+
+
+def test_barycentric_weights_give_the_pixel_back():
+    mesh = shapes.torus()
+    seen, weight = (np.asarray(a) for a in hexplane.visible(mesh, 32))
+    assert (weight >= 0).all()
+    np.testing.assert_allclose(weight.sum(-1), 1, atol=1e-6)
+    points = (weight[..., None] * np.asarray(mesh.vertices)[np.asarray(mesh.faces)[np.maximum(seen, 0)]]).sum(-2)
+    column, row, _ = (np.asarray(a) for a in frame.to_image(points, 32))
+    for view in range(6):
+        hit = seen[view] >= 0
+        rows, columns = np.nonzero(hit)
+        np.testing.assert_allclose(column[view][view][hit], columns, atol=1e-3)
+        np.testing.assert_allclose(row[view][view][hit], rows, atol=1e-3)
+
+
+def test_shading_has_right_gradients_in_the_vertices():
+    mesh, resolution = shapes.sphere(0.7, 2), 24
+    seen = raycast.visible(mesh.vertices, mesh.faces, raycast.plan(mesh, resolution))[0]
+    weights = jnp.asarray(np.random.default_rng(0).normal(size=(6, resolution, resolution)), jnp.float32)
+
+    def total(vertices):
+        maps = hexplane.shade(vertices, mesh.faces, seen)
+        return (weights * maps.depth).sum() + (weights[..., None] * maps.normal).sum()
+
+    vertices = jnp.asarray(mesh.vertices)
+    direction = jnp.asarray(np.random.default_rng(1).normal(size=vertices.shape), jnp.float32)
+    step = 1e-3
+    difference = (total(vertices + step * direction) - total(vertices - step * direction)) / (2 * step)
+    gradient = jax.grad(total)(vertices)
+    assert np.isfinite(gradient).all()
+    np.testing.assert_allclose((gradient * direction).sum(), difference, rtol=2e-2)
+
+
+def test_shading_has_finite_gradients_on_slivers():
+    mesh = shapes.soup(2, count=30)
+    thin = mesh._replace(vertices=np.asarray(mesh.vertices) * np.array([1, 1e-6, 1], np.float32))
+    plan = raycast.plan(thin, 32)
+
+    def total(vertices):
+        maps = hexplane.shade(vertices, thin.faces, raycast.visible(vertices, thin.faces, plan)[0])
+        return maps.depth.sum() + maps.normal.sum()
+
+    assert np.isfinite(jax.grad(total)(jnp.asarray(thin.vertices))).all()
+
+
+def test_meshes_outside_the_cube_are_refused():
+    with pytest.raises(ValueError) as error:
+        hexplane.render(shapes.sphere(1.5), 16)
+    assert str(error.value) == "the mesh reaches 1.5 along an axis; render accepts [-1, 1]: normalise it first"
+    with pytest.raises(ValueError) as error:
+        hexplane.render(shapes.cube(), 0)
+    assert str(error.value) == "resolution is 0; accepted: 1 and above (config.hexplane.resolution_px)"
+
+
+def test_a_mesh_is_not_padded_to_less_than_it_has():
+    with pytest.raises(ValueError) as error:
+        hexplane.pad(shapes.cube(), 8, 11)
+    assert str(error.value) == "the mesh has 8 vertices and 12 faces; it cannot be padded to 8 and 11"

@@ -1,0 +1,61 @@
+import numpy as np
+import pytest
+
+from hexjax.geometry import frame, isosurface
+from hexjax.geometry import mesh as meshes
+
+
+def sphere_field(count, *centres, radius=0.4):
+    nodes = np.stack(np.meshgrid(*[np.asarray(frame.grid_nodes(count))] * 3, indexing="ij"), -1)
+    return np.min([np.linalg.norm(nodes - np.array(c), axis=-1) - radius for c in centres], 0).astype(np.float32)
+
+
+def volume(mesh):
+    corners = mesh.vertices.astype(float)[mesh.faces]
+    return np.einsum("fc,fc->", corners[:, 0], np.cross(corners[:, 1], corners[:, 2])) / 6
+
+
+def test_a_sphere_is_closed_outward_and_in_place():
+    mesh, report = isosurface.polygonise(sphere_field(48, (0.3, 0, -0.1)))
+    assert (report["watertight"], report["components"], report["euler"], report["dropped_parts"]) == (True, 1, 2, 0)
+    assert report["vertices"] == len(mesh.vertices)
+    assert volume(mesh) == pytest.approx(4 / 3 * np.pi * 0.4**3, rel=0.02)
+    np.testing.assert_allclose(np.linalg.norm(mesh.vertices - [0.3, 0, -0.1], axis=1), 0.4, atol=2e-3)
+
+
+def test_what_reaches_the_border_is_closed_there():
+    mesh, report = isosurface.polygonise(-np.ones((12, 12, 12), np.float32))
+    assert report["watertight"]
+    assert volume(mesh) > 0
+    assert np.abs(mesh.vertices).max() < 1
+
+
+def test_small_parts_are_dropped_and_counted():
+    field = np.minimum(sphere_field(64, (-0.4, 0, 0)), sphere_field(64, (0.6, 0.5, 0.5), (0.6, -0.5, 0), radius=0.06))
+    kept, report = isosurface.polygonise(field, 0.05)
+    assert (report["components"], report["dropped_parts"]) == (1, 2)
+    assert isosurface.polygonise(field, 0.0)[1]["components"] == 3
+    assert len(kept.vertices) == len(np.unique(kept.faces))
+
+
+def test_values_of_zero_make_no_coincident_vertices():
+    nodes = np.asarray(frame.grid_nodes(17))
+    field = np.broadcast_to(np.abs(nodes)[:, None, None] - 0.5, (17, 17, 17)).astype(np.float32)
+    mesh, report = isosurface.polygonise(field)
+    assert report["watertight"]
+    assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
+    assert (meshes.face_areas(mesh) > 0).all()
+
+
+def test_an_empty_field_is_a_result():
+    mesh, report = isosurface.polygonise(np.ones((8, 8, 8), np.float32))
+    assert len(mesh.vertices) == len(mesh.faces) == 0
+    assert (report["vertices"], report["watertight"]) == (0, False)
+
+
+def test_a_field_that_is_not_finite_is_refused():
+    field = np.ones((8, 8, 8), np.float32)
+    field[1, 2, 3] = np.nan
+    with pytest.raises(ValueError) as error:
+        isosurface.polygonise(field)
+    assert str(error.value) == "the field is not finite at 1 of 512 nodes"

@@ -1,0 +1,211 @@
+"""Signed distance against closed forms, and its sign on closed, open, inside-out and self-intersecting meshes."""
+
+import re
+
+import numpy as np
+import pytest
+import trimesh
+
+from hexjax.geometry import mesh as meshes
+from hexjax.geometry import sdf, surface
+from hexjax.types import Mesh
+
+CLOSED = ("leeperrysmith", "leeperrysmith_5500", "goathead")
+OPEN = ("demosthenes", "ict_neutral", "makehuman_female_old", "makehuman_male_young", "suzanne")
+
+
+def refused(text: str):
+    return pytest.raises(ValueError, match=f"^{re.escape(text)}$")
+
+
+def made(shape: trimesh.Trimesh) -> Mesh:
+    return Mesh(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32))
+
+
+def joined(*parts: Mesh) -> Mesh:
+    starts = np.cumsum([0] + [len(part.vertices) for part in parts[:-1]])
+    faces = [part.faces + start for part, start in zip(parts, starts)]
+    return Mesh(np.concatenate([part.vertices for part in parts]), np.concatenate(faces).astype(np.int32))
+
+
+def box(side: float, centre=(0, 0, 0)) -> Mesh:
+    return made(trimesh.creation.box((side,) * 3, trimesh.transformations.translation_matrix(centre)))
+
+
+def flipped(mesh: Mesh) -> Mesh:
+    return mesh._replace(faces=mesh.faces[:, ::-1].copy())
+
+
+def head(data_folder, name: str) -> Mesh:
+    return meshes.normalise(made(trimesh.load(data_folder / "heads" / f"{name}.ply")))[0]
+
+
+def uniform(count: int, seed: int = 0) -> np.ndarray:
+    return np.random.default_rng(seed).uniform(-1, 1, (count, 3)).astype(np.float32)
+
+
+def test_signed_distance_of_a_cube_is_the_closed_form():
+    points = uniform(3000)
+    beyond = np.abs(points) - 0.6
+    expected = np.linalg.norm(np.maximum(beyond, 0), axis=1) + np.minimum(beyond.max(1), 0)
+    value, doubtful = sdf.signed_distance(box(1.2), points)
+    assert value.dtype == np.float32
+    np.testing.assert_allclose(value, expected, atol=1e-6)
+    assert not doubtful.any()
+
+
+def test_signed_distance_of_a_sphere_is_the_closed_form_to_the_height_of_its_facets():
+    points = uniform(3000)
+    sphere = trimesh.creation.icosphere(subdivisions=5, radius=0.7)
+    height = 0.7 - np.linalg.norm(sphere.triangles_center, axis=1).min()
+    value, doubtful = sdf.signed_distance(made(sphere), points)
+    difference = value - (np.linalg.norm(points, axis=1) - 0.7)
+    assert difference.min() > -1e-6
+    assert difference.max() < 1.1 * height
+    assert not doubtful.any()
+
+
+def test_signed_distance_of_a_torus_is_the_closed_form_to_the_height_of_its_facets():
+    points = uniform(3000)
+    torus = made(trimesh.creation.torus(0.6, 0.25, major_sections=160, minor_sections=80))
+    ring = np.linalg.norm(points[:, :2], axis=1) - 0.6
+    expected = np.hypot(ring, points[:, 2]) - 0.25
+    value, doubtful = sdf.signed_distance(torus, points)
+    np.testing.assert_allclose(value, expected, atol=1e-3)
+    assert not doubtful.any()
+
+
+@pytest.mark.parametrize("closed", [True, False])
+def test_winding_inside_out_changes_no_sign(closed):
+    sphere = made(trimesh.creation.icosphere(subdivisions=3, radius=0.8))
+    mesh = sphere if closed else sphere._replace(faces=sphere.faces[sphere.vertices[sphere.faces].mean(1)[:, 1] > -0.5])
+    assert sdf.parity_holds(mesh) == closed
+    points = uniform(2000)
+    one, other = sdf.signed_distance(mesh, points), sdf.signed_distance(flipped(mesh), points)
+    np.testing.assert_array_equal(one[0] < 0, other[0] < 0)
+    np.testing.assert_array_equal(one[1], other[1])
+
+
+def test_parity_needs_no_consistent_winding():
+    mesh, points = box(1.2), uniform(2000)
+    turned = mesh._replace(faces=np.where(np.arange(12)[:, None] % 2, mesh.faces, mesh.faces[:, ::-1]))
+    assert not surface.consistently_wound(turned.faces)
+    within, doubtful = sdf.inside(turned, points)
+    np.testing.assert_array_equal(within, (np.abs(points) < 0.6).all(1))
+    assert not doubtful.any()
+    assert ((surface.winding_number(turned, points) > 0.5) != within).mean() > 0.1
+
+
+@pytest.mark.parametrize("axis", range(3))
+def test_parity_is_right_for_rays_through_corners_and_edges(axis):
+    mesh = made(trimesh.creation.box((1, 1, 1)).subdivide().subdivide())
+    lattice = np.linspace(-0.9375, 0.9375, 16)  # every second coordinate is one of the mesh's, shifted along the ray
+    points = np.stack(np.meshgrid(*[np.linspace(-0.75, 0.75, 13)] * 3, indexing="ij"), -1).reshape(-1, 3)
+    points[:, axis] = np.resize(lattice, len(points))
+    # Where a ray runs along a wall of the box, either answer is right.
+    points = points[(np.abs(np.abs(np.delete(points, axis, 1)) - 0.5) > 1e-9).all(1)]
+    np.testing.assert_array_equal(sdf.parity(mesh, points, axis), (np.abs(points) < 0.5).all(1))
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_parity_equals_the_winding_number_on_closed_heads(data_folder, name):
+    mesh = head(data_folder, name)
+    points, value, doubtful_share = sdf.query_pool(mesh, 8000, 0)
+    away = np.abs(value) > 1e-5
+    winding = surface.winding_number(mesh, points) > 0.5
+    agree = [sdf.parity(mesh, points, axis)[away] == winding[away] for axis in range(3)]
+    # Where a head cuts itself, the two rightly differ.
+    assert np.mean(agree) == 1 if sdf.parity_holds(mesh) else np.mean(agree) > 0.999
+    assert doubtful_share < 1e-3
+    np.testing.assert_array_equal(value[away] < 0, winding[away])
+
+
+def test_parity_holds_only_for_closed_meshes_that_do_not_cut_themselves():
+    mesh = box(1)
+    assert sdf.parity_holds(mesh)
+    assert sdf.parity_holds(joined(mesh, box(0.5)))
+    assert not sdf.parity_holds(mesh._replace(faces=mesh.faces[1:]))
+    assert not sdf.parity_holds(joined(mesh, box(1, (0.3, 0.3, 0.3))))
+    assert not sdf.parity_holds(joined(mesh, mesh))
+    assert not sdf.parity_holds(mesh._replace(faces=np.concatenate([mesh.faces, mesh.faces])))
+    assert not sdf.parity_holds(mesh._replace(faces=mesh.faces[:0]))
+
+
+def test_the_common_part_of_two_boxes_that_cut_each_other_is_inside():
+    mesh = joined(box(0.8, (-0.2, 0, 0)), box(0.8, (0.2, 0, 0)))
+    points = uniform(3000)
+    within, doubtful = sdf.inside(mesh, points)
+    expected = (np.abs(points[:, 1:]) < 0.4).all(1) & (np.abs(points[:, 0]) < 0.6)
+    np.testing.assert_array_equal(within, expected)
+    assert not doubtful.any()
+
+
+def test_a_shell_within_a_shell_is_a_hollow_and_doubtful_unless_its_winding_says_so_too():
+    points = np.array([[0, 0, 0], [0.5, 0, 0], [0.9, 0, 0]], np.float32)
+    for inner, unsure in ((box(0.6), True), (flipped(box(0.6)), False)):
+        within, doubtful = sdf.inside(joined(box(1.2), inner), points)
+        assert within.tolist() == [False, True, False]
+        assert doubtful.tolist() == [unsure, False, False]
+
+
+def test_an_open_box_is_inside_in_its_depth_and_doubtful_only_at_its_opening():
+    mesh = box(1.2)
+    top = (mesh.vertices[mesh.faces][..., 1] > 0.59).all(1)
+    points = np.array([[0, -0.4, 0], [0, -0.8, 0], [0.9, 0.9, 0.9], [0, 0.6, 0]], np.float32)
+    value, doubtful = sdf.signed_distance(mesh._replace(faces=mesh.faces[~top]), points)
+    assert (value < 0).tolist()[:3] == [True, False, False]
+    assert doubtful.tolist() == [False, False, False, True]
+    np.testing.assert_allclose(np.abs(value), [0.2, 0.2, np.sqrt(0.27), 0.6], atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPEN)
+def test_open_heads_have_an_inside_and_the_cube_has_corners_outside(data_folder, name):
+    mesh = head(data_folder, name)
+    assert not sdf.parity_holds(mesh)
+    corners = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 3), -1).reshape(-1, 3)
+    value, doubtful = sdf.signed_distance(mesh, np.concatenate([corners, [[0, 0.1, 0]]]))
+    assert (value[:8] > 0).all()
+    assert value[8] < 0
+    assert not doubtful.any()
+    assert sdf.query_pool(mesh, 4000, 0)[2] < 0.2
+
+
+def test_query_pool_is_three_quarters_near_the_surface_and_one_uniform_in_the_cube():
+    sphere = made(trimesh.creation.icosphere(subdivisions=4, radius=0.5))
+    points, value, doubtful_share = sdf.query_pool(sphere, 10_000, 3)
+    assert points.dtype == value.dtype == np.float32
+    assert points.shape == (10_000, 3)
+    assert doubtful_share == 0.0
+    np.testing.assert_array_equal(value, sdf.signed_distance(sphere, points)[0])
+    in_band = (4 / 3) * np.pi * (0.55**3 - 0.45**3) / 8
+    assert np.mean(np.abs(value) <= sdf.NEAR) == pytest.approx(0.75 + 0.25 * in_band, abs=0.01)
+    # Shuffled: any part of the pool has the same make-up.
+    assert np.mean(np.abs(value[:2000]) <= sdf.NEAR) == pytest.approx(0.75 + 0.25 * in_band, abs=0.04)
+    far = points[np.abs(value) > sdf.NEAR]
+    assert np.abs(far).max() > 0.99
+    near = np.abs(value[np.abs(value) <= sdf.NEAR])
+    # |sdf| <= t * NEAR has the share t (1 + log(1 / t)) where the surface is flat.
+    assert np.mean(near <= 0.5 * sdf.NEAR) == pytest.approx(0.5 * (1 + np.log(2)), abs=0.02)
+
+
+def test_query_pool_is_a_function_of_its_seed():
+    mesh = box(1)
+    one, same, other = sdf.query_pool(mesh, 1000, 1), sdf.query_pool(mesh, 1000, 1), sdf.query_pool(mesh, 1000, 2)
+    np.testing.assert_array_equal(one[0], same[0])
+    np.testing.assert_array_equal(one[1], same[1])
+    assert (one[0] != other[0]).any()
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 5])
+def test_query_pool_has_the_count_asked_for(count):
+    points, value, _ = sdf.query_pool(box(1), count, 0)
+    assert points.shape == (count, 3)
+    assert value.shape == (count,)
+
+
+def test_refusals_name_what_is_missing():
+    empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    with refused("mesh has 0 faces; a distance needs at least one"):
+        sdf.signed_distance(empty, np.zeros((1, 3), np.float32))
+    with refused("mesh has 0 faces and no area; samples need a surface"):
+        sdf.query_pool(empty, 4, 0)

@@ -1,0 +1,289 @@
+"""What a command line may say: every refusal's text, the resumed run's freedom, and what is written to config.json."""
+
+import json
+import math
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from configs import base, vae_binary
+from hexjax import config as configuration
+from hexjax import rules
+from hexjax.data import sources
+from hexjax.models import family
+from hexjax.training import loop
+
+ROOT = pathlib.Path(__file__).parent.parent
+CONFIG = f"--config={ROOT / 'configs' / 'ae_continuous.py'}"
+SMALL = f"{CONFIG}:small"
+
+REFUSED = {
+    (): "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run",
+    ("--config",): "Missing value for flag --config",
+    ("--confg=a.py",): "unknown flag --confg; flags: --config, --workdir, --mode, --config.KEY; nearest: --config",
+    (SMALL, "--steps=5"): "unknown flag --steps; flags: --config, --workdir, --mode, --config.KEY",
+    (SMALL, "config.train.steps=3"): (
+        "stray argument 'config.train.steps=3'; accepted: --config, --workdir, --mode, --config.KEY=VALUE; "
+        "did you mean --config.train.steps=3?"
+    ),
+    (SMALL, "head.ply"): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --config.KEY=VALUE",
+    (SMALL, "--config.train.steps"): "--config.train.steps has no value; accepted: --config.train.steps=VALUE",
+    (SMALL, "--mode=trian"): "--mode is 'trian'; modes: train, evaluate, encode, ceiling; nearest: train",
+    ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
+    ("--config=ae",): "--config is 'ae'; accepted: FILE.py or FILE.py:variant",
+    ("--config=configs/nothing_like_it.py",): "--config is 'configs/nothing_like_it.py': no such file",
+    ("--config=configs/ae_continous.py",): (
+        "--config is 'configs/ae_continous.py': no such file; nearest: ae_continuous.py"
+    ),
+    (f"{CONFIG}:smal",): "config variant is 'smal'; variants of ae_continuous: small",
+    ("--config=configs/base.py:small",): "config variant is 'small'; base has no variants",
+    (SMALL, "--workdir=README.md"): "--workdir is 'README.md', a file; accepted: a new folder or that of a run",
+    (SMALL, "--config.kl.warmup_stepz=1"): "config.kl.warmup_stepz is unknown; nearest: kl.warmup_steps",
+    (SMALL, "--config.learning_rate=1"): "config.learning_rate is unknown; nearest: optimiser.learning_rate",
+    (SMALL, "--config.optimiser=adam"): (
+        "config.optimiser is a section; its keys: optimiser.clip_norm, optimiser.decay, optimiser.learning_rate, "
+        "optimiser.warmup_steps"
+    ),
+    (SMALL, "--config.train.steps=2.5"): "config.train.steps is '2.5'; accepted: a whole number, at least 1",
+    (SMALL, "--config.train.steps=3e3"): "config.train.steps is '3e3'; accepted: a whole number, at least 1",
+    (SMALL, "--config.train.steps=-5"): "config.train.steps is -5; accepted: a whole number, at least 1",
+    (SMALL, "--config.seed=99999999999"): ("config.seed is 99999999999; accepted: a whole number from 0 to 2147483647"),
+    (SMALL, "--config.optimiser.learning_rate=abc"): (
+        "config.optimiser.learning_rate is 'abc'; accepted: a number, finite, above 0"
+    ),
+    (SMALL, "--config.optimiser.learning_rate=nan"): (
+        "config.optimiser.learning_rate is nan; accepted: a number, finite, above 0"
+    ),
+    (SMALL, "--config.optimiser.learning_rate=inf"): (
+        "config.optimiser.learning_rate is inf; accepted: a number, finite, above 0"
+    ),
+    (SMALL, "--config.optimiser.clip_norm=nan"): (
+        "config.optimiser.clip_norm is nan; accepted: a number above 0; inf switches it off"
+    ),
+    (SMALL, "--config.kl.cap=1.5"): ("config.kl.cap is 1.5; accepted: a number above 0, at most 1; 1 switches it off"),
+    (SMALL, "--config.data.cached=yes"): "config.data.cached is 'yes'; accepted: true | false",
+    (SMALL, "--config.model.widths=sdf,mesh"): (
+        "config.model.widths is 'sdf,mesh'; accepted: whole numbers above 0, as in \"(64, 128)\""
+    ),
+    (SMALL, "--config.model.widths=(32,6.5)"): (
+        'config.model.widths is (32, 6.5); accepted: whole numbers above 0, as in "(64, 128)"'
+    ),
+    (SMALL, "--config.latent.kind=gausian"): "config.latent.kind is 'gausian'; accepted: deterministic | gaussian",
+    (SMALL, "--config.data.up=Y"): "config.data.up is 'Y'; accepted: y | z",
+    (SMALL, "--config.model.stem_px=3"): "config.model.stem_px is 3; accepted: a power of two",
+    (SMALL, "--config.data.path=missing.ply"): (
+        "config.data.path is 'missing.ply': no such file or folder; "
+        "accepted: a mesh file, a folder of meshes or an NPZ set"
+    ),
+    (SMALL, "--config.sdf.pool_points=5"): "config.sdf.points is 2048; accepted: at most sdf.pool_points = 5",
+    (SMALL, "--config.model.mixer_side=3"): "config.model.mixer_side is 3; accepted: a divisor of latent.side = 8",
+    (SMALL, "--config.train.batch_size=2"): "config.train.batch_size is 2; accepted: at most data.count = 1",
+    (SMALL, "--config.data.source=spott"): (
+        "config.data.source is 'spott'; accepted: procedural | demosthenes | goathead | spot"
+    ),
+    (SMALL, "--config.hexplane.resolution_px=100"): (
+        "config.hexplane.resolution_px is 100; accepted: 128 = model.stem_px 4 x latent.side 8 x 2^2 "
+        "for model.widths (32, 64, 128)"
+    ),
+}
+
+
+@pytest.fixture(autouse=True)
+def root(monkeypatch):
+    """Command lines are typed at the repository's root."""
+    monkeypatch.chdir(ROOT)
+
+
+def refusal(*arguments: str) -> str:
+    """The text with which a command line is refused."""
+    try:
+        configuration.parse(list(arguments))
+    except ValueError as error:
+        return str(error)
+    pytest.fail(f"accepted: {arguments}")
+
+
+@pytest.mark.parametrize("arguments", REFUSED, ids=" ".join)
+def test_refusal_names_what_was_got_and_what_is_accepted(arguments):
+    assert refusal(*arguments) == REFUSED[arguments]
+
+
+def test_unknown_family_is_refused_with_those_that_exist():
+    known = ", ".join(family.names())
+    assert refusal(SMALL, "--config.model.family=vqvae") == f"config.model.family is 'vqvae'; families: {known}"
+
+
+@pytest.mark.parametrize("arguments", [("--confg=a",), (SMALL, "--config.train.steps=0"), (f"{CONFIG}:smal",)])
+def test_refused_command_prints_one_line_loads_no_jax_and_makes_no_folder(tmp_path, arguments):
+    program = (
+        "import sys; import launch; code = launch.main(sys.argv[1:]); "
+        "loaded = {'jax', 'flax', 'numpy'} & set(sys.modules); assert not loaded, loaded; sys.exit(code)"
+    )
+    command = [sys.executable, "-c", program, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("launch.py: ")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_config_file_that_fails_is_refused_in_one_line(tmp_path):
+    file = tmp_path / "broken.py"
+    file.write_text("import nothing_of_this_name\n")
+    assert refusal(f"--config={file}") == (
+        "broken.py gives no config: ModuleNotFoundError: No module named 'nothing_of_this_name'"
+    )
+    file.write_text("def get_config():\n    return undefined\n")
+    assert refusal(f"--config={file}") == "broken.py gives no config: NameError: name 'undefined' is not defined"
+    file.write_text("import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'seed': 1})\n")
+    assert refusal(f"--config={file}") == "config.name is missing; configs start from configs/base.py"
+
+
+def test_own_keys_of_an_experiment_are_kept_and_not_nan(tmp_path):
+    file = tmp_path / "own.py"
+    text = "from configs import base\ndef get_config():\n    c = base.get_config()\n    c.own = {}\n    return c\n"
+    file.write_text(text.format("{'rate': 2.0}"))
+    assert configuration.parse([f"--config={file}", "--config.own.rate=3"]).config.own.rate == 3.0
+    assert refusal(f"--config={file}", "--config.own.rate=nan") == "config.own.rate is nan; accepted: a number"
+    file.write_text(text.format("[1, 2]"))
+    assert refusal(f"--config={file}") == ("config.own is a list; accepted: a number, text, true or false, or a tuple")
+
+
+def test_overrides_take_the_type_of_their_key():
+    command = configuration.parse(
+        [
+            SMALL,
+            "--config.kl.cap",
+            "1",
+            "--config.model.widths=(16,32,64)",
+            "--config.data.cached=false",
+            "--config.seed=4",
+        ]
+    )
+    values = rules.flatten(command.config)
+    assert (values["kl.cap"], values["model.widths"], values["data.cached"], values["seed"]) == (
+        1.0,
+        (16, 32, 64),
+        False,
+        4,
+    )
+    assert type(values["kl.cap"]) is float
+    assert command.config.is_locked
+
+
+def test_name_of_a_run_tells_config_mode_and_overrides():
+    command = configuration.parse([SMALL, "--mode=ceiling", "--config.data.path=configs/base.py", "--config.seed=2"])
+    assert command.name == "ae_continuous-small-ceiling-data.path=base.py-seed=2"
+    assert command.mode == "ceiling"
+
+
+def test_command_is_recorded_without_absolute_paths(tmp_path):
+    command = configuration.parse([CONFIG, "--workdir", str(tmp_path), f"--config.data.path={tmp_path}"])
+    name = tmp_path.name
+    assert command.line == f"python launch.py --config=ae_continuous.py --workdir {name} --config.data.path={name}"
+    assert str(tmp_path) not in configuration.to_json(command.config)
+
+
+def write_run(folder: pathlib.Path, *arguments: str) -> None:
+    """A folder as a run leaves it, after one checkpoint."""
+    command = configuration.parse([SMALL, *arguments])
+    (folder / "checkpoints" / "500").mkdir(parents=True)
+    (folder / "config.json").write_text(configuration.to_json(command.config))
+    (folder / "metrics.jsonl").touch()
+
+
+def test_config_json_reads_back_equal(tmp_path):
+    write_run(tmp_path)
+    loaded, expected = configuration.load(tmp_path), configuration.parse([SMALL]).config
+    assert rules.flatten(loaded) == rules.flatten(expected)
+    assert loaded.optimiser.clip_norm == math.inf
+    json.loads((tmp_path / "config.json").read_text(), parse_constant=pytest.fail)
+
+
+def test_resumed_run_may_change_steps_and_intervals_only(tmp_path):
+    write_run(tmp_path)
+    workdir = f"--workdir={tmp_path}"
+    longer = configuration.parse([workdir, "--config.train.steps=9000", "--config.log.every_steps=1"])
+    assert (longer.config.train.steps, longer.workdir) == (9000, tmp_path)
+    assert refusal(SMALL, workdir, "--config.seed=1", "--config.kl.cap=0.5") == (
+        f"--workdir={tmp_path} holds a run with other values of kl.cap (1.0 there, 0.5 here), seed (0 there, 1 here); "
+        "may differ: train.steps, *.every_steps"
+    )
+
+
+def test_run_is_never_asked_for_fewer_steps_than_it_has(tmp_path):
+    write_run(tmp_path)
+    assert refusal(f"--workdir={tmp_path}", "--config.train.steps=499") == (
+        "config.train.steps is 499; accepted: at least 500, where the run stands"
+    )
+
+
+def test_other_modes_need_only_the_folder(tmp_path):
+    write_run(tmp_path)
+    command = configuration.parse([f"--workdir={tmp_path}", "--mode=evaluate", "--config.extract.grid=64"])
+    assert (command.mode, command.config.extract.grid, command.config.hexplane.resolution_px) == ("evaluate", 64, 128)
+    assert refusal(f"--workdir={tmp_path}", "--mode=encode", "--config.latent.channels=8") == (
+        f"--workdir={tmp_path} holds a run with other values of latent.channels (64 there, 8 here); "
+        "may differ: train.steps, *.every_steps, data.*, extract.*, score.*"
+    )
+
+
+def test_ceiling_never_writes_over_the_scores_of_a_run(tmp_path):
+    write_run(tmp_path)
+    assert configuration.parse([f"--workdir={tmp_path}", "--mode=ceiling"]).workdir is None
+
+
+def test_damaged_config_json_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text('{"seed": ')
+    assert refusal(f"--workdir={tmp_path}") == (
+        f"{tmp_path.name}/config.json cannot be read: Expecting value: line 1 column 10 (char 9)"
+    )
+
+
+def test_data_path_is_found_again_and_compared_by_file_name(tmp_path):
+    mesh = tmp_path / "head.ply"
+    mesh.touch()
+    write_run(tmp_path / "run", f"--config.data.path={mesh}")
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["data"]["path"] == "head.ply"
+    (tmp_path / "run" / "checkpoints" / "data_path.txt").write_text(str(mesh))
+    assert configuration.parse([f"--workdir={tmp_path / 'run'}"]).config.data.path == str(mesh)
+    moved = tmp_path / "moved" / "head.ply"
+    moved.parent.mkdir()
+    mesh.rename(moved)
+    resumed = configuration.parse([SMALL, f"--workdir={tmp_path / 'run'}", f"--config.data.path={moved}"])
+    assert resumed.config.data.path == str(moved)
+
+
+def test_keys_that_the_variant_does_not_read_are_told_in_one_line_each():
+    command = configuration.parse([SMALL, "--config.kl.cap=0.5", "--config.extract.threshold=0.4"])
+    assert command.warnings == (
+        "config.kl.cap set, but not read with latent.kind = deterministic",
+        "config.extract.threshold set, but not read with model.input = continuous",
+    )
+    twin = f"--config={ROOT / 'configs' / 'vae_binary.py'}"
+    assert configuration.parse([twin]).warnings == ()
+    changed = configuration.parse([twin, "--config.latent.kind=deterministic"]).warnings
+    given = ", ".join(
+        f"config.{key}" for key in sorted(rules.flatten(vae_binary.get_config())) if key.startswith("kl.")
+    )
+    assert len(changed) == 1
+    assert set(changed[0].split(" set")[0].split(", ")) <= set(given.split(", "))
+
+
+def test_every_unread_row_names_keys_that_exist():
+    for pattern, _, setting in rules.UNREAD:
+        assert any(rules.fnmatch.fnmatch(key, pattern) for key in rules.RULES), pattern
+        assert setting.split(" ")[0] in rules.RULES
+
+
+def test_every_shared_key_has_a_rule_and_the_other_way_round():
+    assert set(rules.flatten(base.get_config())) == set(rules.RULES)
+
+
+def test_lists_that_are_kept_twice_agree():
+    assert (rules.NOT_FAMILIES, rules.families()) == (family.NOT_FAMILIES, family.names())
+    assert rules.SOURCES == sources.NAMES
+    codes = (configuration.DONE, configuration.NON_FINITE, configuration.INTERRUPTED)
+    assert codes == (loop.DONE, loop.NON_FINITE, loop.INTERRUPTED)

@@ -1,0 +1,105 @@
+"""Who may import whom, parsed from the sources; and no pickle anywhere."""
+
+import ast
+import pathlib
+
+import pytest
+
+ROOT = pathlib.Path(__file__).parent.parent
+GEOMETRY = ("types", "geometry")
+EVALUATION = (
+    *GEOMETRY,
+    "data",
+    "diagnostics",
+    "pipeline",
+    "models.family",
+    "training.checkpoint",
+    "training.record",
+    "evaluation",
+)
+
+# What a part of the package may import of it. Itself is always among it, but for families.
+MAY = {
+    "__init__": (),
+    "types": (),
+    "rules": (),
+    "config": ("rules",),
+    "geometry": GEOMETRY,
+    "data": (*GEOMETRY, "data"),
+    "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents"),
+    "diagnostics": ("types", "diagnostics"),
+    "pipeline": (*GEOMETRY, "data", "models.family"),
+    "training": ("types", "data", "diagnostics", "models.family", "training"),
+    "evaluation": EVALUATION,
+    "evaluation.restore": (*EVALUATION, "config"),  # a run's folder alone tells its config
+    "viewer": (*EVALUATION, "viewer"),
+    "launch": ("config", "data", "training", "evaluation", "viewer"),
+    "configs": (),
+}
+
+# Packages that a part never imports.
+NEVER = {
+    "types": ("flax", "optax", "orbax", "ml_collections", "absl"),
+    "rules": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "config": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "geometry": ("flax", "optax", "orbax", "ml_collections", "absl"),
+    "models": ("optax", "orbax", "trimesh"),
+    "configs": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "hexjax"),
+}
+
+FILES = sorted([*(ROOT / "hexjax").rglob("*.py"), *(ROOT / "configs").glob("*.py"), ROOT / "launch.py"])
+
+
+def part_of(file: pathlib.Path) -> str:
+    """The row of MAY for a file: its own, or else its folder's."""
+    relative = file.relative_to(ROOT)
+    if relative.parts[0] != "hexjax":
+        return relative.parts[0].removesuffix(".py")
+    module = ".".join(relative.with_suffix("").parts[1:])
+    return module if module in MAY else module.split(".")[0]
+
+
+def imported(file: pathlib.Path) -> set[str]:
+    """Full names of the modules that a file imports, wherever in it."""
+    names = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{file.name}: relative import"
+            names |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def is_within(name: str, prefixes: tuple[str, ...]) -> bool:
+    return any(name == prefix or name.startswith(f"{prefix}.") for prefix in prefixes)
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_file_imports_only_what_its_part_may(file):
+    part, names = part_of(file), imported(file)
+    own = {name.removeprefix("hexjax.") for name in names if name.startswith("hexjax.")}
+    assert {name for name in own if not is_within(name, MAY[part])} == set()
+    assert {name for name in names if is_within(name, NEVER.get(part, ()))} == set()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: str(file.relative_to(ROOT)))
+def test_file_never_pickles_and_hides_no_errors(file):
+    names = imported(file)
+    assert not {
+        name for name in names if is_within(name, ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"))
+    }
+    for node in ast.walk(ast.parse(file.read_text())):
+        assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"bare except, line {node.lineno}"
+        assert not (isinstance(node, ast.Attribute) and node.attr == "nan_to_num"), f"nan_to_num, line {node.lineno}"
+        if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
+            assert isinstance(node.value, ast.Constant), f"allow_pickle, line {node.value.lineno}"
+            assert node.value.value is False, f"allow_pickle, line {node.value.lineno}"
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "__future__", "annotations are checked as they stand"
+
+
+def test_every_row_of_the_table_names_a_part():
+    parts = {part_of(file) for file in FILES}
+    assert set(MAY) - {"viewer", "diagnostics"} <= parts
+    assert parts <= set(MAY)

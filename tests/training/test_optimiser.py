@@ -1,0 +1,53 @@
+"""The schedule's closed form, clipping, and Adam against its textbook loop."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.training import optimiser
+from tests.training import toy
+
+
+def make(**values):
+    """The optimiser of a toy config with some values of `optimiser`."""
+    config = toy.make_config(steps=100)
+    config.optimiser.update(values)
+    return optimiser.make(config)
+
+
+def test_schedule_is_linear_warm_up_times_cosine_to_zero():
+    schedule = make(warmup_steps=10, decay="cosine").schedule
+    steps = np.arange(101)
+    expected = np.minimum(1, (steps + 1) / 10) * 0.5 * (1 + np.cos(np.pi * steps / 100))
+    np.testing.assert_allclose([schedule(jnp.int32(step)) for step in steps], expected, atol=1e-6)
+
+
+def test_schedule_without_warm_up_and_decay_is_one():
+    schedule = make(warmup_steps=0, decay="none").schedule
+    assert [float(schedule(jnp.int32(step))) for step in (0, 1, 10**6)] == [1.0, 1.0, 1.0]
+
+
+def test_unknown_decay_is_refused():
+    with pytest.raises(ValueError, match=r"^config\.optimiser\.decay is 'linear'; accepted: none \| cosine$"):
+        make(decay="linear")
+
+
+def test_direction_is_adam():
+    gradients = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
+    direction = make(clip_norm=math.inf).direction
+    memory, first, second = direction.init(jnp.zeros(3)), np.zeros(3), np.zeros(3)
+    for count, gradient in enumerate(gradients, start=1):
+        update, memory = direction.update(jnp.asarray(gradient), memory)
+        first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
+        expected = -(first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
+        np.testing.assert_allclose(update, expected, rtol=1e-4)
+
+
+def test_clipping_scales_only_gradients_above_the_norm():
+    clipped = make(clip_norm=1.0).direction
+    large, unit = jnp.array([30.0, 40.0]), jnp.array([0.6, 0.8])
+    moments = [clipped.update(gradient, clipped.init(unit))[1][1].mu for gradient in (large, unit, 0.5 * unit)]
+    np.testing.assert_allclose(moments[0], moments[1], rtol=1e-6)
+    np.testing.assert_allclose(moments[2], 0.05 * unit, rtol=1e-6)

@@ -1,0 +1,79 @@
+"""The step program: one for all steps, nothing from the host, its knobs and its randomness."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.training import optimiser, step
+from tests.training import toy
+
+
+@pytest.fixture
+def run():
+    """Initial state, cache, knobs and step program of the toy."""
+    config, family = toy.make_config(), toy.make_family()
+    adam, cache = optimiser.make(config), toy.make_cache()
+    state = jax.jit(step.make_init(family, adam, toy.fixed, 0))(cache)
+    return state, cache, step.knobs(config), step.make_step(family, adam, toy.batch_at, 0)
+
+
+def test_knobs_are_the_numbers_of_the_config_by_their_names():
+    config = toy.make_config()
+    knobs = step.knobs(config)
+    expected = {f"kl.{name}" for name in config.kl if name not in ("cap_mode", "reduction")}
+    assert set(knobs) == expected | {"sdf.weight", "optimiser.learning_rate"}
+    assert {(knob.dtype, knob.shape) for knob in knobs.values()} == {(jnp.dtype("float32"), ())}
+    assert float(knobs["kl.log_variance_limit"]) == np.inf
+
+
+def test_all_steps_are_one_program_without_transfers_that_consumes_its_state(run):
+    state, cache, knobs, advance = run
+    first = state
+    state, _ = advance(state, cache, knobs)
+    with jax.transfer_guard("disallow"):
+        for _ in range(3):
+            state, metrics = advance(state, cache, knobs)
+    assert advance._cache_size() == 1
+    assert first.params["first"].is_deleted()
+    assert int(state.step) == 4
+    assert set(metrics) == {"loss", "reconstruction", "gradient_norm", "parameter_norm", "learning_rate"}
+
+
+def test_learning_rate_is_a_knob(run):
+    state, cache, knobs, advance = run
+    before = np.asarray(state.params["first"])
+    state, metrics = advance(state, cache, knobs | {"optimiser.learning_rate": jnp.float32(0.0)})
+    np.testing.assert_array_equal(state.params["first"], before)
+    assert float(metrics["learning_rate"]) == 0.0
+
+
+def test_gradient_norm_is_that_of_the_loss(run):
+    state, cache, knobs, advance = run
+    key = step.stream_key(0, "loss", state.step)
+    gradient = jax.grad(lambda params: toy.make_family().loss(params, toy.batch_at(cache, 0), key, 0, knobs)[0])
+    leaves = jax.tree.leaves(gradient(state.params))
+    expected = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in leaves))
+    np.testing.assert_allclose(advance(state, cache, knobs)[1]["gradient_norm"], expected, rtol=1e-5)
+
+
+def test_keys_differ_by_seed_stream_and_step_only():
+    arguments = [(0, "loss", 0), (1, "loss", 0), (0, "init", 0), (0, "loss", 1)]
+    bits = [tuple(jax.random.key_data(step.stream_key(*each)).tolist()) for each in arguments]
+    assert len(set(bits)) == 4
+    assert bits[0] == tuple(jax.random.key_data(step.stream_key(*arguments[0])).tolist())
+
+
+def test_validation_does_not_depend_on_the_step(run):
+    state, cache, knobs, _ = run
+    validate = step.make_validate(toy.make_family(), toy.fixed, 0)
+    later = state._replace(step=state.step + 5)
+    assert validate(state, cache, knobs) == validate(later, cache, knobs)
+
+
+def test_field_of_the_wrong_shape_is_refused_before_the_first_step(run):
+    state, cache, _, _ = run
+    wrong = toy.make_family()
+    wrong = wrong.__class__(**{**vars(wrong), "field": lambda params, decoded, points: points})
+    with pytest.raises(ValueError, match=r"^family\.field of 7 points has the shape \(7, 3\); accepted: \(7,\)$"):
+        step.check_stages(wrong, toy.fixed, state, cache, 0)
