@@ -21,7 +21,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 # A read that fails leaves callbacks of Orbax behind, which find their event loop closed at some later time.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
-STEPS = 400  # of the runs in processes of their own: about two seconds of training
+STEPS = 200  # of the runs in processes of their own: about a second of training
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +79,7 @@ def test_kill_at_any_time_changes_nothing(uninterrupted, tmp_path):
         process = start(tmp_path)
         before = (tmp_path / "metrics.jsonl").stat().st_size if kill else 0
         wait_for_rows(tmp_path, process, above=before)
-        time.sleep(draw.uniform(0.0, 0.6))
+        time.sleep(draw.uniform(0.0, 0.4))
         process.kill()
         _, errors = process.communicate()
         state = toy.restore(tmp_path)

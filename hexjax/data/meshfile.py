@@ -47,7 +47,7 @@ def inspect(path: str | os.PathLike) -> tuple[Mesh, dict[str, Any]]:
     name = path.name if path.name.isprintable() and path.name else repr(str(path))
     try:
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
-            return _clean(_read(path))
+            return clean(_read(path))
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{name}: {' '.join(str(error).split()) or 'it does not fit into memory'}") from error
     except OSError as error:
@@ -68,7 +68,7 @@ def _read(path: pathlib.Path) -> Polygons:
     return READERS[suffix](data, path.parent) if suffix in WITH_FOLDER else READERS[suffix](data)
 
 
-def _clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
+def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
     if not len(source.sizes):
         raise ValueError(f"has no faces ({len(source.positions)} vertices)")
     used, corners = np.unique(source.corners, return_inverse=True)

@@ -202,18 +202,18 @@ def _entries(file: pathlib.Path, count: int, vertices: Callable[[int], np.ndarra
     names = [f"head_{number:04d}" for number in range(count)]
 
     def load(number: int) -> Mesh:
-        return _clean(f"{file.name}: {names[number]}", vertices(number), faces)
+        return clean(f"{file.name}: {names[number]}", vertices(number), faces)
 
     return [(name, functools.partial(load, number)) for number, name in enumerate(names)]
 
 
-def _clean(name: str, vertices: Array, faces: Array) -> Mesh:
+def clean(name: str, vertices: Array, faces: Array) -> Mesh:
     """The mesh of raw arrays, checked and made ready as those of mesh files are."""
     try:
         triangles = polygons.triangles(vertices, faces)
         polygons.refuse_out_of_range(triangles)
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
-            return meshfile._clean(triangles)[0]
+            return meshfile.clean(triangles)[0]
     except ValueError as error:
         raise ValueError(f"{name}: {error}") from error
 

@@ -75,11 +75,11 @@ def _taps(pixels: Pixels, column: Array, row: Array) -> Taps:
     return Taps(offset, slope, covered, (weight - covered).sum(-1))
 
 
-def _compress(value: Array, knee: float) -> Array:
+def _compress(value: Array | float, knee: float) -> Array:
     return value / (1 + jnp.abs(value) / knee)
 
 
-def _expand(value: Array, knee: float) -> Array:
+def _expand(value: Array | float, knee: float) -> Array:
     return value / (1 - jnp.abs(value) / knee)
 
 

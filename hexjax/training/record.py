@@ -144,10 +144,6 @@ class Log:
         start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
         print(start + text, end=end, file=self.stream, flush=True)
 
-    def say(self, text: str) -> None:
-        """Nothing; one plain line."""
-        print(("\n" if self.stream.isatty() else "") + text, file=self.stream, flush=True)
-
 
 def _plain(value: Any) -> Any:
     """A number for JSON; a float32 by the shortest text that reads back as itself."""
