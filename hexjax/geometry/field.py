@@ -1,9 +1,10 @@
 """Stage 6, fuse: six maps to one signed distance-like field, negative inside, at points or on the nodes of a grid.
 
 A view's value at a point blends the four pixels around its projection. A pixel with surface gives the signed distance
-to its tangent plane (positive in front); one without gives +BACKGROUND, so that background carves; one that shows a back
-face, through an opening, abstains with -BACKGROUND. Coverage weighs surface against background. The field is the
-largest of the six values. Pure and differentiable in the maps and in the points; units of the frame.
+to its tangent plane (positive in front); one that shows a back face, through an opening, abstains with -BACKGROUND; one
+without surface carves: it gives the distance of the nearest surface that any view claims there, at most +BACKGROUND.
+Coverage weighs surface against background. The field is the largest of the six values. Pure and differentiable in the
+maps and in the points; units of the frame.
 
 Source: ours; the truncation of far values before blending follows volumetric fusion (Curless and Levoy 1996).
 """
@@ -19,9 +20,10 @@ from jaxtyping import Float
 from hexjax.geometry import frame
 from hexjax.types import Array, Hexplane
 
-BACKGROUND = 0.1  # world units: what an empty pixel claims about every point of its ray
+BACKGROUND = 0.1  # world units: the most that an empty pixel claims about the points of its ray
 KNEE = 0.25  # pixels: beyond it values count little more in the blend, so that an outline lies midway between pixels
 BLOCK = 8  # nodes a side of the blocks that are skipped or evaluated whole
+FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
 CHUNK = 512  # blocks evaluated at once
 
 
@@ -36,11 +38,15 @@ class Pixels(NamedTuple):
 
 
 class Taps(NamedTuple):
-    """The four pixels around a place in an image: offset, slope and weight [..., 4], and the background's weight."""
+    """The four pixels around a place in an image: offset, slope, weight and share of the surface [..., 4].
+
+    `empty` is the background's weight; the shares sum to 1, or are all 0 where no pixel is covered by half.
+    """
 
     offset: Array
     slope: Array
     weight: Array
+    share: Array
     empty: Array
 
 
@@ -71,8 +77,9 @@ def _taps(pixels: Pixels, column: Array, row: Array) -> Taps:
     i, j, right, up, weight = _corners(column, row, resolution)
     offset, slope, to_right, to_up, mask = (a[i, j] for a in pixels)
     offset = offset + (right * to_right + up * to_up) * (2 / resolution)
-    covered = weight * mask
-    return Taps(offset, slope, covered, (weight - covered).sum(-1))
+    covered, solid = weight * mask, weight * (mask > 0.5)
+    share = solid / jnp.maximum(solid.sum(-1, keepdims=True), 1e-9)
+    return Taps(offset, slope, covered, share, (weight - covered).sum(-1))
 
 
 def _compress(value: Array | float, knee: float) -> Array:
@@ -83,19 +90,36 @@ def _expand(value: Array | float, knee: float) -> Array:
     return value / (1 - jnp.abs(value) / knee)
 
 
-def _value(taps: Taps, depth: Array, resolution: int) -> Array:
-    """One view's value at points of given depth, shaped as `depth`, over places that broadcast against it."""
+def _claim(taps: Taps, depth: Array) -> Array:
+    """How far one view's surface is from points, whatever the sign; BACKGROUND where it shows none."""
+    value = (taps.share * (taps.offset - taps.slope * depth[..., None])).sum(-1)
+    return jnp.where(taps.share.sum(-1) > 0, jnp.abs(value), BACKGROUND)
+
+
+def _value(taps: Taps, depth: Array, nearest: Array, resolution: int) -> Array:
+    """One view's value at points of given depth, over places that broadcast against it.
+
+    Values are compressed before they are blended, so that an outline lies midway between its pixels, however far the
+    surface and the background are.
+    """
     knee = KNEE * 2 / resolution
     value = _compress(taps.offset - taps.slope * depth[..., None], knee)
-    return _expand((taps.weight * value).sum(-1) + taps.empty * _compress(BACKGROUND, knee), knee)
+    empty = jnp.clip(nearest, _carved(knee), BACKGROUND)
+    return _expand((taps.weight * value).sum(-1) + taps.empty * _compress(empty, knee), knee)
+
+
+def _carved(knee: float) -> float:
+    """The least that an empty pixel claims: enough to outweigh any surface of coverage FAINT."""
+    return FAINT / (1 - 2 * FAINT) * knee  # expand(knee FAINT / (1 - FAINT))
 
 
 def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """The field at points of the frame: exact point-to-plane distance on a pixel's ray, negative inside."""
     resolution = hexplane.depth.shape[-1]
     column, row, depth = frame.to_image(jnp.asarray(points), resolution)
-    view = lambda pixels, c, r, d: _value(_taps(pixels, c, r), d, resolution)
-    return jax.vmap(view)(_pixels(hexplane), column, row, depth).max(0)
+    taps = jax.vmap(_taps)(_pixels(hexplane), column, row)
+    nearest = jax.vmap(_claim)(taps, depth).min(0)
+    return jax.vmap(lambda t, d: _value(t, d, nearest, resolution))(taps, depth).max(0)
 
 
 def fuse_silhouettes(hexplane: Hexplane, points: Float[Array, "p 3"], threshold: float = 0.5) -> Float[Array, "p"]:
@@ -128,16 +152,19 @@ def _to_xyz(view: int, values: Array) -> Array:
 
 
 def _block(pixels: Pixels, coordinates: Float[Array, "3 n"]) -> Float[Array, "n n n"]:
-    """The field on the nodes of one block, given its coordinates along x, y and z."""
+    """The field on the nodes of one block, given its coordinates along x, y and z: pixels are read once a column."""
     resolution = pixels.mask.shape[-1]
-
-    def view(index):
-        row, column, depth = _along(index, coordinates, resolution)
-        taps = _taps(Pixels(*(a[index] for a in pixels)), *(a.T for a in jnp.meshgrid(column, row, indexing="ij")))
-        taps = Taps(*(a[:, :, None] for a in taps))
-        return _to_xyz(index, _value(taps, depth[None, None], resolution))
-
-    return functools.reduce(jnp.maximum, [view(index) for index in range(len(frame.VIEWS))])
+    views = []
+    for view in range(len(frame.VIEWS)):
+        row, column, depth = _along(view, coordinates, resolution)
+        taps = _taps(Pixels(*(a[view] for a in pixels)), *(a.T for a in jnp.meshgrid(column, row, indexing="ij")))
+        views.append((view, Taps(*(a[:, :, None] for a in taps)), depth[None, None]))
+    nearest = functools.reduce(jnp.minimum, [_to_xyz(view, _claim(taps, depth)) for view, taps, depth in views])
+    values = [
+        _to_xyz(view, _value(taps, depth, jnp.transpose(nearest, _axes(view)[0]), resolution))
+        for view, taps, depth in views
+    ]
+    return functools.reduce(jnp.maximum, values)
 
 
 def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array]:
@@ -150,7 +177,7 @@ def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array]:
     sloped = pixels.slope > 1e-6
     slope = jnp.where(sloped, pixels.slope, 1)
     positive = jnp.where(sloped, (pixels.offset - tilt) / slope, -jnp.inf)
-    positive = jnp.where((1 - pixels.mask) * empty > 1.001 * pixels.mask * knee, jnp.inf, positive)
+    positive = jnp.where(pixels.mask < 0.999 * FAINT, jnp.inf, positive)
     negative = jnp.where(sloped, (pixels.offset + tilt + behind) / slope, jnp.inf)
     level = (pixels.slope == 0) & (pixels.offset < 0)  # abstaining: the same at every depth
     return positive, jnp.where(level & (behind < -0.999 * pixels.offset), -jnp.inf, negative)

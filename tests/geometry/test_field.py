@@ -27,7 +27,8 @@ def test_field_is_the_point_to_plane_distance_of_a_cube():
     edge = np.sort(np.abs(points), 1)[:, 1]
     clear = (edge < 0.5 - 2 / 64) & (np.abs(behind) < 0.45)
     found = np.asarray(field.fuse(maps_of("cube"), points))
-    np.testing.assert_allclose(found[clear], behind[clear], atol=1e-3)
+    least = 0.5 * field.KNEE * 2 / 64  # what an empty pixel claims at the least
+    np.testing.assert_allclose(found[clear], behind[clear], atol=least + 1e-4)
 
 
 def test_field_is_near_the_distance_of_a_sphere_at_its_surface():
@@ -117,7 +118,7 @@ def test_the_grid_is_the_field_at_its_nodes_clipped():
     index = np.random.default_rng(0).integers(0, count, (500, 3))
     points = np.asarray(frame.grid_nodes(count))[index]
     expected = np.clip(field.fuse(maps_of("soup"), points), -2 / (count - 1), 2 / (count - 1))
-    np.testing.assert_allclose(values[tuple(index.T)], expected, atol=2e-6)
+    np.testing.assert_allclose(values[tuple(index.T)], expected, atol=1e-5)
 
 
 def test_the_hull_is_where_every_silhouette_covers():
