@@ -26,17 +26,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.sdf.weight = 1.0
     config.optimiser.clip_norm = 1.0
     if variant == "small":
-        config.name = "vae_binary-small"
-        config.hexplane.resolution_px = 128
-        config.model.stem_px = 4
-        config.model.widths = (32, 64, 128)
-        config.model.mixer_width = 128
-        config.model.mixer_blocks = 2
-        config.latent.side = 8
-        config.latent.channels = 64
-        config.extract.grid = 128
-        config.optimiser.learning_rate = 1e-3
-        config.optimiser.decay = "cosine"
-        config.train.steps = 600
+        base.make_small(config)
         config.kl.warmup_steps = 300
     return config

@@ -93,6 +93,7 @@ RULES = {
     "sdf.pool_points": whole(1),
     "sdf.points": whole(1),
     "optimiser.learning_rate": POSITIVE,
+    "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
     "optimiser.warmup_steps": whole(0),
     "optimiser.decay": choice("none", "cosine"),
     "optimiser.clip_norm": POSITIVE_OR_OFF,
