@@ -55,7 +55,7 @@ def get_config() -> ml_collections.ConfigDict:
     )
     reconstruction.reduction = "mean"  # over pixels and channels: mean | sum
     reconstruction.depth_weight = 10.0  # of the depth error (world units) against the mask's cross-entropy (nats); surface
-    reconstruction.normal_weight = 1.0  # of 1 - cosine; surface
+    reconstruction.normal_weight = 2.0  # of 1 - cosine; surface
 
     config.sdf = sdf = ml_collections.ConfigDict()
     sdf.weight = 0.0  # of the signed-distance supervision through the fused field; 0: none
@@ -105,7 +105,7 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.latent.side = 8
     config.latent.channels = 64
     config.extract.grid = 192
-    config.optimiser.learning_rate = 4e-3
+    config.optimiser.learning_rate = 6e-3
     config.optimiser.beta2 = 0.99
     config.optimiser.warmup_steps = 30
     config.optimiser.decay = "cosine"
