@@ -22,7 +22,12 @@ def get_config() -> ml_collections.ConfigDict:
     model.family = "hexplane_ae"  # a module of hexjax/models
     model.input = "continuous"  # continuous: depth and normals | binary: silhouettes
     model.stem_px = 4  # pixels a side that one stem cell sees: a power of two
-    model.widths = (32, 64, 128, 256)  # channels of the convolution levels, finest first; each halves the side of the one before
+    model.widths = (
+        32,
+        64,
+        128,
+        256,
+    )  # channels of the convolution levels, finest first; each halves the side of the one before
     model.blocks = 1  # residual blocks a level
     model.width_scale = 1.0  # multiplies every channel count but the latent's; 1.14 is about +30 % parameters
     model.mixer_side = 8  # patches a side of each view in the blocks where all six views see each other
@@ -54,7 +59,9 @@ def get_config() -> ml_collections.ConfigDict:
         "surface"  # surface: mask as a logit, depth and normals where there is surface | channels: squared error
     )
     reconstruction.reduction = "mean"  # over pixels and channels: mean | sum
-    reconstruction.depth_weight = 10.0  # of the depth error (world units) against the mask's cross-entropy (nats); surface
+    reconstruction.depth_weight = (
+        10.0  # of the depth error (world units) against the mask's cross-entropy (nats); surface
+    )
     reconstruction.normal_weight = 2.0  # of 1 - cosine; surface
 
     config.sdf = sdf = ml_collections.ConfigDict()

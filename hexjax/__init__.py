@@ -27,7 +27,7 @@ _PLACES = {
 }
 _RENAMED = {"score": "score_meshes"}
 
-__all__ = sorted(_PLACES)  # noqa: PLE0605
+__all__ = sorted(_PLACES)
 __version__ = "0.1.0"
 
 

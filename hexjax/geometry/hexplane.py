@@ -11,7 +11,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
 
-from hexjax.geometry import frame, mesh as meshes, raycast
+from hexjax.geometry import frame, raycast
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Mesh
 
 

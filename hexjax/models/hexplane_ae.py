@@ -7,6 +7,7 @@ axes (right, up, forward), so that one set of weights serves all views.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import Any
 
 import jax
@@ -31,7 +32,7 @@ class Encoder(linen.Module):
     stem: int
     widths: tuple[int, ...]
     depth: int
-    mixer: dict[str, Any]
+    mixer: Mapping[str, Any]
     channels: int
     dtype: jnp.dtype
 
@@ -52,7 +53,7 @@ class Decoder(linen.Module):
     stem: int
     widths: tuple[int, ...]
     depth: int
-    mixer: dict[str, Any]
+    mixer: Mapping[str, Any]
     channels: int
     dtype: jnp.dtype
 
@@ -60,7 +61,7 @@ class Decoder(linen.Module):
     def __call__(self, x: Float[Array, "b v s s d"]) -> Float[Array, "b v h w c"]:
         x = linen.Dense(self.widths[-1], dtype=self.dtype)(x)
         x = blocks.Mixer(**self.mixer, dtype=self.dtype)(x)
-        for level, width in reversed(list(enumerate(self.widths))):
+        for level in reversed(range(len(self.widths))):
             for _ in range(self.depth):
                 x = blocks.over_views(blocks.ResidualConvolution(self.dtype), x)
             if level:

@@ -29,7 +29,7 @@ def statistics_per_float(kind: str) -> int:
 
 
 def gaussian(
-    statistics: Float[Array, "b t 2*d"], key: Array | None, log_variance_limit: Float[Array, ""] | float
+    statistics: Float[Array, "b t e"], key: Array | None, log_variance_limit: Float[Array, ""] | float
 ) -> Latent:
     """A sample of the Gaussian posterior (its mean where key is None), with `mean` and `log_variance` [b,t,d]."""
     mean, log_variance = jnp.split(statistics, 2, -1)

@@ -36,6 +36,8 @@ def make(config: ml_collections.ConfigDict) -> Optimiser:
     else:
         raise ValueError(f"config.optimiser.decay is {config.optimiser.decay!r}; accepted: none | cosine")
     direction = optax.chain(
-        optax.clip_by_global_norm(config.optimiser.clip_norm), optax.scale_by_adam(b2=config.optimiser.beta2), optax.scale(-1.0)
+        optax.clip_by_global_norm(config.optimiser.clip_norm),
+        optax.scale_by_adam(b2=config.optimiser.beta2),
+        optax.scale(-1.0),
     )
     return Optimiser(direction, config.optimiser.warmup_steps, decay_steps)

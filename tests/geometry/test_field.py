@@ -56,7 +56,9 @@ def test_an_open_box_is_filled_not_emptied():
     """Seen from above the open box shows its inner floor: that view must not carve the walls' inside."""
     box = shapes.cube(0.5)
     walls = box._replace(faces=box.faces[np.abs(np.asarray(box.vertices)[box.faces][:, :, 1] - 0.5).max(1) > 1e-6])
-    found = np.asarray(field.fuse(hexplane.render(walls, 64), np.array([[0, 0.3, 0], [0, -0.6, 0], [0.7, 0, 0]], np.float32)))
+    found = np.asarray(
+        field.fuse(hexplane.render(walls, 64), np.array([[0, 0.3, 0], [0, -0.6, 0], [0.7, 0, 0]], np.float32))
+    )
     assert (found[0] < 0) & (found[1] > 0) & (found[2] > 0)
 
 
@@ -129,4 +131,6 @@ def test_the_hull_is_where_every_silhouette_covers():
     np.testing.assert_allclose(values[tuple(index.T)], field.fuse_silhouettes(maps, points), atol=1e-5)
     covered = np.asarray(field.fuse(maps, points)) < -0.03
     assert (values[tuple(index.T)][covered] < 0).all()
-    assert (np.asarray(field.fuse_silhouettes(maps, points, 0.9)) >= np.asarray(field.fuse_silhouettes(maps, points))).all()
+    assert (
+        np.asarray(field.fuse_silhouettes(maps, points, 0.9)) >= np.asarray(field.fuse_silhouettes(maps, points))
+    ).all()

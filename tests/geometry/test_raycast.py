@@ -10,10 +10,18 @@ from hexjax.geometry import frame, hexplane, raycast
 from hexjax.types import Mesh
 from tests import shapes
 
-HEADS = (
-    "demosthenes fran_face goathead ict_neutral leeperrysmith leeperrysmith_5500 makehuman_female_old "
-    "makehuman_male_young mediapipe_face suzanne"
-).split()
+HEADS = [
+    "demosthenes",
+    "fran_face",
+    "goathead",
+    "ict_neutral",
+    "leeperrysmith",
+    "leeperrysmith_5500",
+    "makehuman_female_old",
+    "makehuman_male_young",
+    "mediapipe_face",
+    "suzanne",
+]
 
 
 def image64(mesh, view, resolution):
@@ -115,7 +123,7 @@ def test_embree_agrees_on_a_hundred_shapes(data_folder):
 @pytest.mark.parametrize("seed", range(3))
 def test_any_soup_gives_the_nearest_hit_of_the_float64_reference(seed):
     mesh, resolution = shapes.soup(seed, count=40), 24
-    seen, maps, overflow = rendered(mesh.vertices, mesh.faces, raycast.plan(mesh, resolution))
+    _, maps, overflow = rendered(mesh.vertices, mesh.faces, raycast.plan(mesh, resolution))
     assert not overflow
     wrong = 0
     for view in range(6):

@@ -1,0 +1,94 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.geometry import frame, hexplane
+from hexjax.models import hexplane_ae
+from tests import shapes, toys
+
+
+def test_view_axes_are_inverted_and_a_normal_at_the_camera_points_back():
+    normals = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 3, 3, 3)), jnp.float32)
+    there = hexplane_ae.to_view_axes(normals)
+    np.testing.assert_allclose(hexplane_ae.to_world_axes(there), normals, atol=1e-6)
+    towards = jnp.broadcast_to(-jnp.asarray(frame.FORWARD)[None, :, None, None], (1, 6, 2, 2, 3))
+    np.testing.assert_allclose(
+        hexplane_ae.to_view_axes(towards), np.broadcast_to([0, 0, -1], (1, 6, 2, 2, 3)), atol=1e-6
+    )
+
+
+def test_opposite_views_share_their_outline():
+    logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8, 8)), jnp.float32)
+    shared = hexplane_ae.share_outline(logits)
+    for view, opposite, mirrored in frame.OPPOSITE:
+        np.testing.assert_array_equal(shared[:, view], jnp.flip(shared[:, opposite], mirrored + 1))
+    np.testing.assert_allclose(hexplane_ae.share_outline(shared), shared, atol=1e-6)
+    mask = hexplane.render(shapes.torus(), 32).mask[None] * 1.0
+    np.testing.assert_array_equal(hexplane_ae.share_outline(mask), mask)
+
+
+@pytest.mark.parametrize("kind", ["surface", "channels"])
+def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
+    config = toys.config_of("hexplane_ae", kind)
+    batch = toys.batch_of(config)
+    truth = hexplane_ae.network_input(batch, "continuous")
+    logit = jnp.where(batch["mask"], 60.0, -60.0)[..., None]
+    raw = truth if kind == "channels" else jnp.concatenate([logit, truth], -1)
+    total, parts = hexplane_ae.reconstruction_loss(raw, batch, config)
+    assert float(total) < 1e-6
+    assert float(parts["reconstruction"]) == float(total)
+    maps = hexplane_ae.to_maps(raw, "continuous", kind)
+    mask = np.asarray(batch["mask"])
+    np.testing.assert_array_equal(np.asarray(maps.mask) > 0.5, mask)
+    np.testing.assert_allclose(np.asarray(maps.depth)[mask], np.asarray(batch["depth"])[mask], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(maps.normal)[mask], np.asarray(batch["normal"])[mask], atol=1e-5)
+
+
+def test_decoded_maps_are_in_range():
+    raw = jnp.asarray(np.random.default_rng(0).normal(0, 5, (1, 6, 8, 8, 5)), jnp.float32)
+    maps = hexplane_ae.to_maps(raw, "continuous", "surface")
+    assert ((maps.mask >= 0) & (maps.mask <= 1)).all()
+    assert ((maps.depth >= 0) & (maps.depth <= 2)).all()
+    np.testing.assert_allclose(np.linalg.norm(maps.normal, axis=-1), 1, atol=1e-4)
+
+
+def test_each_extra_level_and_thirty_percent_more_parameters():
+    import jax
+
+    config = toys.config_of("hexplane_ae", "surface")
+    config.update_from_flattened_dict({"model.widths": (64, 128), "model.mixer_width": 128, "model.mixer_heads": 8})
+    count = lambda: sum(
+        leaf.size
+        for leaf in jax.tree.leaves(
+            jax.eval_shape(toys.family_of(config).init, toys.batch_of(config), jax.random.key(0))
+        )
+    )
+    plain = count()
+    config.model.width_scale = 1.14
+    assert 1.2 < count() / plain < 1.4
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        (
+            {"hexplane.resolution_px": 20},
+            "config.hexplane.resolution_px is 20; accepted: model.stem_px 4 x latent.side 2 x 2^1 levels of "
+            "model.widths = 16",
+        ),
+        ({"model.mixer_side": 3}, "config.model.mixer_side is 3; accepted: divisors of latent.side 2"),
+        ({"reconstruction.kind": "l1"}, "config.reconstruction.kind is 'l1'; accepted: surface, channels"),
+        ({"latent.kind": "vq"}, "config.latent.kind is 'vq'; accepted: deterministic, gaussian"),
+    ],
+)
+def test_what_does_not_fit_is_refused(overrides, text):
+    with pytest.raises(ValueError) as error:
+        toys.family_of(toys.config_of("hexplane_ae", "surface", **overrides))
+    assert str(error.value) == text
+
+
+def test_an_unknown_input_is_refused():
+    batch = toys.batch_of(toys.config_of("hexplane_ae", "surface"))
+    with pytest.raises(ValueError) as error:
+        hexplane_ae.network_input(batch, "voxels")
+    assert str(error.value) == "config.model.input is 'voxels'; accepted: continuous, binary"

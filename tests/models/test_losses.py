@@ -1,0 +1,48 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.models import losses
+
+
+def test_reductions_differ_by_the_size_of_a_shape():
+    values = jnp.asarray(np.random.default_rng(0).normal(size=(3, 4, 5)), jnp.float32)
+    np.testing.assert_allclose(losses.reduced(values, "sum"), 20 * losses.reduced(values, "mean"), rtol=1e-5)
+    with pytest.raises(ValueError) as error:
+        losses.reduced(values, "median")
+    text = "the reduction is 'median'; accepted: mean, sum (config.reconstruction.reduction, config.kl.reduction)"
+    assert str(error.value) == text
+
+
+def test_cross_entropy_is_the_negative_log_likelihood():
+    logits, mask = jnp.array([-2.0, 0.5, 80.0]), jnp.array([0.0, 1.0, 1.0])
+    chance = jax.nn.sigmoid(logits)
+    np.testing.assert_allclose(
+        losses.cross_entropy(logits, mask), [-np.log1p(-chance[0]), -np.log(chance[1]), 0], atol=1e-6
+    )
+
+
+def test_errors_count_surface_only_and_are_means_over_it():
+    mask = jnp.array([True, True, False, False])
+    depth = losses.depth_error(jnp.array([1.0, 1.2, 9.0, 9.0]), jnp.ones(4), mask)
+    assert float(depth.mean()) == pytest.approx(0.1)
+    normal = losses.normal_error(jnp.eye(4, 3), jnp.eye(4, 3)[::-1], mask)
+    assert float(normal[2]) == 0
+    opposite = losses.normal_error(jnp.ones((1, 3)) / 3**0.5, -jnp.ones((1, 3)) / 3**0.5, jnp.array([True]))
+    assert float(opposite[0]) == pytest.approx(2)
+
+
+def test_signed_distance_error_forgives_the_slack_and_clamps():
+    truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
+    zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
+    value, sign = losses.signed_distance_error(truth, truth, zero, one)
+    assert (float(value), float(sign)) == (0, 0)
+    far = losses.signed_distance_error(jnp.array([[0.01, -0.02, 5.0, -0.03]]), truth, zero, one)
+    assert (float(far[0]), float(far[1])) == (0, 0)
+    wrong = losses.signed_distance_error(-truth, truth, zero, one)
+    assert float(wrong[0]) > float(wrong[1]) > 0
+    forgiven = losses.signed_distance_error(-truth, truth, jnp.full((1, 4), 0.2), one)
+    assert (float(forgiven[0]), float(forgiven[1])) == (0, 0)
+    weightless = losses.signed_distance_error(-truth, truth, zero, zero)
+    assert (float(weightless[0]), float(weightless[1])) == (0, 0)

@@ -1,0 +1,127 @@
+"""The contract of house and `models.family`, for every family and variant."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from hexjax.models import family as families
+from hexjax.training import step as steps
+from tests import toys
+
+KEY = jax.random.key(0)
+
+
+@functools.cache
+def made(name, variant):
+    config = toys.config_of(name, variant)
+    family, batch = toys.family_of(config), toys.batch_of(config)
+    batch = {field: batch[field] for field in family.inputs}
+    return config, family, batch, jax.jit(family.init)(batch, KEY), steps.knobs(config)
+
+
+def test_every_family_file_has_variants_here():
+    assert families.names() == sorted(toys.VARIANTS)
+
+
+def test_an_unknown_family_is_refused():
+    with pytest.raises(ValueError) as error:
+        families.get("vqvae")
+    assert str(error.value) == f"config.model.family is 'vqvae'; families: {', '.join(families.names())}"
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_loss_and_gradient_are_finite_and_the_same_for_the_same_key(name, variant):
+    _, family, batch, params, knobs = made(name, variant)
+    value = jax.jit(jax.value_and_grad(family.loss, has_aux=True))
+    (loss, parts), gradient = value(params, batch, KEY, 3, knobs)
+    assert np.isfinite(loss)
+    assert all(np.isfinite(part) and np.shape(part) == () for part in parts.values())
+    assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
+    assert any((np.asarray(leaf) != 0).any() for leaf in jax.tree.leaves(gradient["encoder"]))
+    (again, _), _ = value(params, batch, KEY, 3, knobs)
+    assert float(again) == float(loss)
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_shapes_and_sizes_are_as_told(name, variant):
+    config, family, batch, params, _ = made(name, variant)
+    latent = jax.jit(family.encode)(params, batch, KEY)
+    assert latent.code[0].size == family.latent_floats
+    assert family.latent_bits == family.latent_floats * config.latent.bits
+    decoded = jax.jit(family.decode)(params, latent)
+    assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(decoded))
+    one = jax.tree.map(lambda leaf: leaf[0], decoded)
+    points = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (11, 3)), jnp.float32)
+    values = family.field(params, one, points)
+    assert (values.shape, values.dtype) == ((11,), jnp.float32)
+    assert np.isfinite(values).all()
+    slope = jax.grad(lambda p: family.field(params, one, p).sum())(points)
+    assert np.isfinite(slope).all()
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_shapes_in_a_batch_do_not_see_each_other(name, variant):
+    _, family, batch, params, _ = made(name, variant)
+    both = jax.jit(family.encode)(params, batch, None).code
+    alone = jax.jit(family.encode)(params, jax.tree.map(lambda a: a[1:], batch), None).code
+    np.testing.assert_allclose(both[1:], alone, atol=1e-4)
+    assert np.abs(both[0] - both[1]).max() > 1e-3
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_the_grid_is_the_field_at_the_nodes(name, variant):
+    _, family, batch, params, _ = made(name, variant)
+    if family.grid is None:
+        return
+    decoded = jax.tree.map(lambda leaf: leaf[0], family.decode(params, family.encode(params, batch, None)))
+    count = 9
+    values = np.asarray(family.grid(params, decoded, count))
+    nodes = np.linspace(-1, 1, count, dtype=np.float32)
+    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
+    expected = np.asarray(family.field(params, decoded, points)).reshape((count,) * 3)
+    np.testing.assert_array_equal(values < 0, expected < 0)
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_one_shape_is_overfitted(name, variant):
+    _, family, batch, params, knobs = made(name, variant)
+    batch = jax.tree.map(lambda a: a[:1], batch)
+    adam = optax.adam(1e-2)
+
+    @jax.jit
+    def step(carry, index):
+        params, state = carry
+        (_, parts), gradient = jax.value_and_grad(family.loss, has_aux=True)(params, batch, KEY, index, knobs)
+        updates, state = adam.update(gradient, state)
+        return (optax.apply_updates(params, updates), state), parts["reconstruction"]
+
+    _, losses = jax.lax.scan(step, (params, adam.init(params)), jnp.arange(120))
+    assert losses[-1] < 0.35 * losses[0]
+
+
+def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
+    """At the rendered maps the loss through the fused field is 0, and so is its gradient."""
+    from hexjax.data import cache
+    from hexjax.geometry import field, hexplane
+    from hexjax.models import losses
+    from tests import shapes
+
+    for mesh in (shapes.torus(), shapes.head(data_folder, "leeperrysmith_5500")):
+        maps = hexplane.render(mesh, 64)
+        pool, _ = cache.pool(mesh, maps, 2000, 0, jax.jit(field.fuse))
+
+        def loss(depth, normal, logit_free_mask, maps=maps, pool=pool):
+            values = field.fuse(maps._replace(depth=depth, normal=normal, mask=logit_free_mask), pool["points"])
+            parts = (jnp.asarray(a)[None] for a in (values, pool["sdf"], pool["slack"], pool["weight"]))
+            return sum(losses.signed_distance_error(*parts))
+
+        value, gradient = jax.value_and_grad(loss, (0, 1, 2))(maps.depth, maps.normal, maps.mask * 1.0)
+        assert float(value) < 1e-6
+        assert all(float(jnp.abs(part).max()) < 1e-6 for part in gradient)
+        assert pool["weight"].mean() > 0.5
+        assert float(loss(maps.depth + 0.03, maps.normal, maps.mask * 1.0)) > 0.05
+        assert float(loss(maps.depth, maps.normal, maps.mask * 0.0)) > 0.05

@@ -1,0 +1,55 @@
+"""Toy-sized configurations and batches of every family and variant, for tests."""
+
+import importlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from hexjax.geometry import hexplane
+from hexjax.models import family as families
+from tests import shapes
+
+# family: (config module, overrides) of each variant that must satisfy the contract
+VARIANTS = {
+    "hexplane_ae": {
+        "surface": ("ae_continuous", {}),
+        "surface+sdf": ("ae_continuous", {"sdf.weight": 1.0}),
+        "channels": ("ae_continuous", {"reconstruction.kind": "channels"}),
+        "wide latent": ("ae_continuous", {"latent.side": 4, "model.widths": (8, 16), "model.mixer_side": 2}),
+        "binary gaussian": ("vae_binary", {}),
+        "continuous gaussian": ("ae_continuous", {"latent.kind": "gaussian", "kl.final_weight": 1e-3}),
+    },
+}
+ALL = [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
+RESOLUTION = 16
+
+
+def config_of(name, variant, **more):
+    module, overrides = VARIANTS[name][variant]
+    config = importlib.import_module(f"configs.{module}").get_config("small")
+    toy = {
+        "hexplane.resolution_px": RESOLUTION, "model.stem_px": 4, "model.widths": (8, 16), "model.mixer_side": 2,
+        "model.mixer_width": 16, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
+        "latent.channels": 4, "sdf.weight": 0.0, "sdf.points": 32, "extract.grid": 24, "score.samples": 500,
+    }  # fmt: skip
+    if variant == "wide latent":
+        toy |= {"model.stem_px": 2}
+    config.update_from_flattened_dict(toy | overrides | more)
+    return config
+
+
+def family_of(config):
+    resolution = config.hexplane.resolution_px
+    return families.get(config.model.family)(dict(mask=jax.ShapeDtypeStruct((6, resolution, resolution), bool)), config)
+
+
+def batch_of(config, meshes=None):
+    """Maps of a torus and a sphere, and query points with the true distances that matter to no test."""
+    meshes = [shapes.torus(), shapes.sphere(0.7, 2)] if meshes is None else meshes
+    maps = [hexplane.render(mesh, config.hexplane.resolution_px) for mesh in meshes]
+    batch = {name: jnp.stack([getattr(each, name) for each in maps]) for name in ("depth", "normal", "mask")}
+    points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(maps), config.sdf.points, 3)).astype(np.float32)
+    distance = np.linalg.norm(points, axis=-1) - 0.7
+    ones = jnp.ones(distance.shape, jnp.float32)
+    return batch | dict(points=jnp.asarray(points), sdf=jnp.asarray(distance), slack=0 * ones, weight=ones)
