@@ -25,18 +25,19 @@ def data_folder() -> pathlib.Path:
     return pathlib.Path(os.environ.get("HEXJAX_DATA") or ROOT.parent / "shared" / "data").resolve()
 
 
-def work(module: str, *arguments: str, cached: bool = False) -> dict[str, Any]:
+def work(module: str, *arguments: str) -> dict[str, Any]:
     """The JSON that a benchmark's worker prints as its last line, run in a process of its own from the checkout's root.
+
+    The persistent compilation cache is off there, so that what a first call costs is told.
 
     Args:
         module: of the worker, run with `--worker` before the arguments.
-        cached: whether the persistent compilation cache may serve it.
 
     Raises:
         RuntimeError: if the worker fails; its standard error is already on ours.
     """
     places = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    environment = dict(os.environ, PYTHONPATH=places, JAX_ENABLE_COMPILATION_CACHE=str(cached).lower())
+    environment = dict(os.environ, PYTHONPATH=places, JAX_ENABLE_COMPILATION_CACHE="false")
     command = [sys.executable, "-m", module, "--worker", *arguments]
     done = subprocess.run(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:

@@ -18,6 +18,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.name = "vae_binary"
     config.model.input = "binary"
     config.latent.kind = "gaussian"
+    config.reconstruction.kind = "channels"  # squared error
     config.kl.initial_weight = 1e-6
     config.kl.final_weight = 1e-4
     config.kl.warmup_steps = 3000
@@ -28,4 +29,5 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant == "small":
         base.make_small(config)
         config.kl.warmup_steps = 300
+        config.optimiser.learning_rate = 1e-3  # at the 6e-3 of the autoencoder the KL overflows within a hundred steps
     return config

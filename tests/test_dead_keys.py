@@ -1,15 +1,18 @@
 """No key is dead: some run of some config reads it, in some mode; and no read counts that only copies or checks."""
 
 import collections
+import contextlib
 import dataclasses
 import functools
 import importlib
 import pathlib
 import sys
 
+import jax
 import ml_collections
 import pytest
 import trimesh
+from jax.experimental.compilation_cache import compilation_cache
 
 import launch
 from hexjax import config as configuration
@@ -91,6 +94,28 @@ def run(arguments: list[str], reads: set[str]) -> None:
     assert launch.run(command, items, dataclasses.replace(family, loss=loss), data) == configuration.DONE
 
 
+def update(settings: dict[str, object]) -> None:
+    compilation_cache.reset_cache()
+    for name, value in settings.items():
+        jax.config.update(name, value)
+
+
+@contextlib.contextmanager
+def jax_fast(folder: pathlib.Path):
+    """Programs are compiled carelessly, and each once only: what counts here happens while they are traced."""
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    try:
+        update(settings)
+        yield
+    finally:
+        update(before)
+
+
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory) -> dict[str, set[str]]:
     """The keys read by each mode, over all configs and variants."""
@@ -99,7 +124,8 @@ def reads(tmp_path_factory) -> dict[str, set[str]]:
         for name in ("shape", "unseen", "history"):  # pictures: slow, and they are given no config
             patch.setattr(export, name, lambda *arguments: None)
         patch.setattr(distance, "_comparison", lambda *arguments: {"f_score": 0.0})
-        run_all(folder, found)
+        with jax_fast(folder / "xla"):
+            run_all(folder, found)
     return dict(found)
 
 

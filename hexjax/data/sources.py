@@ -153,7 +153,7 @@ def _read(file: pathlib.Path) -> dict[str, np.ndarray]:
 
 def _one_mesh(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Entry]:
     vertices = _array(file, arrays, "vertices", ("n", 3), "fiu")
-    return [(file.stem, functools.partial(_clean, file.name, vertices, _array(file, arrays, "faces", ("f", 3), "iu")))]
+    return [(file.stem, functools.partial(clean, file.name, vertices, _array(file, arrays, "faces", ("f", 3), "iu")))]
 
 
 def _head_set(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Entry]:
