@@ -22,10 +22,10 @@ refuse() {
 [ -f "$head" ] || refuse "no leeperrysmith_5500.ply; set HEXJAX_DATA to the folder that holds heads/"
 if [ "$TOY" = 1 ]; then
   export JAX_PLATFORMS=cpu
-  variant=small steps=${STEPS:-20} results=${RESULTS:-$(mktemp -d)}
+  variant=small steps=${STEPS:-20} measured=1 results=${RESULTS:-$(mktemp -d)}
   suffix=:small out=$results/full_step_toy.json
 else
-  variant=full steps=${STEPS:-2000} results=results
+  variant=full steps=${STEPS:-2000} measured=20 results=results
   suffix='' out=results/benchmarks/full_step_gpu.json
 fi
 platform=$("$PYTHON" -c 'import jax; print(jax.devices()[0].platform)') || refuse "$PYTHON cannot start JAX"
@@ -43,6 +43,6 @@ train() { # a config's name; the other is still trained where one stops (exit co
 
 train ae_continuous
 train vae_binary
-"$PYTHON" -m benchmarks.full_step --steps=20 --variants="$variant" --output="$out"
+"$PYTHON" -m benchmarks.full_step --steps="$measured" --variants="$variant" --output="$out"
 echo "written in $results"
 exit "$failed"

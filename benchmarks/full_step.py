@@ -36,11 +36,21 @@ def main() -> None:
     parser.add_argument("--configs", default=",".join(CONFIGS), help="names of configs, with commas")
     parser.add_argument("--variants", default=",".join(VARIANTS), help="full, small or both, with a comma")
     parser.add_argument("--output", type=pathlib.Path, default=common.RESULTS / "full_step.json")
+    parser.add_argument("--table", action="store_true", help="only make the Markdown anew from the JSON")
     parser.add_argument("--worker", nargs=4, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker:
         print(json.dumps(measure(*arguments.worker)))
         return
+    if not arguments.table:
+        benchmark(arguments)
+    text = table(json.loads(arguments.output.read_text()))
+    common.write(arguments.output.with_suffix(".md"), text)
+    print(text)
+
+
+def benchmark(arguments: argparse.Namespace) -> None:
+    """Nothing; measures every row in a process of its own and writes what there is after each."""
     found = {"command": f"python -m benchmarks.full_step --steps={arguments.steps}", "machine": common.machine()}
     found["rows"] = []
     for variant in arguments.variants.split(","):
@@ -49,9 +59,6 @@ def main() -> None:
                 row = common.work("benchmarks.full_step", name, variant, maps, str(arguments.steps))
                 found["rows"].append(row)
                 common.write(arguments.output, json.dumps(found, indent=2) + "\n")
-    text = table(found)
-    common.write(arguments.output.with_suffix(".md"), text)
-    print(text)
 
 
 def load(name: str, variant: str, cached: bool) -> Any:

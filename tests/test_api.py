@@ -13,6 +13,7 @@ import trimesh
 import hexjax
 import launch
 from hexjax import config as configuration
+from hexjax.evaluation import export
 from hexjax.geometry import mesh as meshes
 from hexjax.training import step
 from tests import shapes
@@ -48,7 +49,10 @@ def run(tmp_path_factory, file):
     command = configuration.parse(
         ["--config=configs/ae_continuous.py:small", *toy, f"--config.data.path={file}", f"--workdir={folder}"]
     )
-    assert launch.run(command, *step.load(command.config, trains=True)) == configuration.DONE
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("shape", "history"):  # no pictures: they are slow, and other tests look at them
+            patch.setattr(export, name, lambda *arguments: None)
+        assert launch.run(command, *step.load(command.config, trains=True)) == configuration.DONE
     return hexjax.restore(folder)
 
 

@@ -1,6 +1,7 @@
 """Stage 7, polygonise: a signed field on the cube's nodes to a watertight mesh with outward winding (host code).
 
-Nodes lie at -1 + 2 i / (n - 1) over xyz; negative is inside; the outermost layer counts as outside, so the surface closes.
+Nodes lie at -1 + 2 i / (n - 1) over xyz; negative is inside; the outermost layer counts as outside, so that a
+shape which reaches it is closed there.
 """
 
 import numpy as np
@@ -31,7 +32,8 @@ def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01)
     least = NEAREST * min(spacing, float(np.abs(values).max()))
     closed = np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
     for axis in range(3):
-        closed[(slice(None),) * axis + ([0, -1],)] = np.abs(values).max()
+        border = (slice(None),) * axis + ([0, -1],)
+        closed[border] = np.maximum(closed[border], least)
     if not (closed < 0).any():
         empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
         return empty, dict(meshes.topology(empty), dropped_parts=0)

@@ -27,7 +27,13 @@ def test_what_reaches_the_border_is_closed_there():
     mesh, report = isosurface.polygonise(-np.ones((12, 12, 12), np.float32))
     assert report["watertight"]
     assert volume(mesh) > 0
-    assert np.abs(mesh.vertices).max() < 1
+    assert np.abs(mesh.vertices).max() == pytest.approx(1, abs=1e-3)
+
+
+def test_far_values_do_not_move_the_border():
+    near = sphere_field(24, (0, 0, 0), radius=0.96)
+    far = np.where(near > 0.3, 50.0, near).astype(np.float32)
+    np.testing.assert_allclose(isosurface.polygonise(near)[0].vertices, isosurface.polygonise(far)[0].vertices)
 
 
 def test_small_parts_are_dropped_and_counted():
