@@ -17,6 +17,7 @@ import ml_collections
 import numpy as np
 
 from hexjax import pipeline
+from hexjax.diagnostics import collapse
 from hexjax.evaluation import export
 from hexjax.geometry import distance, frame
 from hexjax.models.family import Family
@@ -49,7 +50,7 @@ def evaluate(
     """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
 
     `compression` is the bits of the input, float32 depth and normals [6, r, r, 4] or one bit a pixel of binary maps,
-    over those of the latent.
+    over those of the latent. `active_units` is null for fewer than two shapes or a latent without a posterior.
 
     Args:
         step: of the parameters; told in scores.json.
@@ -59,11 +60,13 @@ def evaluate(
     Raises:
         ValueError: if there are no items.
     """
-    clock, rows = _start(items, folder), []
+    clock, rows, means = _start(items, folder), [], []
     ceilings = {} if ceilings is None else ceilings
     for item in items:
         with clock.stage("render"):
             maps = pipeline.render(item.mesh, config)
+        posterior = pipeline.encode(maps, family, params, config).statistics
+        means += [posterior["mean"]] if "mean" in posterior else []
         mesh, report, decoded = pipeline.reconstruct(maps, family, params, config, clock.stage)
         row = _score(mesh, report, item, config, clock.stage)
         if item.name not in ceilings:
@@ -82,6 +85,7 @@ def evaluate(
         "latent_floats": family.latent_floats,
         "latent_bits": family.latent_bits,
         "compression": input_bits(config) / family.latent_bits,
+        "active_units": collapse.active_units(np.concatenate(means)) if means else None,
     }
     return _write("evaluate", rows, size, clock, config, folder, step)
 
@@ -106,7 +110,7 @@ def ceiling(items: Sequence[Item], config: ml_collections.ConfigDict, folder: pa
         with clock.stage("export"):
             export.shape(item, maps, None, {"ceiling": mesh}, folder)
             export.unseen(item, hits, row["unseen_share"], folder)
-    size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression"))
+    size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units"))
     return _write("ceiling", rows, size, clock, config, folder, None)
 
 

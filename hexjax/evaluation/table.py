@@ -1,7 +1,8 @@
 """Markdown tables of results, made from the run folders and written between markers; never typed.
 
 `python -m hexjax.evaluation.table results/ --into README.md` replaces what stands between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes) or ceiling (one row a shape).
+`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), ceiling (one row a shape) or vae
+(one row a run with a KL term, stopped ones too).
 """
 
 import argparse
@@ -56,7 +57,26 @@ def ceiling(results: list[tuple[str, Scores]]) -> str:
     return _table(head, rows)
 
 
-TABLES: dict[str, Callable[[list[tuple[str, Scores]]], str]] = {"runs": runs, "ceiling": ceiling}
+def vae(results: list[tuple[str, Scores]]) -> str:
+    """One row a run whose loss has a KL term: what became of it, and of the mesh."""
+    head = ("run", "shapes", "last step written", "KL at step 0 (nats)", "largest", "last", "last, a latent float",
+            "KL weight at the end", "active units", "meshes", "F@0.02 (ceiling)")  # fmt: skip
+    rows = []
+    for name, scores in results:
+        if not (curve := scores.get("kl")):
+            continue
+        kl, items = [row["kl"] for row in curve], scores["items"]
+        made = f"{len(items) - scores['failed']} of {len(items)}" if items else "none: stopped, not finite"
+        units = scores["active_units"] if scores.get("active_units") is not None else "undefined for one shape"
+        rows.append((
+            name, len(items) or None, curve[-1]["step"], f"{kl[0]:,.0f}", f"{max(kl):,.0f}", f"{kl[-1]:,.0f}",
+            f"{curve[-1]['kl_per_float']:.1f}", f"{curve[-1]['kl_weight']:.2g}", units, made,
+            _beside(scores["mean"], "f_score_0.02") if items else None,
+        ))  # fmt: skip
+    return _table(head, rows)
+
+
+TABLES: dict[str, Callable[[list[tuple[str, Scores]]], str]] = {"runs": runs, "ceiling": ceiling, "vae": vae}
 
 
 def fill(text: str, results: list[tuple[str, Scores]]) -> str:
@@ -75,8 +95,23 @@ def fill(text: str, results: list[tuple[str, Scores]]) -> str:
 
 
 def read(folder: pathlib.Path) -> list[tuple[str, Scores]]:
-    """Name and scores of every run in a results folder that has been scored, by name."""
-    return [(file.parent.name, json.loads(file.read_text())) for file in sorted(folder.glob("*/scores.json"))]
+    """Name and scores of every run in a results folder, by name, with its KL curve under `kl`.
+
+    A run that stopped before it was scored has no items and the mode "stopped".
+    """
+    found = []
+    for run in sorted({file.parent for name in ("scores.json", "metrics.jsonl") for file in folder.glob(f"*/{name}")}):
+        scores, curve = {"mode": "stopped", "items": []}, []
+        if (run / "scores.json").exists():
+            scores = json.loads((run / "scores.json").read_text())
+        if (run / "metrics.jsonl").exists():
+            rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+            names = ("kl", "kl_per_float", "kl_weight")
+            at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in names} for row in rows[:1]
+                        if "validation.kl" in row]  # fmt: skip
+            curve = at_start + [row for row in rows if "kl" in row]
+        found.append((run.name, scores | {"kl": curve}))
+    return found
 
 
 def _beside(mean: Scores, key: str, factor: float = 1.0) -> str:

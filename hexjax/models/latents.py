@@ -12,7 +12,6 @@ from hexjax.types import Array, Latent
 
 KINDS = ("deterministic", "gaussian")
 CAP_MODES = ("clip", "scale", "penalty")
-ACTIVE_VARIANCE = 0.01  # over shapes, of a latent float's posterior mean (Burda et al. 2015)
 
 
 def statistics_per_float(kind: str) -> int:
@@ -71,10 +70,3 @@ def capped(term: Array, reconstruction: Array, cap: Array, mode: str) -> Float[A
         excess = term / jnp.maximum(most, 1e-30) - 1
         return term * (1 + jnp.where(excess > 1e-6, excess, 0))
     raise ValueError(f"config.kl.cap_mode is {mode!r}; accepted: {', '.join(CAP_MODES)}")
-
-
-def active_units(means: Float[Array, "i *d"]) -> int | None:
-    """Latent floats whose posterior mean varies over the shapes by more than 0.01; None for fewer than two shapes."""
-    if len(means) < 2:
-        return None
-    return int((jnp.var(means, 0) > ACTIVE_VARIANCE).sum())

@@ -71,7 +71,7 @@ def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(results,
 
 def test_an_unknown_table_is_refused(results):
     text = "<!-- table:pictures -->\n<!-- /table:pictures -->"
-    message = "a marker names the table 'pictures'; tables: runs, ceiling"
+    message = "a marker names the table 'pictures'; tables: runs, ceiling, vae"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         table.fill(text, table.read(results))
 

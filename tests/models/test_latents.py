@@ -75,12 +75,6 @@ def test_above_the_cap_clip_has_no_gradient_scale_a_smaller_one_and_penalty_a_la
     assert slope > 1
 
 
-def test_active_units_need_two_shapes():
-    means = jnp.stack([jnp.array([0.0, 1.0, 0.0]), jnp.array([0.0, -1.0, 0.1])])
-    assert latents.active_units(means) == 1
-    assert latents.active_units(means[:1]) is None
-
-
 @pytest.mark.parametrize(
     ("call", "text"),
     [
