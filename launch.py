@@ -8,8 +8,11 @@ import functools
 import pathlib
 import signal
 import sys
+import time
 
 from hexjax import config as configuration
+
+BEGAN = time.monotonic()
 
 
 def main(arguments: list[str]) -> int:
@@ -25,13 +28,10 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         from hexjax.training import step
 
-        loaded = step.load(command.config, command.mode == "train")
+        loaded = step.load(command.config, command.mode)
     except ValueError as refusal:
         print(f"launch.py: {refusal}", file=sys.stderr)
         return configuration.REFUSED
-    except KeyboardInterrupt:
-        print("launch.py: interrupted before there was anything to save", file=sys.stderr)
-        return configuration.INTERRUPTED
     return run(command, *loaded)
 
 
@@ -43,11 +43,13 @@ def run(command: configuration.Command, items: list, family, data) -> int:
     config, folder = command.config, command.workdir or record.new_folder(pathlib.Path("results"), command.name)
     print(f"{command.mode} in {folder}", file=sys.stderr)
     record.write_header(folder, command.line, command.json, config.data.path)
-    score = functools.partial(evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={})
+    score = functools.partial(
+        evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, began=BEGAN
+    )
     if command.mode == "train":
         return loop.train(family, config, data, folder, score)
     if command.mode == "ceiling":
-        evaluate.ceiling(items, config, folder)
+        evaluate.ceiling(items, config, folder, BEGAN)
     else:
         params, _, step = checkpoint.restore_params(folder)
         encode = functools.partial(evaluate.encode, family, params, items, config, folder)
@@ -56,4 +58,8 @@ def run(command: configuration.Command, items: list, family, data) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    try:
+        sys.exit(main(sys.argv[1:]))
+    except KeyboardInterrupt:  # outside the training loop, which saves first
+        print("launch.py: interrupted; what was written before stays", file=sys.stderr)
+        sys.exit(configuration.INTERRUPTED)

@@ -142,8 +142,8 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
     return leaves
 
 
-def validate(config: ml_collections.ConfigDict) -> None:
-    """Nothing; every value is in its range and fits the others.
+def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
+    """Nothing; every value is in its range and fits the others (those of the network where there is one).
 
     Raises:
         ValueError: for the first that does not, in one line.
@@ -155,6 +155,8 @@ def validate(config: ml_collections.ConfigDict) -> None:
     for key, value in leaves.items():
         _check_value(key, value)
     _check_together(config)
+    if network and config.model.family == "hexplane_ae":
+        _check_network(config)
 
 
 def _check_value(key: str, value: Any) -> None:
@@ -195,8 +197,9 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.train.batch_size is {config.train.batch_size}; accepted: at most data.count = {config.data.count}"
         )
-    if config.model.family != "hexplane_ae":
-        return
+
+
+def _check_network(config: ml_collections.ConfigDict) -> None:
     model, latent = config.model, config.latent
     fits = model.stem_px * 2 ** (len(model.widths) - 1) * latent.side
     if config.hexplane.resolution_px != fits:

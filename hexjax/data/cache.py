@@ -82,7 +82,8 @@ def build(
         maps = hexplane.render(item.mesh, resolution)
         shape = {name: np.asarray(value) for name, value in maps._asdict().items()}
         if pool_points:
-            values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), fuse)
+            judged = fuse if {"slack", "weight"} & set(inputs) else None
+            values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), judged)
             shape |= values
             doubtful.append(share)
         shapes.append({name: shape[name] for name in kept})
@@ -98,7 +99,7 @@ def item_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
-def pool(mesh: Mesh, maps: Hexplane, count: int, seed: int, fuse: Fuse) -> tuple[dict[str, Array], float]:
+def pool(mesh: Mesh, maps: Hexplane, count: int, seed: int, fuse: Fuse | None) -> tuple[dict[str, Array], float]:
     """The fields POOL of one shape in the frame (points [p, 3], the others [p]), and the share of doubtful signs.
 
     `slack` is the error of the maps' own signed distance, both clamped to the band; a loss that forgives it is 0 at the
@@ -106,6 +107,8 @@ def pool(mesh: Mesh, maps: Hexplane, count: int, seed: int, fuse: Fuse) -> tuple
     every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps.
     """
     points, distance, doubtful = sdf.query_pool(mesh, count, seed)
+    if fuse is None:  # a family that asks for distances alone
+        return {"points": points, "sdf": distance}, doubtful
     fused = np.asarray(fuse(maps, jnp.asarray(points)))
     slack = np.abs(np.clip(fused, -BAND, BAND) - np.clip(distance, -BAND, BAND))
     weight = near_seen(maps, points) | ((np.abs(distance) > BAND) & ((fused < 0) == (distance < 0)))

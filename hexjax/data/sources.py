@@ -69,7 +69,11 @@ def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
             print(f"left out: {error}", file=sys.stderr)
             failed += 1
             continue
+        if mesh.winding_doubtful:
+            print(f"{name}: the winding could not be made consistent; some normals may be flipped", file=sys.stderr)
         found.append(Item(name, mesh, *meshes.normalise(mesh, up)))
+    if len(found) + failed < len(entries):
+        print(f"config.data.count takes {len(found)} of {len(entries)} shapes; 0 takes all", file=sys.stderr)
     if failed:
         print(f"{failed} of {failed + len(found)} files in {place.name} were left out", file=sys.stderr)
     if not found:

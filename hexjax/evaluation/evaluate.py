@@ -8,6 +8,7 @@ import contextlib
 import json
 import math
 import pathlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -21,7 +22,10 @@ from hexjax.diagnostics import collapse
 from hexjax.evaluation import export
 from hexjax.geometry import distance, frame
 from hexjax.models.family import Family
+from hexjax.training import record
 from hexjax.types import Item, Mesh, Params, Scores
+
+TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
 
 Ceilings = dict[str, tuple[Mesh, Scores]]  # by the item's name
 
@@ -46,6 +50,7 @@ def evaluate(
     step: int | None = None,
     ceilings: Ceilings | None = None,
     pictures: bool = True,
+    began: float | None = None,
 ) -> Scores:
     """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
 
@@ -56,6 +61,7 @@ def evaluate(
         step: of the parameters; told in scores.json.
         ceilings: filled here and used again, so that a run that evaluates many times computes each once.
         pictures: whether meshes/ and images/ are written too.
+        began: when the command began (time.monotonic()); `seconds.since_command` runs from there.
 
     Raises:
         ValueError: if there are no items.
@@ -87,10 +93,12 @@ def evaluate(
         "compression": input_bits(config) / family.latent_bits,
         "active_units": collapse.active_units(np.concatenate(means)) if means else None,
     }
-    return _write("evaluate", rows, size, clock, config, folder, step)
+    return _write("evaluate", rows, size, clock, config, folder, step, began)
 
 
-def ceiling(items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path) -> Scores:
+def ceiling(
+    items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path, began: float | None = None
+) -> Scores:
     """The scores of the representation itself, without a network, as written to scores.json in the run's folder.
 
     An item's scores stand in its own keys and again under `ceiling`; with them, the recall of the surface that some
@@ -111,7 +119,7 @@ def ceiling(items: Sequence[Item], config: ml_collections.ConfigDict, folder: pa
             export.shape(item, maps, None, {"ceiling": mesh}, folder)
             export.unseen(item, hits, row["unseen_share"], folder)
     size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units"))
-    return _write("ceiling", rows, size, clock, config, folder, None)
+    return _write("ceiling", rows, size, clock, config, folder, None, began)
 
 
 def encode(
@@ -199,14 +207,33 @@ def _write(
     config: ml_collections.ConfigDict,
     folder: pathlib.Path,
     step: int | None,
+    began: float | None,
 ) -> Scores:
     device = jax.devices()[0]
-    scores = {"mode": mode, "step": step, "items": rows, "failed": sum(row["failed"] for row in rows)}
+    if began is not None:
+        clock["since_command"] = time.monotonic() - began
+    settings = {"data": pathlib.Path(config.data.path).name or config.data.source, "grid": config.extract.grid}
+    settings |= {"resolution_px": config.hexplane.resolution_px, "samples": config.score.samples}
+    scores = {
+        "mode": mode,
+        "step": step,
+        "settings": settings,
+        "items": rows,
+        "failed": sum(row["failed"] for row in rows),
+    }
     scores |= {"mean": summary(rows, np.mean), "median": summary(rows, np.median)} | size
     scores |= {"seconds": {name: round(value, 3) for name, value in clock.items()}}
     scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.seed}
     scores = plain(scores)
-    temporary = folder / "scores.json.tmp"
-    temporary.write_text(json.dumps(scores, indent=2, allow_nan=False) + "\n")
-    temporary.replace(folder / "scores.json")
+    record.write_atomically(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    for row in scores["items"]:
+        print(_told(row), file=sys.stderr)
     return scores
+
+
+def _told(row: Scores) -> str:
+    """One line of an item's scores, each with the ceiling's in brackets."""
+    best = row["ceiling"]
+    parts = [f"{label} {row[key]:.4f} ({best[key]:.4f})" for label, key in TOLD.items()]
+    parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
+    return f"{row['name']}: {', '.join(parts)}; in brackets the ceiling"

@@ -72,9 +72,9 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             evaluates = is_last or (now > 0 and _is_due(now, config.evaluate.every_steps))
             if validates or saves or evaluates or signals.name:
                 pending = _write(log, now, pending, config.log.every_steps)
+            if validates and not signals.name:
+                log.row(now, _finite(now, validate(state, cache, knobs)))
             try:
-                if validates and not signals.name:
-                    log.row(now, _finite(now, validate(state, cache, knobs)))
                 if evaluates and not signals.name:
                     with signals.evaluating():
                         mean = evaluate(state.params, step=now)["mean"]

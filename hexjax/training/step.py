@@ -34,16 +34,18 @@ class Data(NamedTuple):
     fixed: Fixed
 
 
-def load(config: ml_collections.ConfigDict, trains: bool) -> tuple[list[Item], Family, Data | None]:
-    """The shapes that a config names, its family and, where it trains, the data of the run.
+def load(config: ml_collections.ConfigDict, mode: str) -> tuple[list[Item], Family | None, Data | None]:
+    """The shapes that a config names, its family (none for the ceiling) and, where it trains, the data of the run.
 
     Raises:
         ValueError: for data or a family that do not load or do not fit.
     """
     side = config.hexplane.resolution_px
-    family = families.get(config.model.family)({"mask": np.zeros((6, side, side), bool)}, config)
+    family = None
+    if mode != "ceiling":
+        family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
     items = sources.items(config.data.path, config.data.source, config.data.up, config.data.count, config.seed)
-    return items, family, prepare(family, config, items) if trains else None
+    return items, family, prepare(family, config, items) if mode == "train" else None
 
 
 def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[Item]) -> Data:

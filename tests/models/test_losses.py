@@ -36,13 +36,21 @@ def test_errors_count_surface_only_and_are_means_over_it():
 def test_signed_distance_error_forgives_the_slack_and_clamps():
     truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
     zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
-    value, sign = losses.signed_distance_error(truth, truth, zero, one)
+    value, sign = losses.signed_distance_error(truth, truth, zero, one, 0.05)
     assert (float(value), float(sign)) == (0, 0)
-    far = losses.signed_distance_error(jnp.array([[0.01, -0.02, 5.0, -0.03]]), truth, zero, one)
+    far = losses.signed_distance_error(jnp.array([[0.01, -0.02, 5.0, -0.03]]), truth, zero, one, 0.05)
     assert (float(far[0]), float(far[1])) == (0, 0)
-    wrong = losses.signed_distance_error(-truth, truth, zero, one)
+    wrong = losses.signed_distance_error(-truth, truth, zero, one, 0.05)
     assert float(wrong[0]) > float(wrong[1]) > 0
-    forgiven = losses.signed_distance_error(-truth, truth, jnp.full((1, 4), 0.2), one)
+    forgiven = losses.signed_distance_error(-truth, truth, jnp.full((1, 4), 0.2), one, 0.05)
     assert (float(forgiven[0]), float(forgiven[1])) == (0, 0)
-    weightless = losses.signed_distance_error(-truth, truth, zero, zero)
+    weightless = losses.signed_distance_error(-truth, truth, zero, zero, 0.05)
     assert (float(weightless[0]), float(weightless[1])) == (0, 0)
+
+
+@pytest.mark.parametrize("limit", [0.05, 0.5])
+def test_a_wrong_sign_pushes_up_to_its_limit(limit):
+    truth, zero, one = jnp.full((1, 1), 0.05), jnp.zeros((1, 1)), jnp.ones((1, 1))
+    slope = jax.grad(lambda x: losses.signed_distance_error(x, truth, zero, one, limit)[1])
+    assert float(slope(jnp.full((1, 1), -0.9 * limit))[0, 0]) < 0
+    assert float(slope(jnp.full((1, 1), -1.1 * limit))[0, 0]) == 0
