@@ -56,9 +56,10 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
 
 
 def commit() -> str:
-    """The commit of the checkout that runs, with a mark if files differ from it."""
-    here = pathlib.Path(__file__).parent
-    commands = (["git", "rev-parse", "--short=12", "HEAD"], ["git", "status", "--porcelain", "--untracked-files=no"])
+    """The commit of the checkout that runs, with a mark if its code differs from it."""
+    here = pathlib.Path(__file__).parents[2]
+    status = ["git", "status", "--porcelain", "--untracked-files=no", "--", "hexjax", "configs", "launch.py"]
+    commands = (["git", "rev-parse", "--short=12", "HEAD"], status)
     try:
         head, changes = [subprocess.run(c, cwd=here, capture_output=True, text=True, timeout=10) for c in commands]
     except (OSError, subprocess.TimeoutExpired):
