@@ -101,5 +101,5 @@ def test_file_never_pickles_and_hides_no_errors(file):
 
 def test_every_row_of_the_table_names_a_part():
     parts = {part_of(file) for file in FILES}
-    assert set(MAY) - {"viewer", "diagnostics"} <= parts
+    assert set(MAY) - {"viewer"} <= parts
     assert parts <= set(MAY)

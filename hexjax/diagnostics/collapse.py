@@ -1,4 +1,4 @@
-"""Has the latent collapsed? Pure functions of posterior statistics. So far: active units."""
+"""Has the latent collapsed? Pure functions of posterior statistics."""
 
 import numpy as np
 from jaxtyping import Float

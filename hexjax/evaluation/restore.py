@@ -1,4 +1,4 @@
-"""A trained run as plain functions, from its folder alone and on any device: for analysis, notebooks and the viewer."""
+"""A trained run as plain functions, from its folder alone and on any device: for analysis and notebooks."""
 
 import os
 import pathlib
