@@ -178,10 +178,13 @@ def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.Confi
         spec.loader.exec_module(module)
         if variant and not inspect.signature(module.get_config).parameters:
             raise ValueError(f"config variant is {variant!r}; {file.stem} has no variants")
-        return module.get_config(variant) if variant else module.get_config()
+        config = module.get_config(variant) if variant else module.get_config()
+        if not isinstance(config, ml_collections.ConfigDict):
+            raise TypeError(f"get_config gives a {type(config).__name__}, accepted: an ml_collections.ConfigDict")
+        return config
     except ValueError as error:
         raise ValueError(_one_line(error)) from error
-    except (ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError) as error:
+    except (ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError, ArithmeticError) as error:
         raise ValueError(f"{file.name} gives no config: {type(error).__name__}: {_one_line(error)}") from error
 
 

@@ -32,10 +32,16 @@ def render(mesh: Mesh, config: Any) -> Hexplane:
 
 
 def maps_grid(maps: Hexplane, config: Any) -> Float[np.ndarray, "n n n"]:
-    """The field of six maps on the configured grid: fused surfaces, or the visual hull of silhouettes."""
+    """The field of six maps on the configured grid: fused surfaces, or the visual hull of silhouettes.
+
+    Raises:
+        ValueError: for an unknown `config.model.input`.
+    """
     if config.model.input == "binary":
         return field.grid_silhouettes(maps, config.extract.grid, config.extract.threshold)
-    return field.grid(maps, config.extract.grid)
+    if config.model.input == "continuous":
+        return field.grid(maps, config.extract.grid)
+    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: continuous, binary")
 
 
 def ceiling(mesh: Mesh, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores, Hexplane]:

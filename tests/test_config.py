@@ -220,6 +220,20 @@ def test_run_is_never_asked_for_fewer_steps_than_it_has(tmp_path):
     )
 
 
+def test_a_file_that_gives_no_config_is_refused(tmp_path):
+    file = tmp_path / "nothing.py"
+    file.write_text("def get_config():\n    return None\n")
+    assert refusal(f"--config={file}") == (
+        "nothing.py gives no config: TypeError: get_config gives a NoneType, accepted: an ml_collections.ConfigDict"
+    )
+    file.write_text("def get_config():\n    return 1 / 0\n")
+    assert refusal(f"--config={file}") == "nothing.py gives no config: ZeroDivisionError: division by zero"
+
+
+def test_the_ceiling_needs_no_network_that_fits():
+    assert configuration.parse([SMALL, "--mode=ceiling", "--config.hexplane.resolution_px=100"]).mode == "ceiling"
+
+
 def test_other_modes_need_only_the_folder(tmp_path):
     write_run(tmp_path)
     command = configuration.parse([f"--workdir={tmp_path}", "--mode=evaluate", "--config.extract.grid=64"])
