@@ -117,7 +117,7 @@ def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
         def loss(depth, normal, logit_free_mask, maps=maps, pool=pool):
             values = field.fuse(maps._replace(depth=depth, normal=normal, mask=logit_free_mask), pool["points"])
             parts = (jnp.asarray(a)[None] for a in (values, pool["sdf"], pool["slack"], pool["weight"]))
-            return sum(losses.signed_distance_error(*parts, losses.BAND))
+            return sum(losses.signed_distance_error(*parts))
 
         value, gradient = jax.value_and_grad(loss, (0, 1, 2))(maps.depth, maps.normal, maps.mask * 1.0)
         assert float(value) < 1e-6

@@ -175,7 +175,6 @@ def make(spec: dict[str, Any], config: Any) -> Family:
     common = dict(stem=model.stem_px, widths=widths, depth=model.blocks, mixer=mixer, dtype=jnp.dtype(model.dtype))
     encoder = Encoder(channels=latent.channels * latents.statistics_per_float(latent.kind), **common)
     decoder = Decoder(channels=output_channels(model.input, config.reconstruction.kind), **common)
-    sign_limit = 0.5 if model.input == "binary" else losses.BAND
     tokens, gaussian = len(frame.VIEWS) * latent.side**2, latent.kind == "gaussian"
 
     def statistics(params: Params, batch: Batch) -> Array:
@@ -208,11 +207,13 @@ def make(spec: dict[str, Any], config: Any) -> Family:
             total = total + term
         if config.sdf.weight > 0:
             values = jax.vmap(fuse)(to_maps(raw, model.input, config.reconstruction.kind), batch["points"])
-            value, sign = losses.signed_distance_error(
-                values, batch["sdf"], batch["slack"], batch["weight"], sign_limit
-            )
-            parts |= dict(sdf=value, sdf_sign=sign)
-            total = total + knobs["sdf.weight"] * (value + sign)
+            judged = values, batch["sdf"], batch["slack"], batch["weight"]
+            if model.input == "binary":
+                supervision = dict(sdf_sign=losses.side_error(*judged))
+            else:
+                supervision = dict(zip(("sdf", "sdf_sign"), losses.signed_distance_error(*judged)))
+            parts |= supervision
+            total = total + knobs["sdf.weight"] * sum(supervision.values())
         return total, parts
 
     def encode(params: Params, batch: Batch, key: Array | None) -> Latent:

@@ -43,28 +43,30 @@ def normal_error(
 
 
 def signed_distance_error(
-    field: Float[Array, "b p"],
-    truth: Float[Array, "b p"],
-    slack: Float[Array, "b p"],
-    weight: Float[Array, "b p"],
-    sign_limit: float,
+    field: Float[Array, "b p"], truth: Float[Array, "b p"], slack: Float[Array, "b p"], weight: Float[Array, "b p"]
 ) -> tuple[Float[Array, ""], Float[Array, ""]]:
     """Error in the clamped values, and in the sign, of a field at points, each in units of the band.
-
-    The sign is wrong by the field's size, at most `sign_limit`: distances need no more than the band, beyond which the
-    blend of surface and background is too steep; silhouettes are wrong by a coverage, up to 1/2.
 
     `slack` is what the rendered maps themselves err at a point (projective distances are not Euclidean, and what no view
     sees is filled): only what exceeds it counts, so that value and gradient are 0 at the rendered maps.
     """
-    truth = jnp.clip(truth, -BAND, BAND)
+    field, truth = jnp.clip(field, -BAND, BAND), jnp.clip(truth, -BAND, BAND)
     allowed = slack + ROUNDING
     count = jnp.maximum(weight.sum(), 1)
-    value = (_positive(jnp.abs(jnp.clip(field, -BAND, BAND) - truth) - allowed) * weight).sum() / (BAND * count)
-    sided = weight * (slack < jnp.abs(truth))  # elsewhere the rendered maps themselves may be on the wrong side
-    wrong = jnp.clip(-field * jnp.sign(truth), -sign_limit, sign_limit)
-    sign = (_positive(wrong - ROUNDING) * sided).sum() / (BAND * count)
+    value = (_positive(jnp.abs(field - truth) - allowed) * weight).sum() / (BAND * count)
+    sign = (_positive(-field * jnp.sign(truth) - allowed) * weight).sum() / (BAND * count)
     return value, sign
+
+
+def side_error(
+    field: Float[Array, "b p"], truth: Float[Array, "b p"], slack: Float[Array, "b p"], weight: Float[Array, "b p"]
+) -> Float[Array, ""]:
+    """How far a field without distances (a threshold minus a coverage) is on the wrong side at points, on average.
+
+    Points where the rendered maps may be on the wrong side themselves (`slack` not below the distance) do not count.
+    """
+    sided = weight * (slack < jnp.abs(jnp.clip(truth, -BAND, BAND)))
+    return (_positive(-field * jnp.sign(truth)) * sided).sum() / jnp.maximum(weight.sum(), 1)
 
 
 def _positive(x: Array) -> Array:

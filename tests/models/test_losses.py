@@ -36,21 +36,22 @@ def test_errors_count_surface_only_and_are_means_over_it():
 def test_signed_distance_error_forgives_the_slack_and_clamps():
     truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
     zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
-    value, sign = losses.signed_distance_error(truth, truth, zero, one, 0.05)
+    value, sign = losses.signed_distance_error(truth, truth, zero, one)
     assert (float(value), float(sign)) == (0, 0)
-    far = losses.signed_distance_error(jnp.array([[0.01, -0.02, 5.0, -0.03]]), truth, zero, one, 0.05)
+    far = losses.signed_distance_error(jnp.array([[0.01, -0.02, 5.0, -0.03]]), truth, zero, one)
     assert (float(far[0]), float(far[1])) == (0, 0)
-    wrong = losses.signed_distance_error(-truth, truth, zero, one, 0.05)
+    wrong = losses.signed_distance_error(-truth, truth, zero, one)
     assert float(wrong[0]) > float(wrong[1]) > 0
-    forgiven = losses.signed_distance_error(-truth, truth, jnp.full((1, 4), 0.2), one, 0.05)
+    forgiven = losses.signed_distance_error(-truth, truth, jnp.full((1, 4), 0.2), one)
     assert (float(forgiven[0]), float(forgiven[1])) == (0, 0)
-    weightless = losses.signed_distance_error(-truth, truth, zero, zero, 0.05)
+    weightless = losses.signed_distance_error(-truth, truth, zero, zero)
     assert (float(weightless[0]), float(weightless[1])) == (0, 0)
 
 
-@pytest.mark.parametrize("limit", [0.05, 0.5])
-def test_a_wrong_sign_pushes_up_to_its_limit(limit):
-    truth, zero, one = jnp.full((1, 1), 0.05), jnp.zeros((1, 1)), jnp.ones((1, 1))
-    slope = jax.grad(lambda x: losses.signed_distance_error(x, truth, zero, one, limit)[1])
-    assert float(slope(jnp.full((1, 1), -0.9 * limit))[0, 0]) < 0
-    assert float(slope(jnp.full((1, 1), -1.1 * limit))[0, 0]) == 0
+def test_the_side_error_reaches_every_coverage_and_leaves_out_what_the_maps_cannot_know():
+    truth, zero, one = jnp.full((1, 1), 0.04), jnp.zeros((1, 1)), jnp.ones((1, 1))
+    slope = jax.grad(lambda x: losses.side_error(x, truth, zero, one))
+    for wrong in (-0.5, -0.01):
+        assert float(slope(jnp.full((1, 1), wrong))[0, 0]) == -1
+    assert float(losses.side_error(0.3 * one, truth, zero, one)) == 0
+    assert float(losses.side_error(-0.3 * one, truth, 0.09 * one, one)) == 0
