@@ -1,7 +1,7 @@
 """The failing twin: silhouettes into a Gaussian latent, with the KL controls as published.
 
 python launch.py --config=configs/vae_binary.py            37.7 M parameters, 393 216 floats, 512² maps: meant for a GPU
-python launch.py --config=configs/vae_binary.py:small      2.4 M parameters, 24 576 floats, 128² maps: two to three minutes on two CPU
+python launch.py --config=configs/vae_binary.py:small      2.4 M parameters, 24 576 floats, 128² maps: about 130 s on two CPU
                                                            cores; the KL explodes, the mesh comes out near the visual hull
 """
 
