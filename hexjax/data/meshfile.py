@@ -69,6 +69,11 @@ def _read(path: pathlib.Path) -> Polygons:
 
 
 def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
+    """Polygons as a mesh (cut to triangles, welded, wound consistently), and what was found on the way.
+
+    Raises:
+        ValueError: if there is no face, a used vertex is not finite, or the longest side is 0 or out of float32's range.
+    """
     if not len(source.sizes):
         raise ValueError(f"has no faces ({len(source.positions)} vertices)")
     used, corners = np.unique(source.corners, return_inverse=True)

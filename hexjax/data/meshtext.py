@@ -118,6 +118,11 @@ def refuse_missing(promised: int, available: int, what: str) -> None:
 
 
 def integers(words: Sequence[str], what: str) -> np.ndarray:
+    """Words as int64.
+
+    Raises:
+        ValueError: for a word that is no whole number below 1e18; `what` names its kind.
+    """
     try:
         return np.array([int(word) for word in words], np.int64)
     except (ValueError, OverflowError):
