@@ -52,7 +52,7 @@ def run(tmp_path_factory, file):
     with pytest.MonkeyPatch.context() as patch:
         for name in ("shape", "history"):  # no pictures: they are slow, and other tests look at them
             patch.setattr(export, name, lambda *arguments: None)
-        assert launch.run(command, *step.load(command.config, trains=True)) == configuration.DONE
+        assert launch.run(command, *step.load(command.config, command.mode)) == configuration.DONE
     return hexjax.restore(folder)
 
 

@@ -17,7 +17,7 @@ from jax.experimental.compilation_cache import compilation_cache
 import launch
 from hexjax import config as configuration
 from hexjax import rules
-from hexjax.evaluation import export
+from hexjax.evaluation import evaluate, export
 from hexjax.geometry import distance
 from hexjax.training import step
 
@@ -86,12 +86,13 @@ def run(arguments: list[str], reads: set[str]) -> None:
     config = Recording(command.config, reads)
     config.model.unread = 0
     command = command._replace(config=config)
-    items, family, data = step.load(config, command.mode == "train")
+    items, family, data = step.load(config, command.mode)
 
     def loss(params, batch, key, step, knobs):
         return family.loss(params, batch, key, step, RecordingDict(knobs, reads))
 
-    assert launch.run(command, items, dataclasses.replace(family, loss=loss), data) == configuration.DONE
+    recorded = None if family is None else dataclasses.replace(family, loss=loss)
+    assert launch.run(command, items, recorded, data) == configuration.DONE
 
 
 def update(settings: dict[str, object]) -> None:
@@ -124,6 +125,7 @@ def reads(tmp_path_factory) -> dict[str, set[str]]:
         for name in ("shape", "unseen", "history"):  # pictures: slow, and they are given no config
             patch.setattr(export, name, lambda *arguments: None)
         patch.setattr(distance, "_comparison", lambda *arguments: {"f_score": 0.0})
+        patch.setattr(evaluate, "_told", lambda row: row["name"])
         with jax_fast(folder / "xla"):
             run_all(folder, found)
     return dict(found)
