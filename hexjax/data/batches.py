@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
 from hexjax.data import cache as caches
+from hexjax.geometry import hexplane
 from hexjax.types import Array, Batch
 
 
@@ -52,7 +53,6 @@ def _take(cache: caches.Cache, item: Int[Array, "b"], places: Int[Array, "b p"])
     for name, field in cache.fields.items():
         batch[name] = field[item[:, None], places] if name in caches.POOL else field[item]
     if cache.meshes is not None:
-        # `build` rendered every shape under this plan, so that it is known to be large enough.
-        maps, _ = caches.render_all(cache.meshes.vertices[item], cache.meshes.faces[item], cache.plan)
+        maps = hexplane.render_padded(cache.meshes.vertices[item], cache.meshes.faces[item], cache.resolution)
         batch |= {name: value for name, value in maps._asdict().items() if name in cache.inputs}
     return batch

@@ -16,7 +16,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
-from hexjax.geometry import frame, hexplane, raycast, sdf
+from hexjax.geometry import frame, hexplane, sdf
 from hexjax.types import Array, Hexplane, Item, Mesh
 
 MAPS = Hexplane._fields  # depth, normal, mask
@@ -30,13 +30,13 @@ Fuse = Callable[[Hexplane, Array], Array]  # (maps, points [p, 3]) -> signed-dis
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["fields", "meshes"],
-    meta_fields=["inputs", "count", "pool_points", "plan"],
+    meta_fields=["inputs", "count", "pool_points", "resolution"],
 )
 @dataclasses.dataclass(frozen=True)
 class Cache:
-    """Fields of all shapes, or for maps that are rendered in every step the padded meshes and the plan that serves all.
+    """Fields of all shapes, and for maps that are rendered in every step the padded meshes.
 
-    A dataclass and no NamedTuple, because the plan and the counts are static: they are part of the program.
+    A dataclass and no NamedTuple, because the counts are static: they are part of the program.
     """
 
     fields: dict[str, Array]  # name -> [i, ...]
@@ -44,7 +44,7 @@ class Cache:
     inputs: tuple[str, ...]
     count: int  # shapes
     pool_points: int  # a shape; 0: no field of the pool is kept
-    plan: raycast.Plan | None
+    resolution: int  # pixels a side of the maps
 
 
 def build(
@@ -67,7 +67,6 @@ def build(
 
     Raises:
         ValueError: for a name in `inputs` that no batch has, no items, or a mesh outside the cube.
-        RuntimeError: if the plan is too small for a mesh, which is a fault of ours.
     """
     if unknown := [name for name in inputs if name not in FIELDS]:
         raise ValueError(f"the family of config.model.family reads {unknown[0]!r}; accepted: {', '.join(FIELDS)}")
@@ -88,10 +87,10 @@ def build(
             doubtful.append(share)
         shapes.append({name: shape[name] for name in kept})
     fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
-    padded, plan = (None, None) if cached else stack([item.mesh for item in items], resolution)
+    padded = None if cached else stack([item.mesh for item in items])
     signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
     print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
-    return Cache(fields, padded, tuple(inputs), len(items), pool_points, plan)
+    return Cache(fields, padded, tuple(inputs), len(items), pool_points, resolution)
 
 
 def item_seed(seed: int, number: int) -> int:
@@ -126,31 +125,8 @@ def near_seen(maps: Hexplane, points: Float[Array, "p 3"]) -> Bool[Array, "p"]:
     return np.isfinite(nearest)
 
 
-def stack(meshes: Sequence[Mesh], resolution: int) -> tuple[Mesh, raycast.Plan]:
-    """The meshes padded to one size, stacked, and a plan under which each renders.
-
-    Raises:
-        RuntimeError: if the plan is too small for a mesh, which is a fault of ours.
-    """
-    plan = raycast.merge([raycast.plan(mesh, resolution) for mesh in meshes])
+def stack(meshes: Sequence[Mesh]) -> Mesh:
+    """The meshes padded to one size and stacked on the device, vertices [i, n, 3] and faces [i, f, 3]."""
     vertices, faces = (max(len(mesh[place]) for mesh in meshes) for place in (0, 1))
     padded = [hexplane.pad(mesh, vertices, faces) for mesh in meshes]
-    stacked = Mesh(
-        jnp.asarray(np.stack([mesh.vertices for mesh in padded])),
-        jnp.asarray(np.stack([mesh.faces for mesh in padded])),
-    )
-    render = jax.jit(render_all, static_argnums=2)
-    for number in range(len(meshes)):
-        if render(stacked.vertices[number : number + 1], stacked.faces[number : number + 1], plan)[1].any():
-            raise RuntimeError("a bin of the ray-casting plan overflowed; please report the mesh")
-    return stacked, plan
-
-
-def render_all(vertices: Float[Array, "b n 3"], faces: Array, plan: raycast.Plan) -> tuple[Hexplane, Bool[Array, "b"]]:
-    """The maps of padded meshes, one after another to bound the memory, and whether the plan was too small."""
-
-    def render(mesh: tuple[Array, Array]) -> tuple[Hexplane, Array]:
-        seen, overflow = raycast.visible(*mesh, plan)
-        return hexplane.shade(*mesh, seen), overflow
-
-    return jax.lax.map(render, (vertices, faces))
+    return Mesh(*(jnp.asarray(np.stack([mesh[place] for mesh in padded])) for place in (0, 1)))

@@ -17,44 +17,73 @@ from hexjax.types import Array, Hexplane, Mesh
 
 
 def barycentric(
-    vertices: Float[Array, "n 3"], faces: Int[Array, "f 3"], seen: Int[Array, "v h w"]
-) -> tuple[Float[Array, "v h w 3"], Float[Array, "v h w 3"]]:
-    """Where each pixel's ray meets the plane of the face it sees (weights of the corners), and the corners' depths.
+    vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], seen: Int[Array, "b v h w"]
+) -> Float[Array, "b v h w 3"]:
+    """Where each pixel's ray meets the plane of the face it sees: weights of the corners, in [0, 1], of sum 1.
 
-    Weights lie in [0, 1] and sum to 1; they are those of corner 0 alone where nothing is seen.
+    They are those of corner 0 alone where nothing is seen.
     """
-    resolution = seen.shape[-1]
-    images = frame.to_image(jnp.asarray(vertices), resolution)
-    corners = jnp.asarray(faces)[jnp.maximum(seen, 0)]
-    column, row, depth = (jax.vmap(lambda a, i: a[i])(a, corners) for a in images)
-    x = column - jnp.arange(resolution, dtype=jnp.float32)[None, None, :, None]
-    y = row - jnp.arange(resolution, dtype=jnp.float32)[None, :, None, None]
-    first, second = np.array([1, 2, 0]), np.array([2, 0, 1])
-    weight = x[..., first] * y[..., second] - x[..., second] * y[..., first]
-    total = weight.sum(-1, keepdims=True)
-    proper = (seen >= 0)[..., None] & (total != 0)
-    weight = jnp.clip(jnp.where(proper, weight / jnp.where(proper, total, 1), jnp.eye(3)[0][None, None, None]), 0, 1)
-    return weight / weight.sum(-1, keepdims=True), depth
+    return jnp.stack(_meet(vertices, faces, seen)[0], -1)
 
 
-def shade(vertices: Float[Array, "n 3"], faces: Int[Array, "f 3"], seen: Int[Array, "v h w"]) -> Hexplane:
-    """The maps of a mesh in the frame, given the face that each pixel sees (`raycast.visible`)."""
-    weight, corners = barycentric(vertices, faces, seen)
+def _meet(vertices: Array, faces: Array, seen: Array) -> tuple[list[Array], list[Array]]:
+    """Where each pixel's ray meets the plane of its face: the corners' weights, and their depths, [b, v, h, w] each."""
+    batch, views, _, resolution = seen.shape
+    mesh, view = jnp.arange(batch, dtype=jnp.int32)[:, None], jnp.arange(views, dtype=jnp.int32)[None]
+    wide = lambda a: a[:, :, None, None]
+    face = jnp.maximum(seen, 0) + wide(mesh) * faces.shape[1]
+    start = wide(view * batch + mesh) * vertices.shape[1]
+    # Flat arrays, one a corner and coordinate: a trailing axis of 3 would keep the loops from being vectorised.
+    corners = [_at(faces[..., corner], face) + start for corner in range(3)]
+    column, row, depth = (
+        [_at(image, corner) for corner in corners] for image in frame.to_image(jnp.asarray(vertices), resolution)
+    )
+    pixel = jnp.arange(resolution, dtype=jnp.float32)
+    x, y = [a - pixel[None, None, None, :] for a in column], [a - pixel[None, None, :, None] for a in row]
+    weight = [x[i] * y[j] - x[j] * y[i] for i, j in ((1, 2), (2, 0), (0, 1))]
+    total = sum(weight)
+    proper = (seen >= 0) & (total != 0)
+    total = jnp.where(proper, total, 1)
+    weight = [jnp.clip(jnp.where(proper, w / total, float(i == 0)), 0, 1) for i, w in enumerate(weight)]
+    total = sum(weight)
+    return [w / total for w in weight], depth
+
+
+def _at(values: Array, place: Array) -> Array:
+    """Values at flat places, which must lie in range."""
+    return jnp.asarray(values).reshape(-1).at[place].get(mode="promise_in_bounds")
+
+
+def shade(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], seen: Int[Array, "b v h w"]) -> Hexplane:
+    """The maps, with a leading b, of meshes in the frame, given the face that each pixel sees (`raycast.visible`)."""
+    weight, corners = _meet(vertices, faces, seen)
+    low, high = functools.reduce(jnp.minimum, corners), functools.reduce(jnp.maximum, corners)
+    depth = jnp.clip(sum(w * d for w, d in zip(weight, corners)), low, high)
+    normals = jax.vmap(meshes.face_normals)(vertices, faces).reshape(-1, 3)
+    first = jnp.arange(len(seen), dtype=jnp.int32)[:, None, None, None] * faces.shape[1]
+    normal = normals.at[jnp.maximum(seen, 0) + first].get(mode="promise_in_bounds")
     mask = seen >= 0
-    depth = jnp.clip((weight * corners).sum(-1), corners.min(-1), corners.max(-1))
-    normal = meshes.face_normals(vertices, faces)[jnp.maximum(seen, 0)]
     return Hexplane(jnp.where(mask, depth, 0), jnp.where(mask[..., None], normal, 0), mask)
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _visible(vertices, faces, plan):
-    return raycast.visible(vertices, faces, plan)
+def render_padded(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Hexplane:
+    """The maps of meshes in the frame that `pad` brought to one size, with a leading b; traced or not, on any device.
+
+    Nothing is checked: `render` says what is accepted.
+    """
+    return shade(vertices, faces, raycast.visible(vertices, faces, resolution))
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def _render(vertices, faces, plan):
-    seen, overflow = raycast.visible(vertices, faces, plan)
-    return shade(vertices, faces, seen), overflow
+def _render(vertices: Array, faces: Array, resolution: int) -> Hexplane:
+    return jax.tree.map(lambda maps: maps[0], render_padded(vertices[None], faces[None], resolution))
+
+
+@functools.partial(jax.jit, static_argnums=2)
+def _visible(vertices: Array, faces: Array, resolution: int) -> tuple[Array, Array]:
+    seen = raycast.visible(vertices[None], faces[None], resolution)
+    return seen[0], barycentric(vertices[None], faces[None], seen)[0]
 
 
 def pad(mesh: Mesh, vertices: int, faces: int) -> Mesh:
@@ -74,22 +103,22 @@ def pad(mesh: Mesh, vertices: int, faces: int) -> Mesh:
     )
 
 
-def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array, raycast.Plan]:
-    """Checked arrays, padded to sizes that many meshes share so that few programs are compiled, and the plan."""
+def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array]:
+    """Checked arrays, padded to sizes that many meshes share so that few programs are compiled."""
     vertices = np.asarray(mesh.vertices)
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; accepted: 1 and above (config.hexplane.resolution_px)")
     if len(mesh.faces) and not np.abs(vertices[np.asarray(mesh.faces)]).max() <= 1:
         worst = float(np.abs(vertices).max())
         raise ValueError(f"the mesh reaches {worst:.4g} along an axis; render accepts [-1, 1]: normalise it first")
-    padded = pad(mesh, _rounded(len(vertices)), _rounded(len(mesh.faces)))
-    return padded.vertices, padded.faces, raycast.plan(mesh, resolution)
+    padded = pad(mesh, *_padded_sizes(len(vertices), len(mesh.faces)))
+    return padded.vertices, padded.faces
 
 
-def _rounded(count: int) -> int:
-    """The next of eight sizes between powers of two."""
-    step = max(1 << max(int(count).bit_length() - 4, 0), 1)
-    return max(-(-count // step) * step, 1)
+def _padded_sizes(vertices: int, faces: int) -> tuple[int, int]:
+    """Sizes that many meshes share: vertices to a power of two, faces to one of four sizes between two such powers."""
+    step = max(1 << max(faces.bit_length() - 3, 0), 1)
+    return 1 << max(vertices - 1, 0).bit_length(), max(-(-faces // step) * step, 1)
 
 
 def render(mesh: Mesh, resolution: int = 512) -> Hexplane:
@@ -97,12 +126,8 @@ def render(mesh: Mesh, resolution: int = 512) -> Hexplane:
 
     Raises:
         ValueError: if the mesh leaves the cube [-1, 1]^3 or has non-finite vertices.
-        RuntimeError: if the plan is too small for the mesh, which is a fault of ours.
     """
-    hexplane, overflow = _render(*_prepared(mesh, resolution))
-    if overflow:
-        raise RuntimeError("a bin of the ray-casting plan overflowed; please report the mesh")
-    return hexplane
+    return _render(*_prepared(mesh, resolution), resolution)
 
 
 def visible(mesh: Mesh, resolution: int = 512) -> tuple[Int[Array, "v h w"], Float[Array, "v h w 3"]]:
@@ -110,10 +135,5 @@ def visible(mesh: Mesh, resolution: int = 512) -> tuple[Int[Array, "v h w"], Flo
 
     Raises:
         ValueError: as `render`.
-        RuntimeError: as `render`.
     """
-    vertices, faces, plan = _prepared(mesh, resolution)
-    seen, overflow = _visible(vertices, faces, plan)
-    if overflow:
-        raise RuntimeError("a bin of the ray-casting plan overflowed; please report the mesh")
-    return seen, barycentric(vertices, faces, seen)[0]
+    return _visible(*_prepared(mesh, resolution), resolution)

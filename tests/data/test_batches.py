@@ -24,7 +24,7 @@ def cache():
     places = jnp.asarray(marks[:, None] + np.arange(POOL, dtype=np.float32) / 128)
     fields = {"depth": jnp.broadcast_to(marks[:, None, None, None], (SHAPES, 6, 2, 2)), "sdf": places}
     return caches.Cache(
-        fields | {"points": jnp.stack([places] * 3, -1)}, None, ("depth", "points", "sdf"), SHAPES, POOL, None
+        fields | {"points": jnp.stack([places] * 3, -1)}, None, ("depth", "points", "sdf"), SHAPES, POOL, 2
     )
 
 

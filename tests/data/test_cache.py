@@ -120,8 +120,7 @@ def test_meshes_that_are_rendered_in_every_step_are_padded_to_one_size(items):
     assert cache.fields == {}
     assert cache.meshes.vertices.shape == (2, 162, 3)
     assert cache.meshes.faces.shape == (2, 320, 3)
-    maps, overflow = caches.render_all(cache.meshes.vertices, cache.meshes.faces, cache.plan)
-    assert not overflow.any()
+    maps = hexplane.render_padded(cache.meshes.vertices, cache.meshes.faces, cache.resolution)
     for number, shape in enumerate(items):
         alone = hexplane.render(shape.mesh, RESOLUTION)
         np.testing.assert_array_equal(maps.mask[number], alone.mask)
@@ -157,10 +156,3 @@ def test_meshes_outside_the_cube_are_refused(items):
     text = "the mesh reaches 1.9 along an axis; render accepts [-1, 1]: normalise it first"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         build([big])
-
-
-def test_a_plan_that_is_too_small_is_told(items, monkeypatch):
-    small = caches.raycast.plan(items[1].mesh, RESOLUTION)._replace(windows=(0,) * 5, large=0, pairs=0, tiles=0)
-    monkeypatch.setattr(caches.raycast, "merge", lambda plans: small)
-    with pytest.raises(RuntimeError, match=r"^a bin of the ray-casting plan overflowed; please report the mesh$"):
-        caches.stack([shape.mesh for shape in items], RESOLUTION)

@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hexjax.geometry import frame, hexplane, raycast
+from hexjax.geometry import frame, hexplane
 from tests import shapes
 
 
@@ -58,14 +58,14 @@ def test_barycentric_weights_give_the_pixel_back():
 def test_shading_has_right_derivatives_in_the_vertices():
     """At every pixel well inside the triangle that it sees, against central differences."""
     mesh, resolution = shapes.sphere(0.7, 2), 24
-    seen = raycast.visible(mesh.vertices, mesh.faces, raycast.plan(mesh, resolution))[0]
-    shade = jax.jit(lambda vertices: hexplane.shade(vertices, mesh.faces, seen)[:2])
+    seen, weight = hexplane.visible(mesh, resolution)
+    shade = jax.jit(lambda vertices: [a[0] for a in hexplane.shade(vertices[None], mesh.faces[None], seen[None])[:2]])
     vertices = jnp.asarray(mesh.vertices)
     direction = jnp.asarray(np.random.default_rng(1).normal(size=vertices.shape), jnp.float32)
     step = 2e-3
     ahead, behind = shade(vertices + step * direction), shade(vertices - step * direction)
     found = jax.jvp(shade, (vertices,), (direction,))[1]
-    inner = np.asarray(hexplane.barycentric(mesh.vertices, mesh.faces, seen)[0]).min(-1) > 0.1
+    inner = np.asarray(weight).min(-1) > 0.1
     assert inner.sum() > 500
     for one, other, derivative in zip(ahead, behind, found):
         difference = np.asarray((one - other) / (2 * step))[inner]
@@ -79,10 +79,9 @@ def test_shading_has_right_derivatives_in_the_vertices():
 def test_shading_has_finite_gradients_on_slivers():
     mesh = shapes.soup(2, count=30)
     thin = mesh._replace(vertices=np.asarray(mesh.vertices) * np.array([1, 1e-6, 1], np.float32))
-    plan = raycast.plan(thin, 32)
 
     def total(vertices):
-        maps = hexplane.shade(vertices, thin.faces, raycast.visible(vertices, thin.faces, plan)[0])
+        maps = hexplane.render_padded(vertices[None], thin.faces[None], 32)
         return maps.depth.sum() + maps.normal.sum()
 
     assert np.isfinite(jax.grad(total)(jnp.asarray(thin.vertices))).all()

@@ -50,9 +50,9 @@ def cast64(corners, h, w):
 
 
 @functools.partial(jax.jit, static_argnums=2)
-def rendered(vertices, faces, plan):
-    seen, overflow = raycast.visible(vertices, faces, plan)
-    return seen, hexplane.shade(vertices, faces, seen), overflow
+def rendered(vertices, faces, resolution):
+    seen = raycast.visible(vertices[None], faces[None], resolution)
+    return seen[0], jax.tree.map(lambda maps: maps[0], hexplane.shade(vertices[None], faces[None], seen))
 
 
 def embree_hits(mesh, resolution):
@@ -91,11 +91,9 @@ def disagreements(mesh, seen, maps, resolution):
 def check_against_embree(meshes, resolution):
     vertices, faces = (max(len(mesh[i]) for mesh in meshes) for i in (0, 1))
     padded = [hexplane.pad(mesh, vertices, faces) for mesh in meshes]
-    plan = raycast.merge([raycast.plan(mesh, resolution) for mesh in meshes])
     unexplained, total = [], 0
     for number, (mesh, full) in enumerate(zip(meshes, padded)):
-        seen, maps, overflow = rendered(full.vertices, full.faces, plan)
-        assert not overflow
+        seen, maps = rendered(full.vertices, full.faces, resolution)
         for exception in disagreements(mesh, np.asarray(seen), maps, resolution):
             total += 1
             if exception[3] > 1e-3 and not exception[4]:
@@ -123,8 +121,7 @@ def test_embree_agrees_on_a_hundred_shapes(data_folder):
 @pytest.mark.parametrize("seed", range(3))
 def test_any_soup_gives_the_nearest_hit_of_the_float64_reference(seed):
     mesh, resolution = shapes.soup(seed, count=40), 24
-    _, maps, overflow = rendered(mesh.vertices, mesh.faces, raycast.plan(mesh, resolution))
-    assert not overflow
+    _, maps = rendered(mesh.vertices, mesh.faces, resolution)
     wrong = 0
     for view in range(6):
         image = image64(mesh, view, resolution)
@@ -141,17 +138,14 @@ def test_any_soup_gives_the_nearest_hit_of_the_float64_reference(seed):
 def test_rendering_turns_with_the_cube():
     """A mesh turned by any of the cube's rotations shows the same six maps, permuted and turned in the image."""
     mesh, resolution = shapes.soup(7, count=30), 32
-    plan = raycast.plan(mesh, resolution)
 
     def heights(each):
-        maps = rendered(each.vertices, each.faces, plan)[1]
+        maps = rendered(each.vertices, each.faces, resolution)[1]
         return sorted(round(float(np.asarray(a)[np.asarray(m)].sum()), 1) for a, m in zip(maps.depth, maps.mask))
 
     expected = heights(mesh)
     for matrix in frame.rotations()[[3, 7, 12, 20]]:
-        turned = shapes.turned(mesh, matrix)
-        plan = raycast.merge([plan, raycast.plan(turned, resolution)])
-        np.testing.assert_allclose(heights(turned), expected, rtol=2e-3)
+        np.testing.assert_allclose(heights(shapes.turned(mesh, matrix)), expected, rtol=2e-3)
 
 
 def test_a_closed_surface_never_leaks():
@@ -196,11 +190,9 @@ def test_opposite_silhouettes_are_mirrored():
         np.testing.assert_array_equal(mask[view], np.flip(mask[opposite], mirrored))
 
 
-def test_large_thin_triangles_are_cut_into_tiles_that_they_touch():
+def test_large_thin_triangles_are_found_along_their_whole_length():
     vertices = np.array([[-0.9, -0.9, 0], [0.9, 0.9, 0.1], [0.9, 0.895, 0.1]], np.float32)
     mesh = Mesh(vertices, np.array([[0, 1, 2]], np.int32))
-    plan = raycast.plan(mesh, 512)
-    assert plan.tiles < plan.pairs / 4
     seen, _ = hexplane.visible(mesh, 512)
     image = image64(mesh, 3, 512)
     columns = [int(w) for w in np.argwhere(np.asarray(seen)[3] >= 0)[:, 1]]
@@ -209,31 +201,41 @@ def test_large_thin_triangles_are_cut_into_tiles_that_they_touch():
         assert np.isfinite(cast64(image, h, w)[0])
 
 
-def test_a_plan_that_is_too_small_is_told():
-    small, large = shapes.sphere(0.7, 2), shapes.sphere(0.7, 4)
-    plan = raycast.plan(small, 64)
-    assert not raycast.visible(small.vertices, small.faces, plan)[1]
-    assert raycast.visible(large.vertices, large.faces, plan)[1]
+@pytest.mark.parametrize(("chunk", "pairs"), [(256, 16), (512, 64)])
+def test_bins_emptied_in_many_rounds_give_the_same(monkeypatch, chunk, pairs):
+    """One or two tiles and a few pairs a round, against all at once: soup of every size, from one pixel to the whole map."""
+    mesh = shapes.soup(5, count=60)
+    small = mesh._replace(vertices=np.asarray(mesh.vertices) * np.float32(0.05))
+    both = Mesh(
+        np.concatenate([mesh.vertices, small.vertices]), np.concatenate([mesh.faces, small.faces + len(mesh.vertices)])
+    )
+    expected = np.asarray(raycast.visible(both.vertices[None], both.faces[None], 200))
+    monkeypatch.setattr(raycast, "CHUNK", chunk)
+    monkeypatch.setattr(raycast, "PAIRS", pairs)
+    np.testing.assert_array_equal(raycast.visible(both.vertices[None], both.faces[None], 200), expected)
 
 
-def test_one_plan_serves_a_batch_under_vmap():
+def test_a_batch_sees_what_each_mesh_sees_alone():
     pair = [shapes.sphere(0.7, 3), shapes.torus()]
-    plan = raycast.merge([raycast.plan(mesh, 48) for mesh in pair])
     most = [max(len(mesh[i]) for mesh in pair) for i in (0, 1)]
     padded = [hexplane.pad(mesh, *most) for mesh in pair]
     stacked = [jnp.stack([jnp.asarray(mesh[i]) for mesh in padded]) for i in (0, 1)]
-    together, overflow = jax.vmap(lambda v, f: raycast.visible(v, f, plan))(*stacked)
-    assert not overflow.any()
-    for mesh, seen in zip(pair, together):
+    together = jax.jit(raycast.visible, static_argnums=2)(*stacked, 48)
+    one_by_one = jax.jit(jax.vmap(lambda v, f: raycast.visible(v[None], f[None], 48)[0]))(*stacked)
+    for mesh, *batched in zip(pair, together, one_by_one):
         alone = hexplane.visible(mesh, 48)[0]
-        maps = [hexplane.shade(mesh.vertices, mesh.faces, each) for each in (seen, alone)]
-        np.testing.assert_array_equal(maps[0].mask, maps[1].mask)
-        np.testing.assert_allclose(maps[0].depth, maps[1].depth, atol=1e-5)
-        assert (np.asarray(seen) != np.asarray(alone)).mean() < 1e-3  # pixels on an edge may round to either face
+        for seen in batched:
+            maps = [hexplane.shade(mesh.vertices[None], mesh.faces[None], each[None]) for each in (seen, alone)]
+            np.testing.assert_array_equal(maps[0].mask, maps[1].mask)
+            np.testing.assert_allclose(maps[0].depth, maps[1].depth, atol=1e-5)
+            assert (np.asarray(seen) != np.asarray(alone)).mean() < 1e-3  # pixels on an edge may round to either face
 
 
-def test_plans_of_different_resolutions_do_not_merge():
-    plans = [raycast.plan(shapes.cube(), resolution) for resolution in (32, 64)]
-    with pytest.raises(ValueError) as error:
-        raycast.merge(plans)
-    assert str(error.value) == "plans have resolutions [32, 64]; accepted: one"
+def test_programs_are_few_for_many_sizes_of_mesh():
+    """Four padded sizes between powers of two, so that twenty meshes of 256 to 511 faces take four programs."""
+    before = hexplane._render._cache_size()
+    for count in np.linspace(256, 511, 20).astype(int):
+        points = shapes.soup(0, count=count).vertices[:200]
+        faces = np.arange(3 * count, dtype=np.int32).reshape(-1, 3) % 200
+        assert np.asarray(hexplane.render(Mesh(points, faces), 16).mask).any()
+    assert hexplane._render._cache_size() - before <= 5  # 511 is rounded up to 512
