@@ -108,11 +108,15 @@ def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array]:
     vertices = np.asarray(mesh.vertices)
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; accepted: 1 and above (config.hexplane.resolution_px)")
-    if len(mesh.faces) and not np.abs(vertices[np.asarray(mesh.faces)]).max() <= 1:
-        worst = float(np.abs(vertices).max())
+    if not _fits(vertices) and not _fits(vertices[np.unique(mesh.faces)]):  # vertices without a face may lie anywhere
+        worst = float(np.abs(vertices[np.unique(mesh.faces)]).max())
         raise ValueError(f"the mesh reaches {worst:.4g} along an axis; render accepts [-1, 1]: normalise it first")
     padded = pad(mesh, *_padded_sizes(len(vertices), len(mesh.faces)))
     return padded.vertices, padded.faces
+
+
+def _fits(vertices: np.ndarray) -> bool:
+    return bool(np.abs(vertices).max(initial=0) <= 1)
 
 
 def _padded_sizes(vertices: int, faces: int) -> tuple[int, int]:

@@ -20,8 +20,9 @@ from hexjax.types import Array
 
 SIDES = (4, 8, 16)  # pixels a side of the windows
 TILE = SIDES[-1]
-CHUNK = 2**16  # fragments evaluated at once: fits a core's cache, and bounds the memory for any mesh
-PAIRS = 2**12  # (large triangle, tile) pairs tested at once
+CHUNK = 2**16  # fragments evaluated at once on a CPU: fits a core's cache
+CHUNK_ACCELERATOR = 2**22  # and elsewhere, where each round of a loop costs a wait
+TEST = 16  # fragments that testing a (large triangle, tile) pair counts for
 AXIS_VIEWS = tuple(pair[0] for pair in frame.OPPOSITE)  # one view an axis; its opposite is the mirrored far side
 ROUNDING = 2.0**-22  # four units in the last place: what an edge function of coordinates below its box may err
 NO_NEAR, NO_FAR = np.int64(2**63 - 1), np.int64(-(2**63))
@@ -156,9 +157,13 @@ def _cast(images: Images, setup: Setup, item: Array, left: Array, top: Array, fi
         )
 
 
+def _chunk() -> int:
+    return CHUNK if jax.default_backend() == "cpu" else CHUNK_ACCELERATOR
+
+
 def _bin(images: Images, setup: Setup, order: Array, begin: Array, end: Array, side: int) -> Images:
     """The images with a bin of triangles merged in, those at `order[begin:end]`, a bounded number at a time."""
-    length = min(max(CHUNK // side**2, 1), len(order))
+    length = min(max(_chunk() // side**2, 1), len(order))
 
     def chunk(state: tuple[Array, Images]) -> tuple[Array, Images]:
         place, images = state
@@ -173,7 +178,8 @@ def _bin(images: Images, setup: Setup, order: Array, begin: Array, end: Array, s
 
 def _large(images: Images, setup: Setup, order: Array, begin: Array, end: Array) -> Images:
     """The images with the large triangles merged in, tile by tile."""
-    block = min(PAIRS, len(order))
+    most = (images.near.shape[-1] // TILE) ** 2  # tiles of a triangle; their sum must stay an int32
+    block = min(_chunk() // TEST, len(order), 2**30 // most)
 
     def triangles(state: tuple[Array, Images]) -> tuple[Array, Images]:
         place, images = state
@@ -189,18 +195,19 @@ def _tiles(images: Images, setup: Setup, item: Array, filled: Array) -> Images:
     """The images with the tiles merged in that some triangles touch."""
     across = -(-setup.width[item] // TILE)
     ends = jnp.cumsum(jnp.where(filled, across * -(-setup.height[item] // TILE), 0))
+    block, length = _chunk() // TEST, _chunk() // TILE**2
 
     def pairs(state: tuple[Array, Images]) -> tuple[Array, Images]:
         start, images = state
-        place = start + jnp.arange(PAIRS, dtype=jnp.int32)
+        place = start + jnp.arange(block, dtype=jnp.int32)
         owner = jnp.minimum(jnp.searchsorted(ends, place, side="right").astype(jnp.int32), len(item) - 1)
         inside = place - jnp.where(owner > 0, ends[owner - 1], 0)
         wide = jnp.maximum(across[owner], 1)
         left = setup.left[item[owner]] + TILE * (inside % wide)
         top = setup.top[item[owner]] + TILE * (inside // wide)
         touched = (place < ends[-1]) & _touched(setup.take(item[owner]), left, top)
-        order = jnp.nonzero(touched, size=PAIRS, fill_value=0)[0].astype(jnp.int32)
-        count, length = touched.sum(dtype=jnp.int32), CHUNK // TILE**2
+        order = jnp.nonzero(touched, size=block, fill_value=0)[0].astype(jnp.int32)
+        count = touched.sum(dtype=jnp.int32)
 
         def chunk(state: tuple[Array, Images]) -> tuple[Array, Images]:
             first, images = state
@@ -208,7 +215,7 @@ def _tiles(images: Images, setup: Setup, item: Array, filled: Array) -> Images:
             kept = first + jnp.arange(length, dtype=jnp.int32) < count
             return first + length, _cast(images, setup, item[owner[pair]], left[pair], top[pair], kept, TILE)
 
-        return start + PAIRS, lax.while_loop(lambda state: state[0] < count, chunk, (jnp.int32(0), images))[1]
+        return start + block, lax.while_loop(lambda state: state[0] < count, chunk, (jnp.int32(0), images))[1]
 
     return lax.while_loop(lambda state: state[0] < ends[-1], pairs, (jnp.int32(0), images))[1]
 
