@@ -5,7 +5,7 @@ shape which reaches it is closed there.
 """
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from skimage import measure
 
 from hexjax.geometry import mesh as meshes
@@ -25,30 +25,63 @@ def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01)
 
     Source: Lewiner et al. 2003, as in scikit-image.
     """
-    if not np.isfinite(values).all():
+    low, high = float(values.min()), float(values.max())
+    if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the field is not finite at {int((~np.isfinite(values)).sum())} of {values.size} nodes")
-    count = values.shape[0]
-    spacing = 2 / (count - 1)
-    least = NEAREST * min(spacing, float(np.abs(values).max()))
-    closed = np.where(np.abs(values) < least, np.where(values < 0, -least, least), values)
+    box = _box(values[1:-1, 1:-1, 1:-1] < 0)
+    if box is None:
+        empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+        return empty, dict(meshes.topology(empty), dropped_parts=0)
+    spacing = 2 / (values.shape[0] - 1)
+    closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
+    vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=_crossed(closed < 0))
+    placed = (vertices + [side.start for side in box]) * spacing - 1
+    mesh, dropped = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
+    return mesh, dict(meshes.topology(mesh), dropped_parts=dropped)
+
+
+def _box(inside: Bool[np.ndarray, "x y z"]) -> tuple[slice, ...] | None:
+    """The nodes from one before to one after those inside, if there are any; `inside` lacks the outermost layer."""
+    plane = inside.any(2)
+    lines = plane.any(1), plane.any(0), inside.any((0, 1))
+    if not plane.any():
+        return None
+    ends = [np.flatnonzero(line)[[0, -1]] for line in lines]
+    return tuple(slice(int(first), int(last) + 3) for first, last in ends)
+
+
+def _closed(values: Float[np.ndarray, "x y z"], least: float) -> Float[np.ndarray, "x y z"]:
+    """A copy without values nearer to 0 than `least`, and with an outermost layer that is outside."""
+    closed = values.astype(np.float32)
+    near = (closed < least) & (closed > -least)
+    closed[near] = np.where(closed[near] < 0, -least, least)
     for axis in range(3):
         border = (slice(None),) * axis + ([0, -1],)
         closed[border] = np.maximum(closed[border], least)
-    if not (closed < 0).any():
-        empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-        return empty, dict(meshes.topology(empty), dropped_parts=0)
-    vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, spacing=(spacing,) * 3)
-    mesh, dropped = drop_small_parts(Mesh((vertices - 1).astype(np.float32), faces.astype(np.int32)), min_part_share)
-    return mesh, dict(meshes.topology(mesh), dropped_parts=dropped)
+    return closed
+
+
+def _crossed(inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+    """Whether the cell before each node, along every axis, has nodes on both sides: marching cubes skips the others."""
+    some, every = inside, inside
+    for axis in range(3):
+        before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
+        some, every = some[before] | some[after], every[before] & every[after]
+    return np.pad(some > every, [(1, 0)] * 3)
 
 
 def drop_small_parts(mesh: Mesh, min_share: float) -> tuple[Mesh, int]:
     """The mesh without the parts that have less than `min_share` of its area, and how many those were."""
     part = meshes.face_components(mesh)
+    if part.max() == 0:
+        return mesh, 0
     area = np.bincount(part, meshes.face_areas(mesh))
     kept = area >= min_share * area.sum()
     kept[area.argmax()] = True
+    if kept.all():
+        return mesh, 0
     faces = np.asarray(mesh.faces)[kept[part]]
-    used, faces = np.unique(faces, return_inverse=True)
-    vertices = np.asarray(mesh.vertices)[used]
-    return mesh._replace(vertices=vertices, faces=faces.reshape(-1, 3).astype(np.int32)), int((~kept).sum())
+    used = np.zeros(len(mesh.vertices), bool)
+    used[faces] = True
+    faces = (np.cumsum(used, dtype=np.int32) - 1)[faces]
+    return mesh._replace(vertices=np.asarray(mesh.vertices)[used], faces=faces), int((~kept).sum())

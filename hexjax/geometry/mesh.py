@@ -77,8 +77,9 @@ def unit(vectors: Float[Array, "*p 3"]) -> Float[Array, "*p 3"]:
 
 def face_areas(mesh: Mesh) -> Float[np.ndarray, "f"]:
     """Areas of the faces, in the mesh's units squared, float64."""
-    corners = np.asarray(mesh.vertices, np.float64)[np.asarray(mesh.faces)]
-    return np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    corners = np.asarray(mesh.vertices, np.float64).T[:, np.asarray(mesh.faces).T]  # components first: loops run over faces
+    (a, b, c), (d, e, f) = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    return np.sqrt((b * f - c * e) ** 2 + (c * d - a * f) ** 2 + (a * e - b * d) ** 2) / 2
 
 
 def face_components(mesh: Mesh) -> np.ndarray:
@@ -89,7 +90,8 @@ def face_components(mesh: Mesh) -> np.ndarray:
         (np.ones(2 * len(faces), bool), (faces[:, [0, 1]].ravel(), faces[:, [1, 2]].ravel())), (count,) * 2
     )
     labels = csgraph.connected_components(links, directed=False)[1][faces[:, 0]]
-    return np.unique(labels, return_inverse=True)[1]
+    used = np.bincount(labels) > 0
+    return (np.cumsum(used) - 1)[labels]
 
 
 def topology(mesh: Mesh) -> Scores:
@@ -100,9 +102,11 @@ def topology(mesh: Mesh) -> Scores:
     faces = np.asarray(mesh.faces, np.int64)
     if len(faces) == 0:
         return dict(vertices=0, faces=0, components=0, euler=0, non_manifold_edges=0, watertight=False)
-    ends = np.sort(faces[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), 1)
-    shared = np.unique(ends[:, 0] * (faces.max() + 1) + ends[:, 1], return_counts=True)[1]
-    vertices = len(np.unique(faces))
+    start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
+    edges = np.sort(np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end))
+    first = np.flatnonzero(np.diff(edges, prepend=-1))
+    shared = np.diff(first, append=len(edges))
+    vertices = np.count_nonzero(np.bincount(start))
     return dict(
         vertices=vertices,
         faces=len(faces),

@@ -101,15 +101,39 @@ def test_skipped_blocks_change_nothing(name, soft):
         noise = np.random.default_rng(2).normal(0, 1.5, maps.mask.shape)
         probability = jax.nn.sigmoid(jnp.asarray(np.where(maps.mask, 3, -3) + noise, jnp.float32))
         maps = maps._replace(mask=probability)
-    sparse, dense = field.grid(maps, 67), field.grid(maps, 67, dense=True)
+    assert_one_mesh(maps, 67)
+
+
+def assert_one_mesh(maps, count):
+    """Coarse to fine and dense agree in the sign of every node, in the faces and in the vertices."""
+    sparse, dense = field.grid(maps, count), field.grid(maps, count, dense=True)
     np.testing.assert_array_equal(sparse < 0, dense < 0)
     one, other = (isosurface.polygonise(values, 0.0)[0] for values in (sparse, dense))
     np.testing.assert_array_equal(one.faces, other.faces)
     np.testing.assert_allclose(one.vertices, other.vertices, atol=1e-6)
 
 
+@pytest.mark.parametrize("name", ["leeperrysmith_5500", "suzanne"])
+def test_skipped_blocks_change_nothing_of_a_head(data_folder, name):
+    assert_one_mesh(hexplane.render(shapes.head(data_folder, name), 256), 96)
+
+
+@pytest.mark.slow
+def test_skipped_blocks_change_nothing_of_all_heads(data_folder):
+    for file in sorted((data_folder / "heads").glob("*.ply")):
+        assert_one_mesh(hexplane.render(shapes.head(data_folder, file.stem), 512), 256)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("part", range(10))
+def test_skipped_blocks_change_nothing_of_200_shapes(data_folder, part):
+    files = sorted((data_folder / "shapes").glob("*.npz"))
+    for file in files[:: len(files) // 200][part:200:10]:
+        assert_one_mesh(hexplane.render(shapes.shape(data_folder, file.stem), 512), 256)
+
+
 def test_most_blocks_of_a_plain_shape_are_skipped():
-    outside, inside = field._proofs(maps_of("sphere", 256), 16, 2 / 127)
+    outside, inside = field._proofs(field._pixels(maps_of("sphere", 256)), 16, 2 / 127)
     assert (np.asarray(outside) | np.asarray(inside)).mean() > 0.7
     assert not (np.asarray(outside) & np.asarray(inside)).any()
 
@@ -121,6 +145,24 @@ def test_the_grid_is_the_field_at_its_nodes_clipped():
     points = np.asarray(frame.grid_nodes(count))[index]
     expected = np.clip(field.fuse(maps_of("soup"), points), -2 / (count - 1), 2 / (count - 1))
     np.testing.assert_allclose(values[tuple(index.T)], expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("count", [2, 8, 9, 10, 17])
+def test_every_node_is_filled_whatever_their_number(count):
+    nodes = np.stack(np.meshgrid(*[np.asarray(frame.grid_nodes(count))] * 3, indexing="ij"), -1).reshape(-1, 3)
+    expected = np.clip(field.fuse(maps_of("soup"), nodes), -2 / (count - 1), 2 / (count - 1)).reshape((count,) * 3)
+    dense = field.grid(maps_of("soup"), count, dense=True)
+    np.testing.assert_allclose(dense, expected, atol=1e-5)
+    np.testing.assert_array_equal(field.grid(maps_of("soup"), count) < 0, dense < 0)
+
+
+def test_blocks_in_several_chunks_are_the_field_too():
+    maps, count = maps_of("torus"), 81
+    assert (-(-(count - 1) // field.BLOCK)) ** 3 > 2 * field.CHUNK
+    index = np.random.default_rng(0).integers(0, count, (2000, 3))
+    points = np.asarray(frame.grid_nodes(count))[index]
+    expected = np.clip(field.fuse(maps, points), -2 / (count - 1), 2 / (count - 1))
+    np.testing.assert_allclose(field.grid(maps, count, dense=True)[tuple(index.T)], expected, atol=1e-5)
 
 
 def test_the_hull_is_where_every_silhouette_covers():

@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from skimage import measure
 
 from hexjax.geometry import frame, isosurface
 from hexjax.geometry import mesh as meshes
@@ -51,6 +52,42 @@ def test_values_of_zero_make_no_coincident_vertices():
     assert report["watertight"]
     assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
     assert (meshes.face_areas(mesh) > 0).all()
+
+
+@pytest.mark.parametrize("reach", [0.5, 0.9, 2.0])
+def test_cells_that_are_left_out_change_nothing(reach):
+    """Noise in a ball: the very faces of scikit-image on all nodes, also where the border cuts them."""
+    random, count = np.random.default_rng(0), 24
+    field = np.maximum(random.normal(size=(count,) * 3), sphere_field(count, (0.1, 0, 0), radius=reach)).astype(
+        np.float32
+    )
+    field[random.random(field.shape) < 0.01] = 0
+    mesh, report = isosurface.polygonise(field, 0.0)
+    closed = np.where(np.abs(field) < least_value(field), np.where(field < 0, -1, 1) * least_value(field), field)
+    for axis in range(3):
+        border = (slice(None),) * axis + ([0, -1],)
+        closed[border] = np.maximum(closed[border], least_value(field))
+    vertices, faces, _, _ = measure.marching_cubes(closed.astype(np.float32), 0.0, spacing=(2 / (count - 1),) * 3)
+    np.testing.assert_array_equal(mesh.faces, faces)
+    np.testing.assert_allclose(mesh.vertices, vertices - 1, atol=1e-6)
+    assert (report["vertices"], report["dropped_parts"]) == (len(vertices), 0)
+
+
+def least_value(field):
+    return np.float32(isosurface.NEAREST * min(2 / (len(field) - 1), np.abs(field).max()))
+
+
+def test_only_the_border_inside_is_empty():
+    field = np.ones((8, 8, 8), np.float32)
+    field[0] = -1
+    assert isosurface.polygonise(field)[1]["faces"] == 0
+
+
+def test_the_values_given_are_not_changed():
+    field = sphere_field(16, (0, 0, 0))
+    before = field.copy()
+    isosurface.polygonise(field)
+    np.testing.assert_array_equal(field, before)
 
 
 def test_an_empty_field_is_a_result():
