@@ -28,28 +28,30 @@ def main(arguments: list[str]) -> int:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
         from hexjax.training import step
 
+        start = time.monotonic()
         loaded = step.load(command.config, command.mode)
     except ValueError as refusal:
         print(f"launch.py: {refusal}", file=sys.stderr)
         return configuration.REFUSED
-    return run(command, *loaded)
+    return run(command, time.monotonic() - start, *loaded)
 
 
-def run(command: configuration.Command, items: list, family, data) -> int:
-    """The exit code of a command whose shapes, family and training data are loaded."""
+def run(command: configuration.Command, loaded: float, items: list, family, data) -> int:
+    """The exit code of a command whose shapes, family and training data are loaded, in so many seconds."""
     from hexjax.evaluation import evaluate
     from hexjax.training import checkpoint, loop, record
 
     config, folder = command.config, command.workdir or record.new_folder(pathlib.Path("results"), command.name)
     print(f"{command.mode} in {folder}", file=sys.stderr)
     record.write_header(folder, command.line, command.json, config.data.path)
+    times = {"loaded": loaded, "began": BEGAN}
     score = functools.partial(
-        evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, began=BEGAN
+        evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
     if command.mode == "train":
         return loop.train(family, config, data, folder, score)
     if command.mode == "ceiling":
-        evaluate.ceiling(items, config, folder, BEGAN)
+        evaluate.ceiling(items, config, folder, **times)
     else:
         params, _, step = checkpoint.restore_params(folder)
         encode = functools.partial(evaluate.encode, family, params, items, config, folder)

@@ -12,7 +12,7 @@ import json
 import pathlib
 import statistics
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks import common
@@ -67,14 +67,18 @@ def benchmark() -> dict[str, Any]:
     )
 
 
-def make(folder: pathlib.Path) -> dict[str, Any]:
-    """What the meshes were made from; they are written to the folder as binary PLY files."""
+def make(folder: pathlib.Path, sizes: Mapping[str, tuple[int, int]] = SIZES) -> dict[str, Any]:
+    """What the meshes were made from; they are written to the folder as binary PLY files.
+
+    Args:
+        sizes: name -> faces, then subdivisions, each of which makes four of one.
+    """
     import igl
     import numpy as np
     import trimesh
 
     vertices, faces, source = _source()
-    for name, (count, subdivisions) in SIZES.items():
+    for name, (count, subdivisions) in sizes.items():
         points, triangles = igl.qslim(vertices, faces, count)[:2]
         if subdivisions:
             points, triangles = igl.loop(points, triangles, subdivisions)

@@ -141,6 +141,7 @@ def set_environment() -> None:
     """Nothing; compiled programs are kept in the user's cache folder, and libraries tell errors only."""
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "hexjax" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # many small programs make seconds too
     logging.set_verbosity(logging.ERROR)
 
 

@@ -4,6 +4,7 @@ Evaluation runs through these functions. `stage` wraps each arrow, so that a cal
 """
 
 import contextlib
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -86,17 +87,23 @@ def family_grid(decoded: Any, family: Family, params: Params, config: Any) -> Fl
 
 def reconstruct(
     maps: Hexplane, family: Family, params: Params, config: Any, stage: Stage = untimed
-) -> tuple[Mesh, Scores, Any]:
-    """The mesh (in the frame) that comes back of six maps through a family's latent, its report, and what was decoded."""
+) -> tuple[Mesh, Scores, Any, Latent]:
+    """The mesh (in the frame) that comes back of six maps, its report, what was decoded, and the latent between.
+
+    A field that is not finite is told in a line on stderr, and has no surface.
+    """
     with stage("encode"):
         latent = encode(maps, family, params, config)
     with stage("decode"):
         decoded = decode(latent, family, params)
     with stage("field"):
         values = family_grid(decoded, family, params, config)
+    if bad := values.size - np.count_nonzero(np.isfinite(values)):
+        print(f"the decoded field is not finite at {bad} of {values.size} nodes: no surface", file=sys.stderr)
+        values = np.ones_like(values)
     with stage("polygonise"):
         surface, report = isosurface.polygonise(values, config.extract.min_part_share)
-    return surface, report, decoded
+    return surface, report, decoded, latent
 
 
 def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> Scores:

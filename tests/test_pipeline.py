@@ -74,18 +74,19 @@ def test_the_threshold_of_silhouettes_is_the_config_s(sphere):
 
 def test_reconstruction_through_a_family_that_loses_nothing_is_the_ceiling(sphere):
     _, best, best_report, maps = sphere
-    found, report, decoded = pipeline.reconstruct(maps, toys.identity(), PARAMS, toy_config())
+    found, report, decoded, latent = pipeline.reconstruct(maps, toys.identity(), PARAMS, toy_config())
     assert_same(found, best)
     assert report == best_report
     for field in ("depth", "normal", "mask"):
         np.testing.assert_array_equal(getattr(decoded, field), getattr(maps, field))
+    np.testing.assert_array_equal(latent.code, pipeline.encode(maps, toys.identity(), PARAMS, toy_config()).code)
 
 
 @pytest.mark.parametrize("chunk", [49**3, 100_000], ids=["one chunk", "a last chunk that is not full"])
 def test_a_family_without_a_grid_of_its_own_is_asked_in_chunks_and_gives_the_same_mesh(sphere, chunk, monkeypatch):
     monkeypatch.setattr(pipeline, "CHUNK", chunk)
     family = dataclasses.replace(toys.identity(), grid=None)
-    found, report, _ = pipeline.reconstruct(sphere[3], family, PARAMS, toy_config())
+    found, report, *_ = pipeline.reconstruct(sphere[3], family, PARAMS, toy_config())
     assert len(found.faces) == len(sphere[1].faces)
     np.testing.assert_allclose(found.vertices, sphere[1].vertices, atol=1e-4)
     assert report == sphere[2]
@@ -113,10 +114,21 @@ def test_a_latent_of_16_bits_is_the_code_rounded_to_half_precision(sphere):
 
 def test_an_empty_field_is_a_failed_result_and_no_exception(sphere):
     config = toy_config()
-    found, report, _ = pipeline.reconstruct(sphere[3], toys.identity(), {"sign": jnp.float32(0)}, config)
+    found, report, *_ = pipeline.reconstruct(sphere[3], toys.identity(), {"sign": jnp.float32(0)}, config)
     assert found.vertices.shape == (0, 3)
     assert report["vertices"] == 0
     assert pipeline.score(found, sphere[0], config)["failed"]
+
+
+def test_a_field_that_is_not_finite_is_a_failed_result_and_one_line(sphere, capsys):
+    config = toy_config()
+    family = dataclasses.replace(toys.identity(), grid=lambda params, decoded, count: np.full((count,) * 3, np.nan))
+    found, report, *_ = pipeline.reconstruct(sphere[3], family, PARAMS, config)
+    assert len(found.faces) == report["vertices"] == 0
+    assert pipeline.score(found, sphere[0], config)["failed"]
+    nodes = config.extract.grid**3
+    told = f"the decoded field is not finite at {nodes} of {nodes} nodes: no surface\n"
+    assert capsys.readouterr().err == told
 
 
 def test_every_arrow_is_a_stage(sphere):

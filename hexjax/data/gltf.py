@@ -16,7 +16,6 @@ import warnings
 from typing import Any
 
 import numpy as np
-import trimesh
 
 from hexjax.data import meshtext, polygons
 from hexjax.data.polygons import Polygons
@@ -102,6 +101,8 @@ def _read(tree: dict[str, Any], folder: pathlib.Path, binary: bytes, available: 
 
 def _primitives(tree: dict[str, Any], buffers: list[bytes]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
     """Positions and faces of the triangle primitives of every mesh, as trimesh reads them."""
+    import trimesh  # half a second, that other formats need not wait for
+
     meshes = tree.get("meshes", [])
     names = [[f"{mesh}.{part}" for part in range(len(entry["primitives"]))] for mesh, entry in enumerate(meshes)]
     single = [
@@ -151,6 +152,8 @@ def _roots(tree: dict[str, Any]) -> list[int]:
 
 def _placed(tree: dict[str, Any], roots: list[int]) -> list[tuple[int, np.ndarray]]:
     """The mesh of every node below the roots that has one, and its transform [4, 4] to the world."""
+    from trimesh import transformations
+
     placed = []
     waiting = [(node, np.eye(4)) for node in reversed(roots)]
     while waiting:
@@ -163,7 +166,7 @@ def _placed(tree: dict[str, Any], roots: list[int]) -> list[tuple[int, np.ndarra
             local = local.reshape(4, 4).T
         else:
             x, y, z, w = node.get("rotation", (0, 0, 0, 1))
-            local = trimesh.transformations.quaternion_matrix([w, x, y, z])
+            local = transformations.quaternion_matrix([w, x, y, z])
             local[:3, :3] *= np.array(node.get("scale", (1, 1, 1)), np.float64)
             local[:3, 3] = node.get("translation", (0, 0, 0))
         if "mesh" in node:

@@ -50,6 +50,7 @@ def evaluate(
     step: int | None = None,
     ceilings: Ceilings | None = None,
     pictures: bool = True,
+    loaded: float | None = None,
     began: float | None = None,
 ) -> Scores:
     """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
@@ -61,6 +62,7 @@ def evaluate(
         step: of the parameters; told in scores.json.
         ceilings: filled here and used again, so that a run that evaluates many times computes each once.
         pictures: whether meshes/ and images/ are written too.
+        loaded: seconds in which shapes and training data were made ready, told as `seconds.load`.
         began: when the command began (time.monotonic()); `seconds.since_command` runs from there.
 
     Raises:
@@ -71,9 +73,8 @@ def evaluate(
     for item in items:
         with clock.stage("render"):
             maps = pipeline.render(item.mesh, config)
-        posterior = pipeline.encode(maps, family, params, config).statistics
-        means += [posterior["mean"]] if "mean" in posterior else []
-        mesh, report, decoded = pipeline.reconstruct(maps, family, params, config, clock.stage)
+        mesh, report, decoded, latent = pipeline.reconstruct(maps, family, params, config, clock.stage)
+        means += [latent.statistics["mean"]] if "mean" in latent.statistics else []
         row = _score(mesh, report, item, config, clock.stage)
         if item.name not in ceilings:
             with clock.stage("ceiling"):
@@ -93,11 +94,15 @@ def evaluate(
         "compression": input_bits(config) / family.latent_bits,
         "active_units": collapse.active_units(np.concatenate(means)) if means else None,
     }
-    return _write("evaluate", rows, size, clock, config, folder, step, began)
+    return _write("evaluate", rows, size, clock, config, folder, step, loaded, began)
 
 
 def ceiling(
-    items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path, began: float | None = None
+    items: Sequence[Item],
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    loaded: float | None = None,
+    began: float | None = None,
 ) -> Scores:
     """The scores of the representation itself, without a network, as written to scores.json in the run's folder.
 
@@ -119,7 +124,7 @@ def ceiling(
             export.shape(item, maps, None, {"ceiling": mesh}, folder)
             export.unseen(item, hits, row["unseen_share"], folder)
     size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units"))
-    return _write("ceiling", rows, size, clock, config, folder, None, began)
+    return _write("ceiling", rows, size, clock, config, folder, None, loaded, began)
 
 
 def encode(
@@ -207,9 +212,12 @@ def _write(
     config: ml_collections.ConfigDict,
     folder: pathlib.Path,
     step: int | None,
+    loaded: float | None,
     began: float | None,
 ) -> Scores:
     device = jax.devices()[0]
+    if loaded is not None:
+        clock["load"] = loaded
     if began is not None:
         clock["since_command"] = time.monotonic() - began
     settings = {"data": pathlib.Path(config.data.path).name or config.data.source, "grid": config.extract.grid}

@@ -15,7 +15,6 @@ import matplotlib.cm
 import matplotlib.patches
 import numpy as np
 import scipy.spatial
-import trimesh
 from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
@@ -259,7 +258,15 @@ def _image(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 def write_mesh(mesh: Mesh, path: pathlib.Path) -> None:
     """Writes a binary PLY of the mesh as it is."""
-    trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(path)
+    vertices, faces = np.asarray(mesh.vertices, "<f4"), np.asarray(mesh.faces)
+    polygons = np.empty(len(faces), [("sides", "u1"), ("corners", "<i4", 3)])
+    polygons["sides"], polygons["corners"] = 3, faces
+    header = (
+        f"ply\nformat binary_little_endian 1.0\nelement vertex {len(vertices)}\n"
+        "property float x\nproperty float y\nproperty float z\n"
+        f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
+    )
+    path.write_bytes(header.encode() + vertices.tobytes() + polygons.tobytes())
 
 
 def stem(name: str) -> str:

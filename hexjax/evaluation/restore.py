@@ -46,7 +46,7 @@ class Restored(NamedTuple):
         """
         framed, similarity = meshes.normalise(mesh, self.config.data.up)
         maps = pipeline.render(framed, self.config)
-        found, _, _ = pipeline.reconstruct(maps, self.family, self.params, self.config)
+        found, *_ = pipeline.reconstruct(maps, self.family, self.params, self.config)
         return meshes.to_source(found, similarity)
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int, UInt8
 
-from hexjax.geometry import surface
+from hexjax.geometry import raster, surface
 from hexjax.types import Mesh
 
 ANGLES = {"front three-quarter": (30, 8), "side": (-62, 8), "back three-quarter": (150, 14)}  # degrees: yaw, pitch
@@ -24,10 +24,11 @@ CREASES = (0.012, 0.045)  # of the picture's side: widths over which a surface's
 
 
 class Sight(NamedTuple):
-    """What the camera sees at each sample, from each angle (v).
+    """What the camera sees at each sample, from each angle (v); zero where it sees nothing.
 
     `corners` are the vertices of the triangle seen and `barycentric` their weights; normals are unit, in camera axes,
-    and turned to the camera: `inside` tells where; `height` is towards the camera, in units of the frame.
+    and turned to the camera: `inside` tells where; `height` is towards the camera, in units of the frame; `light` is
+    what a white surface would send there.
     """
 
     mask: Bool[np.ndarray, "v h w"]
@@ -36,17 +37,14 @@ class Sight(NamedTuple):
     normal: Float[np.ndarray, "v h w 3"]
     inside: Bool[np.ndarray, "v h w"]
     height: Float[np.ndarray, "v h w"]
+    light: Float[np.ndarray, "v h w"]
 
 
 def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     """What is seen of each mesh in the frame from the three angles, all at one scale, OVERSAMPLING samples a pixel."""
     turned = [np.einsum("vij,nj->vni", cameras(), np.asarray(mesh.vertices, np.float64)) for mesh in meshes]
     scale = 0.98 / max(1e-6, *(np.abs(vertices[..., :2]).max(initial=0) for vertices in turned))
-    sights = []
-    for mesh, vertices in zip(meshes, turned):
-        views = [_see(np.asarray(mesh.faces), view, scale, resolution * OVERSAMPLING) for view in vertices]
-        sights.append(Sight(*(np.stack(parts) for parts in zip(*views))))
-    return sights
+    return [_see(mesh, vertices, scale, resolution * OVERSAMPLING) for mesh, vertices in zip(meshes, turned)]
 
 
 def cameras() -> Float[np.ndarray, "v 3 3"]:
@@ -59,51 +57,64 @@ def cameras() -> Float[np.ndarray, "v 3 3"]:
     return np.stack(rotations)
 
 
-def _see(faces: np.ndarray, vertices: np.ndarray, scale: float, samples: int) -> Sight:
-    """One view of vertices in camera axes, without the leading v."""
-    places = (2 * np.arange(samples) + 1 - samples) / (samples * scale)
-    rays = np.stack(np.meshgrid(places, -places), -1).reshape(-1, 2)
-    hits = list(surface.covering(vertices[faces], rays))
-    point, face, height = (np.concatenate(part) for part in zip(*hits)) if hits else (np.zeros(0, np.int64),) * 3
-    nearest = np.lexsort((face, -height, point))
-    nearest = nearest[np.diff(point[nearest], prepend=-1) > 0]
-    point, corners, height = point[nearest], faces[face[nearest]], height[nearest]
+def _see(mesh: Mesh, turned: np.ndarray, scale: float, samples: int) -> Sight:
+    """The sight of a mesh whose vertices are given in the axes of each camera [v, n, 3]."""
+    faces, normals = np.asarray(mesh.faces), surface.area_vectors(mesh)
+    shape, seen = (len(turned), samples, samples), []
+    for view, (vertices, camera) in enumerate(zip(turned, cameras())):
+        image = vertices * [scale * samples / 2, -scale * samples / 2, 1] + [(samples - 1) / 2, (samples - 1) / 2, 0]
+        top, _ = raster.ends(image, faces, samples)
+        row, column = np.nonzero(top.face >= 0)
+        face = top.face[row, column]
+        corners = faces.take(face, 0)
+        u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
+        weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
+        normal = normals.take(face, 0) @ camera.T
+        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        inside = normal[:, 2] < 0
+        normal[inside] *= -1
+        sample = (view * samples + row) * samples + column
+        seen.append((sample, corners, (weight / weight.sum(0)).T, normal, inside, top.height[row, column]))
+    sample, *parts = (np.concatenate(part) for part in zip(*seen))
+    kinds = (np.int32, np.float32, np.float32, bool, np.float32)
+    mask, corners, weight, normal, inside, height = (
+        _image(sample, part, shape, kind) for part, kind in zip((np.ones(len(sample)), *parts), (bool, *kinds))
+    )
+    light = _image(sample, _light(parts[2]), shape, np.float32)
+    light *= np.stack([_openness(*view) for view in zip(height, mask)])
+    return Sight(mask, corners, weight, normal, inside, height, light)
 
-    triangles = vertices[corners]
-    normal = np.cross(triangles[:, 1] - triangles[:, 0], triangles[:, 2] - triangles[:, 0])
-    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-    inside = normal[:, 2] < 0
-    ends = triangles[..., :2] - rays[point][:, None]
-    following, last = ends[:, [1, 2, 0]], ends[:, [2, 0, 1]]
-    weight = following[..., 0] * last[..., 1] - following[..., 1] * last[..., 0]
-    weight = weight / weight.sum(-1, keepdims=True)
 
-    def image(values: np.ndarray | bool) -> np.ndarray:
-        values = np.broadcast_to(values, (len(point), *np.shape(values)[1:]))
-        filled = np.zeros((samples**2, *values.shape[1:]), values.dtype)
-        filled[point] = values
-        return filled.reshape(samples, samples, *values.shape[1:])
+def _image(sample: np.ndarray, values: np.ndarray, shape: tuple[int, int, int], kind: type) -> np.ndarray:
+    """An image of each view with values at some samples, zero at the others."""
+    filled = np.zeros((np.prod(shape), *values.shape[1:]), kind)
+    filled[sample] = values
+    return filled.reshape(*shape, *values.shape[1:])
 
-    normal = np.where(inside[:, None], -normal, normal)
-    return Sight(*(image(part) for part in (True, corners, weight, normal, inside, height)))
+
+def _light(normal: np.ndarray) -> np.ndarray:
+    """What a white surface sends to the camera: a key light, a fill light and the sky, darker at its rims."""
+    key, fill = (np.clip(normal @ np.array(light), 0, None) for light in (KEY, FILL))
+    rim = (1 - np.clip(normal[:, 2], 0, 1)) ** 4
+    return (0.98 * key + 0.22 * fill + 0.13 * (1 + normal[:, 1]) + 0.08) * (1 - 0.35 * rim)
 
 
 def interpolate(sight: Sight, values: Float[np.ndarray, "n *d"]) -> Float[np.ndarray, "v h w *d"]:
-    """Values of the vertices at every sample, linear over each triangle; without meaning where nothing is seen."""
-    return np.einsum("vhwk,vhwk...->vhw...", sight.barycentric, values[sight.corners])
+    """Values of the vertices at every sample, linear over each triangle; zero where nothing is seen."""
+    found = np.zeros((*sight.mask.shape, *values.shape[1:]), values.dtype)
+    weights, corners = sight.barycentric[sight.mask], sight.corners[sight.mask]
+    found[sight.mask] = np.einsum("pk,pk...->p...", weights, values[corners])
+    return found
 
 
 def shade(sight: Sight, albedo: Float[np.ndarray, "#v #h #w 3"]) -> UInt8[np.ndarray, "v h2 w2 3"]:
-    """The pictures in sRGB bytes: a key light, a fill light and the sky, creases and rims darker, on white."""
-    key, fill = (np.clip(sight.normal @ np.array(light), 0, None) for light in (KEY, FILL))
-    sky = 0.5 + 0.5 * sight.normal[..., 1]
-    rim = (1 - np.clip(sight.normal[..., 2], 0, 1)) ** 4
-    light = (0.98 * key + 0.22 * fill + 0.26 * sky + 0.08) * (1 - 0.35 * rim)
-    light *= np.stack([_openness(height, mask) for height, mask in zip(sight.height, sight.mask)])
-    colour = albedo * light[..., None] * np.where(sight.inside[..., None], INSIDE, 1.0)
-    colour = np.where(sight.mask[..., None], np.clip(colour, 0, 1), 1.0)
-    v, h, w, _ = colour.shape
-    return to_bytes(colour.reshape(v, h // OVERSAMPLING, OVERSAMPLING, w // OVERSAMPLING, OVERSAMPLING, 3).mean((2, 4)))
+    """The pictures in sRGB bytes, on white; what is seen from behind is tinted."""
+    mask, colour = sight.mask, np.ones((*sight.mask.shape, 3), np.float32)
+    tint = np.where(sight.inside[mask][:, None], np.float32(INSIDE), 1)
+    albedo = np.broadcast_to(np.asarray(albedo, np.float32), colour.shape)[mask]
+    colour[mask] = np.clip(albedo * sight.light[mask][:, None] * tint, 0, 1)
+    steps = range(OVERSAMPLING)
+    return to_bytes(sum(colour[:, i::OVERSAMPLING, j::OVERSAMPLING] for i in steps for j in steps) / OVERSAMPLING**2)
 
 
 def to_bytes(colour: Float[np.ndarray, "*p 3"]) -> UInt8[np.ndarray, "*p 3"]:

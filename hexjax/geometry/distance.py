@@ -12,7 +12,7 @@ import skimage.morphology
 from jaxtyping import Float, Int
 
 from hexjax.geometry import mesh as meshes
-from hexjax.geometry import sdf, surface
+from hexjax.geometry import raster, sdf, surface
 from hexjax.types import Array, Mesh, Scores
 
 THRESHOLDS = (0.005, 0.01, 0.02)  # world units
@@ -25,6 +25,7 @@ RENDER_PX = 256
 RENDER_HALF_SIDE = 3**0.5  # world units: the cube fits, however it is turned
 CANNY = {"sigma": 1.0, "low_threshold": 0.25, "high_threshold": 0.5}  # px; a bend of 25 to 40 degrees starts an edge
 EDGE_RADIUS_PX = 2  # dilation
+EDGE_REACH_PX = 10  # what lies farther off an image's contents cannot be an edge: 4 sigma, a gradient, a dilation
 LARGEST_NORMAL_ERROR = 4 / 3  # of opposite unit normals, as a mean over three channels: a failed extraction's
 
 
@@ -149,15 +150,27 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
     Source: after the sharp normal error of Dora-bench (Chen et al. 2024).
     """
     total, pixels = 0.0, 0
-    pair = [(surface.corners(one), _normals(one)) for one in (_with_area(mesh), _with_area(reference))]
-    disk = skimage.morphology.disk(EDGE_RADIUS_PX)
+    mesh, reference = ((one, _normals(one)) for one in (_with_area(mesh), _with_area(reference)))
     for basis in _bases():
-        for image, expected in zip(*(_normal_renders(*surfaces, basis) for surfaces in pair)):
-            edges = [skimage.feature.canny(expected[..., channel] / 2 + 0.5, **CANNY) for channel in range(3)]
-            mask = scipy.ndimage.binary_dilation(np.any(edges, axis=0), disk)
-            total += float(((image - expected)[mask] ** 2).sum())
+        for image, expected in zip(_normal_renders(*mesh, basis), _normal_renders(*reference, basis)):
+            mask = _near_edges(expected)
+            total += float(((image[mask] - expected[mask]) ** 2).sum())
             pixels += int(mask.sum())
     return total / (3 * pixels) if pixels else None
+
+
+def _near_edges(image: np.ndarray) -> np.ndarray:
+    """The dilated Canny edges of a normal map, looked for only where it shows anything."""
+    found, shown = np.zeros(image.shape[:2], bool), image.any(-1)
+    if not shown.any():
+        return found
+    box = tuple(
+        slice(max(line[0] - EDGE_REACH_PX, 0), line[-1] + EDGE_REACH_PX + 1)
+        for line in (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
+    )
+    edges = [skimage.feature.canny(image[box][..., channel] / 2 + 0.5, **CANNY) for channel in range(3)]
+    found[box] = scipy.ndimage.binary_dilation(np.any(edges, axis=0), skimage.morphology.disk(EDGE_RADIUS_PX))
+    return found
 
 
 def _bases() -> np.ndarray:
@@ -171,21 +184,17 @@ def _bases() -> np.ndarray:
     return np.stack([right, np.cross(axis, right), axis], axis=1)
 
 
-def _normal_renders(corners: np.ndarray, normals: np.ndarray, basis: np.ndarray) -> list[np.ndarray]:
+def _normal_renders(mesh: Mesh, normals: np.ndarray, basis: np.ndarray) -> list[np.ndarray]:
     """Normal maps [px, px, 3] on one pixel grid, seen against and along the basis's axis; normals face the camera."""
-    centres = ((np.arange(RENDER_PX) + 0.5) * (2 / RENDER_PX) - 1) * RENDER_HALF_SIDE
-    pixels = np.stack(np.meshgrid(centres, centres), axis=-1).reshape(-1, 2)
-    hits = list(surface.covering(corners @ basis.T, pixels))
-    point, face, depth = (np.concatenate(part) for part in zip(*hits)) if hits else (np.zeros(0, np.int64),) * 3
+    turned = np.asarray(mesh.vertices, np.float64) @ basis.T
+    turned[:, :2] = (turned[:, :2] / RENDER_HALF_SIDE + 1) * (RENDER_PX / 2) - 0.5
     renders = []
-    for towards in (1, -1):  # the camera stands at the axis's positive end, then at its negative end
-        nearest = np.lexsort((face, -towards * depth, point))
-        nearest = nearest[np.diff(point[nearest], prepend=-1) > 0]
-        seen = normals[face[nearest]]
-        seen = np.where((seen @ basis[2] * towards < 0)[:, None], -seen, seen)
-        image = np.zeros((RENDER_PX * RENDER_PX, 3), np.float32)
-        image[point[nearest]] = seen
-        renders.append(image.reshape(RENDER_PX, RENDER_PX, 3))
+    for seen, towards in zip(raster.ends(turned, mesh.faces, RENDER_PX), (1, -1)):
+        hit = seen.face >= 0
+        normal = normals[seen.face[hit]]
+        image = np.zeros((RENDER_PX, RENDER_PX, 3), np.float32)
+        image[hit] = np.where((normal @ basis[2] * towards < 0)[:, None], -normal, normal)
+        renders.append(image)
     return renders
 
 

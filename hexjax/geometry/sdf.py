@@ -1,14 +1,15 @@
 """Ground-truth signed distance of a mesh, on the host: for supervision and for the volume scores. Negative inside.
 
 Distances are exact. The sign is by ray parity where the mesh is closed and does not cut itself, so that its winding
-does not matter; else by the generalised winding number (inside above 1/2, the mesh's orientation turned outward first,
-so that only the consistency of its winding matters). Signs that rest on a conflict are told as doubtful.
+does not matter; else by the winding number, counted along a ray where the mesh is closed, generalised where it is open
+(inside above 1/2, the mesh's orientation turned outward first, so that only the consistency of its winding matters).
+Signs that rest on a conflict are told as doubtful.
 """
 
 import igl
 import igl.predicates
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 
 from hexjax.geometry import mesh as meshes
 from hexjax.geometry import surface
@@ -37,18 +38,20 @@ def inside(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Bool[Array, "p"], B
     outside and inside, as near an opening, and where it is negative.
     """
     points = np.asarray(points, np.float64)
-    winding = _outward(mesh) * surface.winding_number(mesh, points)
-    if not parity_holds(mesh):
+    whole = surface.boundless(mesh.faces)
+    winding = _outward(mesh) * (crossings(mesh, points, 0) if whole else surface.winding_number(mesh, points))
+    if whole and ((winding == 0) | (winding == 1)).all():  # then parity and winding number cannot but agree
+        return winding == 1, np.zeros(len(points), bool)
+    if (whole and surface.connected(mesh.faces)) or not parity_holds(mesh):  # one part alone, not cut, makes 0 and 1
         doubtful = (np.abs(winding - 0.5) < WINDING_MARGIN) | (winding < -WINDING_MARGIN)
         return winding > 0.5, doubtful
-    within = parity(mesh, points, axis=0)
-    consistent = surface.consistently_wound(mesh.faces)
-    disputed = np.flatnonzero(within != (winding > 0.5)) if consistent else np.arange(len(points))
+    within = winding % 2 == 1 if whole else parity(mesh, points, axis=0)
+    disputed = np.flatnonzero(within != (winding > 0.5)) if whole else np.arange(len(points))
     votes = [within[disputed], *(parity(mesh, points[disputed], axis) for axis in (1, 2))]
     count = np.sum(votes, axis=0)
     doubtful = np.zeros(len(points), bool)
     within[disputed] = count >= 2
-    doubtful[disputed] = consistent | (count % 3 != 0)
+    doubtful[disputed] = whole | (count % 3 != 0)
     return within, doubtful
 
 
@@ -65,12 +68,13 @@ def parity_holds(mesh: Mesh) -> bool:
 
 def parity(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Bool[Array, "p"]:
     """Whether the rays from points along +x, +y or +z (axis 0, 1, 2) meet an odd number of faces."""
+    return crossings(mesh, points, axis) % 2 == 1
+
+
+def crossings(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Int[Array, "p"]:
+    """`surface.crossings` of the rays from points along +x, +y or +z (axis 0, 1, 2)."""
     turned = [(axis + 1) % 3, (axis + 2) % 3, axis]
-    points = np.asarray(points, np.float64)[:, turned]
-    count = np.zeros(len(points), np.int64)
-    for point, _, depth in surface.covering(surface.corners(mesh)[..., turned], points[:, :2]):
-        count += np.bincount(point[depth > points[point, 2]], minlength=len(points))
-    return count % 2 == 1
+    return surface.crossings(surface.corners(mesh)[..., turned], np.asarray(points, np.float64)[:, turned])
 
 
 def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], Float[Array, "p"], float]:

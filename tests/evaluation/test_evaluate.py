@@ -1,5 +1,6 @@
 """Evaluation: a family that loses nothing scores its ceiling; failures are counted; what is written can be read."""
 
+import dataclasses
 import json
 import pathlib
 import re
@@ -114,6 +115,25 @@ def test_a_failed_extraction_is_counted_and_leaves_no_mesh_of_an_earlier_one(tmp
     assert (row["f_score_0.02"], row["v_iou"], row["vertices"]) == (0, 0, 0)
     assert row["cd_l1"] == pytest.approx(2 * 2 * 3**0.5)
     assert [file.name for file in (tmp_path / "meshes").iterdir()] == ["ball_ceiling.ply"]
+
+
+def test_maps_that_are_not_finite_are_a_failed_extraction_with_pictures(tmp_path, capsys):
+    def decode(params, latent):
+        return toys.identity().decode(params, latent._replace(code=latent.code * jnp.nan))
+
+    family = dataclasses.replace(toys.identity(), decode=decode)
+    scores = evaluate.evaluate(family, {"sign": jnp.float32(1)}, [toys.item()], toys.config(), tmp_path, loaded=1.5)
+    assert (scores["failed"], scores["seconds"]["load"]) == (1, 1.5)
+    assert "the decoded field is not finite at 35937 of 35937 nodes: no surface" in capsys.readouterr().err
+    assert {file.name for file in (tmp_path / "images").iterdir()} == {"ball_maps.png", "ball_renders.png"}
+
+
+def test_an_item_is_encoded_once(tmp_path, monkeypatch):
+    encoded, encode = [], pipeline.encode
+    monkeypatch.setattr(pipeline, "encode", lambda *arguments: encoded.append(1) or encode(*arguments))
+    params = {"sign": jnp.float32(1)}
+    evaluate.evaluate(toys.identity(), params, [toys.item()], toys.config(), tmp_path, pictures=False)
+    assert len(encoded) == 1
 
 
 def test_ceilings_are_computed_once_a_run(tmp_path, monkeypatch):

@@ -223,14 +223,14 @@ def test_volumes_of_two_meshes_that_enclose_nothing_overlap_fully():
 
 def test_normal_renders_of_a_sphere_are_the_closed_form():
     mesh = sphere(1.0, 5)
-    corners, normals = mesh.vertices[mesh.faces].astype(np.float64), distance._normals(mesh)
+    normals = distance._normals(mesh)
     bases = distance._bases()
     np.testing.assert_allclose(bases @ bases.transpose(0, 2, 1), np.broadcast_to(np.eye(3), bases.shape), atol=1e-12)
     centres = ((np.arange(distance.RENDER_PX) + 0.5) * (2 / distance.RENDER_PX) - 1) * distance.RENDER_HALF_SIDE
     right, up = np.meshgrid(centres, centres)
     disc = np.hypot(right, up)
     for basis in bases[::4]:
-        for towards, image in zip((1, -1), distance._normal_renders(corners, normals, basis)):
+        for towards, image in zip((1, -1), distance._normal_renders(mesh, normals, basis)):
             assert (image[disc > 1] == 0).all()
             depth = towards * np.sqrt(np.maximum(1 - disc**2, 0))
             expected = right[..., None] * basis[0] + up[..., None] * basis[1] + depth[..., None] * basis[2]
@@ -254,7 +254,7 @@ def test_normal_renders_show_the_nearer_of_two_surfaces_from_either_end():
 
 
 def _drawn(mesh: Mesh):
-    return mesh.vertices[mesh.faces].astype(np.float64), distance._normals(mesh)
+    return mesh, distance._normals(mesh)
 
 
 def test_sharp_normal_error_grows_as_edges_are_rounded_and_is_bounded():

@@ -120,6 +120,17 @@ def test_parity_equals_the_winding_number_on_closed_heads(data_folder, name):
     np.testing.assert_array_equal(value[away] < 0, winding[away])
 
 
+@pytest.mark.parametrize("name", CLOSED)
+def test_crossings_are_the_winding_number_on_closed_heads(data_folder, name):
+    mesh = head(data_folder, name)
+    assert surface.boundless(mesh.faces)
+    points, value, _ = sdf.query_pool(mesh, 8000, 1)
+    away = np.abs(value) > 1e-5
+    expected = surface.winding_number(mesh, points)[away]
+    for axis in range(3):
+        np.testing.assert_allclose(sdf.crossings(mesh, points, axis)[away], expected, atol=0.02)
+
+
 def test_parity_holds_only_for_closed_meshes_that_do_not_cut_themselves():
     mesh = box(1)
     assert sdf.parity_holds(mesh)

@@ -133,49 +133,80 @@ def test_winding_number_of_a_sphere_is_one_inside_and_zero_outside():
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_covering_equals_a_loop_over_all_pairs(seed):
-    mesh = soup(seed)
-    points = np.random.default_rng(seed + 20).uniform(-1, 1, (60, 2))
-    found = {}
-    for point, face, depth in surface.covering(surface.corners(mesh), points):
-        found |= {pair: z for *pair, z in zip(point, face, depth) for pair in [tuple(pair)]}
-    expected = {}
+def test_crossings_equal_a_loop_over_all_pairs(seed):
+    corners = surface.corners(soup(seed))
+    points = np.random.default_rng(seed + 20).uniform(-1, 1, (300, 3))
+    expected = np.zeros(len(points), np.int64)
     for i, point in enumerate(points):
-        for j, corners in enumerate(surface.corners(mesh)):
-            system = np.concatenate([corners[:, :2].T, np.ones((1, 3))])
+        for triangle in corners:
+            system = np.concatenate([triangle[:, :2].T, np.ones((1, 3))])
             if abs(np.linalg.det(system)) < 1e-12:
                 continue
-            weights = np.linalg.solve(system, [*point, 1])
-            if (weights > 0).all():
-                expected[i, j] = weights @ corners[:, 2]
-    assert found.keys() == expected.keys()
-    assert len(found) > 20
-    np.testing.assert_allclose([found[pair] for pair in expected], list(expected.values()), atol=1e-6)
+            weights = np.linalg.solve(system, [*point[:2], 1])
+            if (weights > 0).all() and weights @ triangle[:, 2] > point[2]:
+                expected[i] += np.sign(np.linalg.det(system)).astype(int)
+    np.testing.assert_array_equal(surface.crossings(corners, points), expected)
+    assert len(set(expected)) > 3
 
 
-def test_covering_is_the_same_in_small_pieces(monkeypatch):
-    mesh = soup(0)
-    points = np.random.default_rng(0).uniform(-1, 1, (500, 2))
-    whole = list(surface.covering(surface.corners(mesh), points))
-    monkeypatch.setattr(surface, "CANDIDATES", 50)
-    pieces = list(surface.covering(surface.corners(mesh), points))
-    assert len(whole) == 1
-    assert len(pieces) > 10
-    for one, other in zip(whole[0], zip(*pieces)):
-        np.testing.assert_array_equal(one, np.concatenate(other))
+def test_crossings_are_the_same_in_small_pieces(monkeypatch):
+    corners = surface.corners(soup(0))
+    points = np.random.default_rng(0).uniform(-1, 1, (500, 3))
+    whole = surface.crossings(corners, points)
+    for pairs, rows in ((50, 1024), (1 << 16, 1), (50, 3)):
+        monkeypatch.setattr(surface, "CANDIDATES", pairs)
+        monkeypatch.setattr(surface, "ROWS", rows)
+        np.testing.assert_array_equal(surface.crossings(corners, points), whole)
 
 
-def test_rays_through_corners_and_edges_of_a_closed_mesh_meet_an_even_number_of_faces():
+def test_rays_through_corners_and_edges_of_a_closed_mesh_cross_it_as_often_in_as_out():
     box = made(trimesh.creation.box((2, 2, 2)).subdivide().subdivide())
     lattice = np.linspace(-1.25, 1.25, 11)
-    points = np.stack(np.meshgrid(lattice, lattice), axis=-1).reshape(-1, 2)
-    met = np.concatenate([point for point, _, _ in surface.covering(surface.corners(box), points)])
-    count = np.bincount(met, minlength=len(points))
-    assert set(count) == {0, 2}
-    assert (count[(np.abs(points) < 0.99).all(1)] == 2).all()
+    points = np.stack(np.meshgrid(lattice, lattice, [-1.5, 0.1, 1.5], indexing="ij"), axis=-1).reshape(-1, 3)
+    count = surface.crossings(surface.corners(box), points)
+    clear = (np.abs(np.abs(points[:, :2]) - 1) > 1e-9).all(1)  # where a ray runs along a wall, either answer is right
+    np.testing.assert_array_equal(count[clear], (np.abs(points[clear]) < 1).all(1))
+    assert (count[np.abs(points[:, 2]) > 1] == 0).all()
 
 
-def test_covering_of_a_mesh_seen_edge_on_is_empty():
+def test_crossings_of_a_mesh_seen_edge_on_are_none():
     wall = np.array([[[0, 0, 0], [1, 0, 0], [0, 0, 1]]], np.float64)
-    assert list(surface.covering(wall, np.zeros((5, 2)))) == []
-    assert list(surface.covering(wall[:0], np.zeros((5, 2)))) == []
+    assert (surface.crossings(wall, np.zeros((5, 3))) == 0).all()
+    assert (surface.crossings(wall[:0], np.zeros((5, 3))) == 0).all()
+    assert surface.crossings(surface.corners(made(trimesh.creation.box())), np.zeros((0, 3))).shape == (0,)
+
+
+def test_a_mesh_is_boundless_where_every_edge_is_run_through_both_ways():
+    box = made(trimesh.creation.box())
+    twice = np.concatenate([box.faces, box.faces])
+    assert surface.boundless(box.faces)
+    assert surface.boundless(twice)
+    assert not surface.boundless(box.faces[:-1])
+    assert not surface.boundless(box.faces[:0])
+    turned = box.faces.copy()
+    turned[0] = turned[0, ::-1]
+    assert not surface.boundless(turned)
+
+
+def test_faces_are_connected_by_edges_not_by_corners():
+    box = made(trimesh.creation.box())
+    assert surface.connected(box.faces)
+    assert not surface.connected(np.concatenate([box.faces, box.faces + 8]))
+    at_a_corner = np.where(box.faces == 0, 0, box.faces + 8)
+    assert not surface.connected(np.concatenate([box.faces, at_a_corner]))
+
+
+def test_the_order_of_the_points_changes_no_distance_and_no_winding_number():
+    mesh = soup(1)
+    points = np.random.default_rng(4).uniform(-1, 1, (3000, 3)).astype(np.float32)
+    order = np.random.default_rng(5).permutation(len(points))
+    for one, other in zip(surface.closest(mesh, points), surface.closest(mesh, points[order])):
+        np.testing.assert_array_equal(one[order], other)
+    np.testing.assert_array_equal(
+        surface.winding_number(mesh, points)[order], surface.winding_number(mesh, points[order])
+    )
+    assert len(set(surface._along_curve(points))) == len(points)
+
+
+def test_points_all_in_one_place_have_an_order():
+    assert sorted(surface._along_curve(np.full((5, 3), 0.3))) == list(range(5))
