@@ -106,7 +106,7 @@ def topology(mesh: Mesh) -> Scores:
     edges = np.sort(np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end))
     first = np.flatnonzero(np.diff(edges, prepend=-1))
     shared = np.diff(first, append=len(edges))
-    vertices = np.count_nonzero(np.bincount(start))
+    vertices = int(np.count_nonzero(np.bincount(start)))
     return dict(
         vertices=vertices,
         faces=len(faces),
