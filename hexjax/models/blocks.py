@@ -25,6 +25,25 @@ def depth_to_space(cells: Float[Array, "*b i j d"], side: int) -> Float[Array, "
     return jnp.moveaxis(split, -3, -4).reshape(*lead, height * side, width * side, depth // side**2)
 
 
+def planes_to_cells(planes: Float[Array, "*b c h w"], side: int) -> Float[Array, "*b i j d"]:
+    """Images given as planes, one a channel, with every side x side patch of pixels folded into the channels.
+
+    Planes keep the many pixels, not the few channels, innermost: processors compute along the innermost axis.
+    """
+    *lead, channels, height, width = planes.shape
+    split = planes.reshape(*lead, channels, height // side, side, width // side, side)
+    cells = jnp.moveaxis(split, (-4, -2, -3, -1, -5), (-5, -4, -3, -2, -1))
+    return cells.reshape(*lead, height // side, width // side, side * side * channels)
+
+
+def cells_to_planes(cells: Float[Array, "*b i j d"], side: int) -> Float[Array, "*b c h w"]:
+    """Cells with their channels unfolded into patches of planes: the inverse of `planes_to_cells`."""
+    *lead, height, width, depth = cells.shape
+    split = cells.reshape(*lead, height, width, side, side, depth // side**2)
+    planes = jnp.moveaxis(split, (-5, -4, -3, -2, -1), (-4, -2, -3, -1, -5))
+    return planes.reshape(*lead, depth // side**2, height * side, width * side)
+
+
 class ResidualConvolution(linen.Module):
     """Two 3 x 3 convolutions on the images of all views alike, added to their input; it starts as the identity."""
 
@@ -39,6 +58,20 @@ class ResidualConvolution(linen.Module):
         return x + y
 
 
+def attend(
+    query: Float[Array, "b t k d"], key: Float[Array, "b t k d"], value: Float[Array, "b t k d"]
+) -> Float[Array, "b t k d"]:
+    """Values weighted by the softmax of scaled products, for k heads; float32 but for the products' factors.
+
+    The sum of the weights divides the few outputs, not the many weights, and the largest product has no gradient.
+    """
+    query = query * query.shape[-1] ** -0.5
+    products = jnp.einsum("bqkd,btkd->bkqt", query, key, preferred_element_type=jnp.float32)
+    weights = jnp.exp(products - jax.lax.stop_gradient(products.max(-1, keepdims=True)))
+    sums = jnp.einsum("bkqt,btkd->bkqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return jnp.swapaxes(sums / weights.sum(-1, keepdims=True), 1, 2).astype(value.dtype)
+
+
 class Attention(linen.Module):
     """A transformer block (attention, then a perceptron of 4 widths) over tokens; it starts as the identity."""
 
@@ -49,7 +82,8 @@ class Attention(linen.Module):
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
         width, zeros = x.shape[-1], linen.initializers.zeros
         y = linen.RMSNorm(dtype=self.dtype)(x)
-        x = x + linen.MultiHeadDotProductAttention(self.heads, dtype=self.dtype, out_kernel_init=zeros)(y, y)
+        common = dict(dtype=self.dtype, attention_fn=attend)
+        x = x + linen.MultiHeadDotProductAttention(self.heads, out_kernel_init=zeros, **common)(y, y)
         y = linen.Dense(4 * width, dtype=self.dtype)(linen.RMSNorm(dtype=self.dtype)(x))
         return x + linen.Dense(width, dtype=self.dtype, kernel_init=zeros)(jax.nn.gelu(y))
 

@@ -27,7 +27,7 @@ RECONSTRUCTIONS = ("surface", "channels")
 
 
 class Encoder(linen.Module):
-    """Maps [b,v,h,w,c] to the statistics of a latent [b,v,s,s,d]."""
+    """Maps [b,v,c,h,w] to the statistics of a latent [b,v,s,s,d]."""
 
     stem: int
     widths: tuple[int, ...]
@@ -37,8 +37,8 @@ class Encoder(linen.Module):
     dtype: jnp.dtype
 
     @linen.compact
-    def __call__(self, x: Float[Array, "b v h w c"]) -> Float[Array, "b v s s d"]:
-        x = blocks.space_to_depth(x, self.stem)
+    def __call__(self, x: Float[Array, "b v c h w"]) -> Float[Array, "b v s s d"]:
+        x = blocks.planes_to_cells(x, self.stem)
         for level, width in enumerate(self.widths):
             x = linen.Dense(width, dtype=self.dtype)(x if level == 0 else blocks.space_to_depth(x, 2))
             for _ in range(self.depth):
@@ -48,7 +48,7 @@ class Encoder(linen.Module):
 
 
 class Decoder(linen.Module):
-    """A latent [b,v,s,s,d] to maps [b,v,h,w,c] of raw numbers."""
+    """A latent [b,v,s,s,d] to maps [b,v,c,h,w] of raw numbers."""
 
     stem: int
     widths: tuple[int, ...]
@@ -58,7 +58,7 @@ class Decoder(linen.Module):
     dtype: jnp.dtype
 
     @linen.compact
-    def __call__(self, x: Float[Array, "b v s s d"]) -> Float[Array, "b v h w c"]:
+    def __call__(self, x: Float[Array, "b v s s d"]) -> Float[Array, "b v c h w"]:
         x = linen.Dense(self.widths[-1], dtype=self.dtype)(x)
         x = blocks.Mixer(**self.mixer, dtype=self.dtype)(x)
         for level in reversed(range(len(self.widths))):
@@ -67,17 +67,18 @@ class Decoder(linen.Module):
             if level:
                 x = blocks.depth_to_space(linen.Dense(4 * self.widths[level - 1], dtype=self.dtype)(x), 2)
         x = linen.Dense(self.stem**2 * self.channels, dtype=self.dtype)(linen.RMSNorm(dtype=self.dtype)(x))
-        return blocks.depth_to_space(x, self.stem).astype(jnp.float32)
+        return blocks.cells_to_planes(x, self.stem).astype(jnp.float32)
 
 
-def to_view_axes(normals: Float[Array, "b v h w 3"]) -> Float[Array, "b v h w 3"]:
-    """World normals in each view's axes: right, up, forward."""
-    return jnp.einsum("bvhwc,vkc->bvhwk", normals, AXES, precision="highest")
+def to_view_axes(normals: Float[Array, "b v h w 3"]) -> Float[Array, "b v 3 h w"]:
+    """World normals as planes in each view's axes: right, up, forward."""
+    return sum(normals[:, :, None, ..., axis] * AXES[None, ..., axis, None, None] for axis in range(3))
 
 
-def to_world_axes(normals: Float[Array, "b v h w 3"]) -> Float[Array, "b v h w 3"]:
+def to_world_axes(planes: Float[Array, "b v 3 h w"]) -> Float[Array, "b v h w 3"]:
     """Normals in each view's axes back in world axes."""
-    return jnp.einsum("bvhwk,vkc->bvhwc", normals, AXES, precision="highest")
+    turned = [sum(planes[:, :, k] * AXES[None, :, k, axis, None, None] for k in range(3)) for axis in range(3)]
+    return jnp.stack(turned, -1)
 
 
 def share_outline(logits: Float[Array, "b v h w"]) -> Float[Array, "b v h w"]:
@@ -89,7 +90,7 @@ def share_outline(logits: Float[Array, "b v h w"]) -> Float[Array, "b v h w"]:
     return jnp.stack(views, 1)
 
 
-def network_input(batch: Batch, kind: str) -> Float[Array, "b v h w c"]:
+def network_input(batch: Batch, kind: str) -> Float[Array, "b v c h w"]:
     """What the encoder sees: depth (background 2.0) and normals in view axes, or the silhouettes alone.
 
     Raises:
@@ -97,10 +98,10 @@ def network_input(batch: Batch, kind: str) -> Float[Array, "b v h w c"]:
     """
     mask = batch["mask"].astype(jnp.float32)
     if kind == "binary":
-        return mask[..., None]
+        return mask[:, :, None]
     if kind == "continuous":
         depth = jnp.where(batch["mask"], batch["depth"], frame.DEPTH_LIMIT)
-        return jnp.concatenate([depth[..., None] - 1, to_view_axes(batch["normal"])], -1)
+        return jnp.concatenate([depth[:, :, None] - 1, to_view_axes(batch["normal"])], 2)
     raise ValueError(f"config.model.input is {kind!r}; accepted: {', '.join(INPUTS)}")
 
 
@@ -117,19 +118,18 @@ def output_channels(kind: str, reconstruction: str) -> int:
     return 5 if reconstruction == "surface" else 4
 
 
-def to_maps(raw: Float[Array, "b v h w c"], kind: str, reconstruction: str) -> Hexplane:
+def to_maps(raw: Float[Array, "b v c h w"], kind: str, reconstruction: str) -> Hexplane:
     """The decoder's raw numbers as maps: mask as a probability, depth inside the cube, unit normals.
 
     With reconstruction.kind = channels a pixel is hit where the decoded normal is longer than 1/2, as first published.
     """
     if kind == "binary":
-        mask = jax.nn.sigmoid(share_outline(raw[..., 0]))
+        mask = jax.nn.sigmoid(share_outline(raw[:, :, 0]))
         return Hexplane(jnp.zeros_like(mask), jnp.zeros((*mask.shape, 3)), mask)
-    depth = jnp.clip(raw[..., -4] + 1, 0, frame.DEPTH_LIMIT)
-    normal = to_world_axes(raw[..., -3:])
-    length = jnp.sqrt((normal**2).sum(-1) + 1e-12)
-    mask = jax.nn.sigmoid(share_outline(raw[..., 0])) if reconstruction == "surface" else (length > 0.5) * 1.0
-    return Hexplane(depth, normal / length[..., None], mask)
+    depth, normal = jnp.clip(raw[:, :, -4] + 1, 0, frame.DEPTH_LIMIT), raw[:, :, -3:]
+    length = jnp.sqrt((normal**2).sum(2) + 1e-12)
+    mask = jax.nn.sigmoid(share_outline(raw[:, :, 0])) if reconstruction == "surface" else (length > 0.5) * 1.0
+    return Hexplane(depth, to_world_axes(normal / length[:, :, None]), mask)
 
 
 def reconstruction_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str, Array]]:
@@ -137,14 +137,15 @@ def reconstruction_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, d
     reduce = functools.partial(losses.reduced, reduction=config.reconstruction.reduction)
     truth, mask = network_input(batch, config.model.input), batch["mask"]
     if config.reconstruction.kind == "channels":
-        predicted = jax.nn.sigmoid(share_outline(raw[..., 0]))[..., None] if config.model.input == "binary" else raw
+        binary = config.model.input == "binary"
+        predicted = jax.nn.sigmoid(share_outline(raw[:, :, 0]))[:, :, None] if binary else raw
         total = reduce((predicted - truth) ** 2)
         return total, dict(reconstruction=total)
-    entropy = reduce(losses.cross_entropy(share_outline(raw[..., 0]), mask))
+    entropy = reduce(losses.cross_entropy(share_outline(raw[:, :, 0]), mask))
     if config.model.input == "binary":
         return entropy, dict(reconstruction=entropy)
-    depth = reduce(losses.depth_error(raw[..., 1], truth[..., 0], mask))
-    normal = reduce(losses.normal_error(raw[..., 2:], truth[..., 1:], mask))
+    depth = reduce(losses.depth_error(raw[:, :, 1], truth[:, :, 0], mask))
+    normal = reduce(losses.normal_error(raw[:, :, 2:], truth[:, :, 1:], mask))
     total = entropy + config.reconstruction.depth_weight * depth + config.reconstruction.normal_weight * normal
     return total, dict(reconstruction=total, mask=entropy, depth=depth, normal=normal)
 

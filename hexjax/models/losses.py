@@ -36,10 +36,10 @@ def depth_error(depth: Float[Array, "*d"], truth: Float[Array, "*d"], mask: Bool
 
 
 def normal_error(
-    normal: Float[Array, "*d 3"], truth: Float[Array, "*d 3"], mask: Bool[Array, "*d"]
-) -> Float[Array, "*d"]:
+    normal: Float[Array, "*d 3 h w"], truth: Float[Array, "*d 3 h w"], mask: Bool[Array, "*d h w"]
+) -> Float[Array, "*d h w"]:
     """Half the squared difference (1 - cosine for unit normals) where there is surface, over the share of such pixels."""
-    return ((normal - truth) ** 2).sum(-1) / 2 * mask / jnp.maximum(mask.mean(), 1e-6)
+    return ((normal - truth) ** 2).sum(-3) / 2 * mask / jnp.maximum(mask.mean(), 1e-6)
 
 
 def signed_distance_error(

@@ -1,3 +1,4 @@
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -13,7 +14,9 @@ def test_view_axes_are_inverted_and_a_normal_at_the_camera_points_back():
     np.testing.assert_allclose(hexplane_ae.to_world_axes(there), normals, atol=1e-6)
     towards = jnp.broadcast_to(-jnp.asarray(frame.FORWARD)[None, :, None, None], (1, 6, 2, 2, 3))
     np.testing.assert_allclose(
-        hexplane_ae.to_view_axes(towards), np.broadcast_to([0, 0, -1], (1, 6, 2, 2, 3)), atol=1e-6
+        jnp.moveaxis(hexplane_ae.to_view_axes(towards), 2, -1),
+        np.broadcast_to([0, 0, -1], (1, 6, 2, 2, 3)),
+        atol=1e-6,
     )
 
 
@@ -32,8 +35,8 @@ def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
     config = toys.config_of("hexplane_ae", kind)
     batch = toys.batch_of(config)
     truth = hexplane_ae.network_input(batch, "continuous")
-    logit = jnp.where(batch["mask"], 60.0, -60.0)[..., None]
-    raw = truth if kind == "channels" else jnp.concatenate([logit, truth], -1)
+    logit = jnp.where(batch["mask"], 60.0, -60.0)[:, :, None]
+    raw = truth if kind == "channels" else jnp.concatenate([logit, truth], 2)
     total, parts = hexplane_ae.reconstruction_loss(raw, batch, config)
     assert float(total) < 1e-6
     assert float(parts["reconstruction"]) == float(total)
@@ -45,7 +48,7 @@ def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
 
 
 def test_decoded_maps_are_in_range():
-    raw = jnp.asarray(np.random.default_rng(0).normal(0, 5, (1, 6, 8, 8, 5)), jnp.float32)
+    raw = jnp.asarray(np.random.default_rng(0).normal(0, 5, (1, 6, 5, 8, 8)), jnp.float32)
     maps = hexplane_ae.to_maps(raw, "continuous", "surface")
     assert ((maps.mask >= 0) & (maps.mask <= 1)).all()
     assert ((maps.depth >= 0) & (maps.depth <= 2)).all()
@@ -53,8 +56,6 @@ def test_decoded_maps_are_in_range():
 
 
 def test_each_extra_level_and_thirty_percent_more_parameters():
-    import jax
-
     config = toys.config_of("hexplane_ae", "surface")
     config.update_from_flattened_dict({"model.widths": (64, 128), "model.mixer_width": 128, "model.mixer_heads": 8})
     count = lambda: sum(
@@ -92,3 +93,33 @@ def test_an_unknown_input_is_refused():
     with pytest.raises(ValueError) as error:
         hexplane_ae.network_input(batch, "voxels")
     assert str(error.value) == "config.model.input is 'voxels'; accepted: continuous, binary"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_a_step_moves_nothing_between_host_and_device_and_is_finite(dtype):
+    config, zero = toys.config_of("hexplane_ae", "surface+sdf", **{"model.dtype": dtype}), jnp.int32(0)
+    family, batch, key = toys.family_of(config), toys.batch_of(config), jax.random.key(0)
+    params = jax.jit(family.init)(batch, key)
+    knobs = {"sdf.weight": jnp.float32(1.0), "kl.log_variance_limit": jnp.float32(np.inf)}
+    step = jax.jit(jax.value_and_grad(lambda *given: family.loss(*given)[0]))
+    given = params, batch, key, zero, knobs
+    compiled = step.lower(*given).compile()
+    with jax.transfer_guard("disallow"):
+        loss, gradient = jax.block_until_ready(compiled(*given))
+    assert loss.dtype == jnp.float32
+    assert np.isfinite(loss)
+    for leaf in jax.tree.leaves(gradient):
+        assert leaf.dtype == jnp.float32
+        assert np.isfinite(leaf).all()
+
+
+def test_bfloat16_inside_blocks_changes_the_maps_by_little_and_keeps_them_float32():
+    maps = []
+    for dtype in ("float32", "bfloat16"):
+        config = toys.config_of("hexplane_ae", "surface", **{"model.dtype": dtype})
+        family, batch, key = toys.family_of(config), toys.batch_of(config), jax.random.key(0)
+        params = jax.jit(family.init)(batch, key)
+        maps.append(jax.jit(lambda p: family.decode(p, family.encode(p, batch, None)))(params))  # noqa: B023
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(maps[1]))
+    np.testing.assert_allclose(maps[0].depth, maps[1].depth, atol=0.1)
+    np.testing.assert_allclose(maps[0].mask, maps[1].mask, atol=0.1)

@@ -27,10 +27,11 @@ def test_errors_count_surface_only_and_are_means_over_it():
     mask = jnp.array([True, True, False, False])
     depth = losses.depth_error(jnp.array([1.0, 1.2, 9.0, 9.0]), jnp.ones(4), mask)
     assert float(depth.mean()) == pytest.approx(0.1)
-    normal = losses.normal_error(jnp.eye(4, 3), jnp.eye(4, 3)[::-1], mask)
-    assert float(normal[2]) == 0
-    opposite = losses.normal_error(jnp.ones((1, 3)) / 3**0.5, -jnp.ones((1, 3)) / 3**0.5, jnp.array([True]))
-    assert float(opposite[0]) == pytest.approx(2)
+    planes = jnp.eye(3, 4)[:, None]
+    normal = losses.normal_error(planes, planes[..., ::-1], mask[None])
+    assert float(normal[0, 2]) == 0
+    one = jnp.ones((3, 1, 1)) / 3**0.5
+    assert float(losses.normal_error(one, -one, jnp.array([[True]]))[0, 0]) == pytest.approx(2)
 
 
 def test_signed_distance_error_forgives_the_slack_and_clamps():

@@ -1,0 +1,118 @@
+"""The README's table of speed, made from the JSON files in results/benchmarks and written between its markers.
+
+python -m benchmarks.summary README.md
+"""
+
+import argparse
+import json
+import pathlib
+import re
+from typing import Any
+
+from benchmarks import common, render
+
+MARKED = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
+
+
+def fill(text: str, folder: pathlib.Path = common.RESULTS) -> str:
+    """The text with what stands between the markers replaced by the table."""
+    return MARKED.sub(lambda match: match[1] + table(folder) + match[2], text)
+
+
+def table(folder: pathlib.Path) -> str:
+    """One row a measurement: ours, what it is compared with, and how many times as long that takes."""
+    found = {
+        name: json.loads((folder / f"{name}.json").read_text()) for name in ("render", "extract", "sdf", "command")
+    }
+    step = json.loads((folder / "train_step.json").read_text())
+    rows = [
+        *_rendering(found["render"]["rows"]),
+        *_extraction(found["extract"]["rows"]),
+        *_distances(found["sdf"]["runs"]),
+        *_steps(step["rows"]),
+    ]
+    machine = found["render"]["machine"]
+    lines = [
+        "| what | ours | beside it | times ours |",
+        "|---|---|---|---|",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]
+    command = found["command"]
+    parts = {kind: command[kind]["parts"] for kind in ("cold", "warm")}
+    evaluation = sum(seconds for name, seconds in parts["warm"].items() if name.startswith("evaluate"))
+    lines += [
+        "",
+        f"{machine['cpu']}, {machine['cores']} cores, no GPU; jax {machine['versions']['jax']}. `launch.py --config="
+        f"{command['config']}` takes {command['cold']['seconds']:.0f} s, {command['warm']['seconds']:.0f} s when its "
+        f"programs are in the compilation cache: of the latter {parts['warm']['train']:.0f} s train and {evaluation:.1f} s "
+        "evaluate.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _rendering(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    found = []
+    for faces in sorted({row["faces"] for row in rows}):
+        ours = next(r for r in rows if (r["contender"], r["faces"], r["resolution_px"]) == (render.OURS, faces, 512))
+        peer = render.fastest_peer(rows, faces, 512)
+        what = f"six maps of 512², {faces:,} faces"
+        found.append((what, *_against(ours["seconds"], peer["contender"] if peer else None, peer and peer["seconds"])))
+    return found
+
+
+def _extraction(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    found = []
+    for row in rows:
+        if row["way"] == "dense" or row["shape"] != rows[0]["shape"]:
+            continue
+        key = ("shape", "grid")
+        dense = next(r for r in rows if r["way"] == "dense" and all(r[k] == row[k] for k in key))
+        what = f"maps to a mesh of {row['faces_out']:,} faces, {row['grid']}³ nodes"
+        found.append((what, *_against(row["seconds"], "every node", dense["seconds"])))
+    return found
+
+
+def _distances(runs: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    found = []
+    for run in runs:
+        peers = {
+            name: row["seconds"] for name, row in run["contenders"].items() if name != "ours" and row.get("seconds")
+        }
+        fastest = min(peers, key=peers.get, default=None)
+        what = f"200 000 signed distances, {run['faces']:,} faces" + ", open" * run["open"]
+        name = {"open3d": "Open3D"}.get(fastest, fastest)
+        found.append((what, *_against(run["contenders"]["ours"]["seconds"], name, peers.get(fastest))))
+    return found
+
+
+def _steps(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    found = []
+    for row in rows:
+        seconds = {name: runner["seconds"] for name, runner in row["runners"].items() if runner.get("seconds")}
+        peers = {name: value for name, value in seconds.items() if name.startswith("PyTorch")}
+        fastest = min(peers, key=peers.get, default=None)
+        what = f"a training step of {row['parameters'] / 1e6:.1f} M parameters at {row['resolution_px']}², batch {row['batch']}"
+        found.append((what, *_against(seconds["ours"], fastest, peers.get(fastest))))
+    return found
+
+
+def _against(ours: float, name: str | None, seconds: float | None) -> tuple[str, str, str]:
+    if seconds is None:
+        return _time(ours), "none ran", ""
+    return _time(ours), f"{name}, {_time(seconds)}", f"{seconds / ours:.2f}"
+
+
+def _time(seconds: float) -> str:
+    return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
+
+
+def main() -> None:
+    """Nothing; fills the table in the file that the command line names."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("file", type=pathlib.Path, help="whose marked table is replaced")
+    file = parser.parse_args().file
+    file.write_text(fill(file.read_text()))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,377 @@
+"""What one training step costs, beside the same network, loss and Adam in PyTorch, in turns in one process.
+
+    python -m benchmarks.train_step                      (:small at batch 1 and 8, full at 1 and 2, or 1 and 8 on a GPU)
+    python -m benchmarks.train_step --toy                (a tiny network, a few seconds)
+
+Made heads, as they come without data. Ours: with cached maps, with maps rendered anew in every step, with the term of
+signed distances, in bfloat16. PyTorch: as it is and compiled, channels last, with bfloat16 by autocast on a GPU; it has
+no term of signed distances and is given one fixed batch, so it is compared with our plain step. Both start from the same
+parameters, a little off the initial ones, and must agree in parameters, loss, gradient norm and decoded depth.
+
+Operations: XLA's count, and ours by hand (products with weights and in attention, three times the forward pass). Share
+of the peak: the latter a second over that of a large matrix product in the same process.
+"""
+
+import argparse
+import contextlib
+import importlib
+import json
+import math
+import os
+import pathlib
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks import common
+
+BATCHES = {"small": {"cpu": (1, 8), "gpu": (1, 8)}, "full": {"cpu": (1, 2), "gpu": (1, 8)}, "toy": {"cpu": (1,)}}
+STEPS = {"small": 20, "full": 10, "toy": 3}  # of each runner, after two; CPU
+GPU_FACTOR = 5  # times as many on a GPU
+MATRIX = {"cpu": 2048, "gpu": 8192, "toy": 256}  # side of the matrices that tell the peak
+WARM = 3  # rounds: the heap of several runners settles late
+PAUSE = 0.02  # seconds before each step: threads of the one before may still spin, waiting for work
+POOL = 4096  # query points a shape: enough to draw from, soon made
+TOY = {
+    "hexplane.resolution_px": 32, "model.stem_px": 4, "model.widths": (8, 16), "model.mixer_width": 16,
+    "latent.side": 4, "model.mixer_side": 2, "latent.channels": 8, "sdf.points": 64,
+}  # fmt: skip
+OURS = {  # runner -> differences of its config
+    "ours": {},
+    "ours, rendered anew": {"data.cached": False},
+    "ours, with signed distances": {"sdf.weight": 0.1},
+    "ours, bfloat16": {"model.dtype": "bfloat16"},
+}
+PEERS = ("PyTorch", "PyTorch compiled", "PyTorch bfloat16", "PyTorch bfloat16 compiled")
+NUDGE = 0.02  # of the starting parameters: layers that start at 0 would hide what is behind them
+TOLERANCE = 1e-3  # of the agreement of loss, gradient norm and depth, relative; TensorFloat-32 on GPUs needs more
+Step = Callable[[], Any]  # one step, waited for
+
+
+def main() -> None:
+    """Nothing; runs what the command line asks for."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--variants", default="small,full", help="small, full or both, with a comma")
+    parser.add_argument("--toy", action="store_true", help="a tiny network; writes to --output or a temporary folder")
+    parser.add_argument("--output", type=pathlib.Path)
+    parser.add_argument("--table", action="store_true", help="only make the Markdown anew from the JSON")
+    parser.add_argument("--worker", nargs=2, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.worker:
+        print(json.dumps(measure(arguments.worker[0], int(arguments.worker[1]))))
+        return
+    folder = pathlib.Path(tempfile.mkdtemp()) if arguments.toy else common.RESULTS
+    output = arguments.output or folder / "train_step.json"
+    if not arguments.table:
+        benchmark(["toy"] if arguments.toy else arguments.variants.split(","), output)
+    text = table(json.loads(output.read_text()))
+    common.write(output.with_suffix(".md"), text)
+    print(text)
+
+
+def benchmark(variants: list[str], output: pathlib.Path) -> None:
+    """Nothing; measures every row in a process of its own and writes what there is after each."""
+    found: dict[str, Any] = {"command": "python -m benchmarks.train_step", "machine": common.machine(), "rows": []}
+    for variant in variants:
+        batches, number = (1,), 0
+        while number < len(batches):
+            row = common.work("benchmarks.train_step", variant, str(batches[number]))
+            batches, number = BATCHES[variant].get(row["platform"], batches), number + 1
+            found["rows"].append(row)
+            common.write(output, json.dumps(found, indent=2) + "\n")
+
+
+def measure(variant: str, batch: int) -> dict[str, Any]:
+    """One row: all runners are made, compared, and timed in turns, in this process."""
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # PyTorch wants memory of the same device
+    from hexjax import config as configuration
+
+    configuration.set_environment()
+    import jax
+
+    platform = jax.devices()[0].platform
+    runners, told = {}, {}
+    params = batch_of = None
+    for name, overrides in OURS.items():
+        if name == "ours, bfloat16" and platform == "cpu" and variant == "full":
+            continue  # emulated there: minutes
+        config = load(variant, batch, overrides)
+        runners[name], told[name], *started = ours(config, params)
+        if params is None:
+            params, batch_of, faces, first = started
+    plain = load(variant, batch, {})
+    peers, check = torch_runners(plain, params, batch_of, first, platform)
+    row = {
+        "variant": variant,
+        "batch": batch,
+        "platform": platform,
+        "device": jax.devices()[0].device_kind,
+        "faces": faces,
+        "resolution_px": plain.hexplane.resolution_px,
+        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "gflop_by_hand": round(gflop(plain), 2),
+        "check": check,
+    }
+    for name, (step, facts) in peers.items():
+        told[name] = facts
+        if step is not None:
+            runners[name] = step
+    count = STEPS[variant] * (GPU_FACTOR if platform == "gpu" else 1)
+    times = in_turns(runners, count)
+    for name, seconds in times.items():
+        told[name]["seconds"] = round(statistics.median(seconds), 5)
+        told[name]["fastest"], told[name]["slowest"] = round(min(seconds), 5), round(max(seconds), 5)
+    return row | {"steps": count, "peak_gflops": peaks(variant, platform), "runners": told, "versions": versions()}
+
+
+def load(variant: str, batch: int, overrides: dict[str, Any]) -> Any:
+    """The config of a row, on as many made heads as its batch has, without the term of signed distances.
+
+    Raises:
+        ValueError: for an unknown variant.
+    """
+    if variant not in STEPS:
+        raise ValueError(f"variant is {variant!r}; accepted: {', '.join(STEPS)}")
+    config = importlib.import_module("configs.ae_continuous").get_config("" if variant == "full" else "small")
+    config.update_from_flattened_dict(TOY if variant == "toy" else {})
+    config.update_from_flattened_dict({"sdf.weight": 0.0, "sdf.pool_points": POOL, "train.batch_size": batch})
+    config.update_from_flattened_dict({"data.count": batch} | overrides)
+    return config.lock()
+
+
+def ours(config: Any, params: Any) -> tuple[Step, dict[str, Any], Any, Any, int, dict[str, Any]]:
+    """A step of ours, what is told of it, its starting parameters, batch and first shape's faces, and what it first gave.
+
+    The first call's compilation is told apart; the state stays on the device from step to step.
+    """
+    import jax
+
+    from hexjax.training import optimiser, step
+
+    items, family, data = step.load(config, "train")
+    adam, knobs = optimiser.make(config), step.knobs(config)
+    state = jax.jit(step.make_init(family, adam, data.fixed, config.seed))(data.cache)
+    if params is None:
+        leaves, tree = jax.tree.flatten(state.params)
+        keys = jax.random.split(jax.random.key(1), len(leaves))
+        nudged = [leaf + NUDGE * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
+        params = jax.device_get(jax.tree.unflatten(tree, nudged))
+    state = state._replace(params=jax.device_put(params))
+    batch = jax.device_get(data.batch_at(data.cache, 0))
+    latent = jax.jit(lambda params: family.decode(params, family.encode(params, batch, None)))(state.params)
+    advance = step.make_step(family, adam, data.batch_at, config.seed)
+    lowered = advance.lower(state, data.cache, knobs)
+    seconds, compiled = common.timed(lowered.compile)
+    costs, memory = lowered.cost_analysis() or {}, compiled.memory_analysis()
+    told = {"compile_seconds": round(seconds, 2), "gflop_xla": round(costs.get("flops", math.nan) / 1e9, 2)}
+    told["memory_mib"] = round((memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20, 1)
+    held, known = [state], {"depth": jax.device_get(latent.depth)}
+    del state
+
+    def once() -> Any:
+        held[0], metrics = compiled(held[0], data.cache, knobs)
+        return jax.block_until_ready(metrics)
+
+    first = once()
+    known |= {"loss": float(first["loss"]), "gradient_norm": float(first["gradient_norm"])}
+    return once, told, params, batch, len(items[0].mesh.faces), known
+
+
+def torch_runners(config: Any, params: Any, batch: Any, first: dict, platform: str) -> tuple[dict, dict[str, Any]]:
+    """PyTorch's runners by name, each with what is told of it (no step where it does not run), and the agreement."""
+    try:
+        import torch
+
+        from benchmarks import torch_twin
+    except ImportError:
+        return {"PyTorch": (None, {"missing": "not importable"})}, {}
+    if platform == "gpu" and not torch.cuda.is_available():
+        return {"PyTorch": (None, {"missing": "sees no GPU"})}, {}
+    device = "cuda" if platform == "gpu" else "cpu"
+    torch.set_float32_matmul_precision("high")  # TensorFloat-32 on GPUs, as JAX takes by itself; nothing on CPUs
+    maps = [torch.tensor(batch[name], device=device) for name in ("depth", "normal", "mask")]
+
+    def fresh() -> Any:
+        model = torch_twin.make(config)
+        torch_twin.copy(model, params)
+        return model.to(device)
+
+    check = agreement(config, fresh(), maps, first, params)
+    found: dict[str, Any] = {}
+    for name in PEERS if platform == "gpu" else PEERS[:2]:
+        model = fresh()
+        network = torch.compile(model) if "compiled" in name else model
+        half = torch.autocast(device, torch.bfloat16) if "bfloat16" in name else contextlib.nullcontext()
+        step = torch_step(config, model, network, maps, half)
+        try:
+            seconds, _ = common.timed(step)
+        except Exception as fault:  # torch.compile raises whatever its back end does: no compiler, no Triton
+            found[name] = (None, {"missing": f"does not run: {type(fault).__name__}"})
+            continue
+        step()
+        memory = round(torch.cuda.max_memory_allocated() / 2**20, 1) if device == "cuda" else None
+        found[name] = (step, {"compile_seconds": round(seconds, 2), "memory_mib": memory})
+    return found, check
+
+
+def torch_step(config: Any, model: Any, network: Any, maps: list[Any], half: Any) -> Step:
+    """One step of PyTorch: loss, gradient, clipping where there is one, and fused Adam."""
+    import torch
+
+    adam = torch.optim.Adam(
+        model.parameters(), config.optimiser.learning_rate, betas=(0.9, config.optimiser.beta2), fused=True
+    )
+
+    def once() -> float:
+        adam.zero_grad(set_to_none=True)
+        with half:
+            loss = network(*maps)[0]
+        loss.backward()
+        if math.isfinite(config.optimiser.clip_norm):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
+        adam.step()
+        return loss.item()  # waits
+
+    return once
+
+
+def agreement(config: Any, model: Any, maps: list[Any], first: dict[str, Any], params: Any) -> dict[str, Any]:
+    """Loss, gradient norm and decoded depth of both, from the same parameters.
+
+    Raises:
+        RuntimeError: if they differ by more than TOLERANCE: the comparison would be of two different things.
+    """
+    import numpy as np
+    import torch
+
+    loss, raw = model(*maps)
+    loss.backward()
+    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.grad) for p in model.parameters()]))
+    depth = (raw[..., 1].detach() + 1).clamp(0, 2).cpu().numpy()
+    found = {
+        "loss": [first["loss"], loss.item()],
+        "gradient_norm": [first["gradient_norm"], norm.item()],
+        "largest_difference_of_depth": float(np.abs(depth - first["depth"]).max()),
+        "parameters": sum(p.numel() for p in model.parameters()),
+    }
+    relative = [abs(a - b) / abs(a) for a, b in (found["loss"], found["gradient_norm"])]
+    tolerance = TOLERANCE * (20 if maps[0].is_cuda else 1)
+    count = sum(np.size(leaf) for leaf in _leaves(params))
+    if max(*relative, found["largest_difference_of_depth"]) > tolerance or found["parameters"] != count:
+        raise RuntimeError(f"the twin does not compute what we do: {found}, {count} parameters of ours")
+    return found | {"relative": [float(f"{value:.2g}") for value in relative]}
+
+
+def _leaves(tree: Any) -> list[Any]:
+    return [leaf for value in tree.values() for leaf in _leaves(value)] if hasattr(tree, "values") else [tree]
+
+
+def in_turns(runners: dict[str, Step], count: int) -> dict[str, list[float]]:
+    """Seconds of `count` steps of every runner, one after another in each round, after WARM rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in runners}
+    for number in range(WARM + count):
+        for name, step in runners.items():
+            time.sleep(PAUSE)
+            seconds, _ = common.timed(step)
+            if number >= WARM:
+                times[name].append(seconds)
+    return times
+
+
+def gflop(config: Any) -> float:
+    """Floating-point operations of a step in products with weights and in attention, 10⁹: three forward passes.
+
+    The first layer has no gradient for its input, so one of its three is left out.
+    """
+    model, latent = config.model, config.latent
+    scaled = lambda width: max(round(width * model.width_scale / model.mixer_heads), 1) * model.mixer_heads
+    widths, stem, wide = [scaled(width) for width in model.widths], model.stem_px**2, scaled(model.mixer_width)
+    cells = [6 * (config.hexplane.resolution_px // model.stem_px // 2**level) ** 2 for level in range(len(widths))]
+    convolutions = sum(n * model.blocks * 2 * 9 * w**2 for n, w in zip(cells, widths))
+    between = sum(n * 4 * a * b for n, a, b in zip(cells[1:], widths, widths[1:]))
+    tokens, patch = 6 * model.mixer_side**2, (latent.side // model.mixer_side) ** 2
+    mixer = tokens * (2 * patch * widths[-1] * wide + model.mixer_blocks * (12 * wide**2 + 2 * tokens * wide))
+    first, last = cells[0] * stem * 4 * widths[0], cells[0] * stem * 5 * widths[0]
+    products = 2 * (convolutions + between + mixer + cells[-1] * widths[-1] * latent.channels) + first + last
+    return config.train.batch_size * 2 * (3 * products - first) / 1e9
+
+
+def peaks(variant: str, platform: str) -> dict[str, float]:
+    """10⁹ operations a second of a large matrix product, the best of five: ours and PyTorch's, by dtype."""
+    import jax
+    import jax.numpy as jnp
+
+    side = MATRIX["toy" if variant == "toy" else platform]
+    rate = lambda step: round(2 * side**3 / min(common.timed(step)[0] for _ in range(6)) / 1e9, 1)
+    found, multiply = {}, jax.jit(jnp.matmul)
+    for name in ("float32", "bfloat16") if platform == "gpu" else ("float32",):
+        a = jnp.ones((side, side), name)
+        found[name] = rate(lambda a=a: jax.block_until_ready(multiply(a, a)))
+    with contextlib.suppress(ImportError):
+        import torch
+
+        device = "cuda" if platform == "gpu" and torch.cuda.is_available() else "cpu"
+        for name in list(found):
+            b = torch.ones((side, side), dtype=getattr(torch, name), device=device)
+            found[f"PyTorch {name}"] = rate(lambda b=b: (b @ b)[0, 0].item())
+    return found
+
+
+def versions() -> dict[str, str]:
+    """Of PyTorch, where it is there; the machine's are told with the machine."""
+    with contextlib.suppress(ImportError):
+        import torch
+
+        return {"torch": torch.__version__, "torch_threads": str(torch.get_num_threads())}
+    return {}
+
+
+def table(found: dict[str, Any]) -> str:
+    """The rows as Markdown, one line a runner; what a step of ours costs more than the plain one is told as a share."""
+    machine, rows = found["machine"], found["rows"]
+    lines = [
+        f"Made by `{found['command']}`, made heads; {machine['cpu']}, {machine['cores']} cores, {rows[0]['platform']}: "
+        f"{rows[0]['device']}; jax {machine['versions']['jax']}, torch {rows[0]['versions'].get('torch', 'absent')}; "
+        f"load average {machine['load_average_before']} before the start.",
+        "",
+        "| model | batch | runner | ms a step (fastest–slowest) | times the fastest peer's speed | share of the peak "
+        "| first call s | memory MiB |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        peers = [told["seconds"] for name, told in row["runners"].items() if name in PEERS and "seconds" in told]
+        for name, told in row["runners"].items():
+            cells = [row["variant"], str(row["batch"]), name]
+            if "missing" in told:
+                lines.append(f"| {' | '.join([*cells, told['missing'], '', '', '', ''])} |")
+                continue
+            milliseconds = [f"{1e3 * told[key]:.1f}" for key in ("seconds", "fastest", "slowest")]
+            peak = row["peak_gflops"]["bfloat16" if "bfloat16" in name and row["platform"] == "gpu" else "float32"]
+            cells += [f"{milliseconds[0]} ({milliseconds[1]}–{milliseconds[2]})"]
+            cells += [f"{min(peers) / told['seconds']:.2f}" if peers else ""]
+            cells += [f"{row['gflop_by_hand'] / told['seconds'] / peak:.0%}", f"{told['compile_seconds']:.1f}"]
+            lines.append(f"| {' | '.join([*cells, '' if told['memory_mib'] is None else str(told['memory_mib'])])} |")
+    lines += ["", *(_note(row) for row in rows)]
+    return "\n".join(lines) + "\n"
+
+
+def _note(row: dict[str, Any]) -> str:
+    """What a row's lines share: size, operations, the measured peaks, what rendering costs, and the agreement."""
+    runners = row["runners"]
+    plain, anew = runners["ours"]["seconds"], runners["ours, rendered anew"]["seconds"]
+    peak = ", ".join(f"{name} {value:,.0f}" for name, value in row["peak_gflops"].items())
+    text = (
+        f"- {row['variant']}, batch {row['batch']}: {row['parameters']:,} parameters, {row['resolution_px']}² maps of "
+        f"{row['faces']:,} faces, {row['gflop_by_hand']} GFLOP a step by hand, {runners['ours']['gflop_xla']} by XLA; "
+        f"peak GFLOP/s: {peak}; rendering anew costs {anew / plain - 1:+.0%} of a step"
+    )
+    if row["check"]:
+        loss, norm = row["check"]["relative"]
+        text += f"; PyTorch's loss differs by {loss:.1g}, its gradient's norm by {norm:.1g} (relative)"
+    return text + "."
+
+
+if __name__ == "__main__":
+    main()
