@@ -1,6 +1,6 @@
 """What one training step costs, beside the same network, loss and Adam in PyTorch, in turns in one process.
 
-    python -m benchmarks.train_step                      (:small at batch 1 and 8, full at 1 and 2, or 1 and 8 on a GPU)
+    python -m benchmarks.train_step                      (:small at batch 1 and 8, full at 1, on a GPU at 1 and 8)
     python -m benchmarks.train_step --toy                (a tiny network, a few seconds)
 
 Made heads, as they come without data. Ours: with cached maps, with maps rendered anew in every step, with the term of
@@ -27,7 +27,7 @@ from typing import Any
 
 from benchmarks import common
 
-BATCHES = {"small": {"cpu": (1, 8), "gpu": (1, 8)}, "full": {"cpu": (1, 2), "gpu": (1, 8)}, "toy": {"cpu": (1,)}}
+BATCHES = {"small": {"cpu": (1, 8), "gpu": (1, 8)}, "full": {"cpu": (1,), "gpu": (1, 8)}, "toy": {"cpu": (1,)}}
 STEPS = {"small": 20, "full": 10, "toy": 3}  # of each runner, after two; CPU
 GPU_FACTOR = 5  # times as many on a GPU
 MATRIX = {"cpu": 2048, "gpu": 8192, "toy": 256}  # side of the matrices that tell the peak

@@ -4,6 +4,8 @@ Every refusal is a ValueError of one line: what was got, what is accepted, which
 """
 
 import ast
+import contextlib
+import ctypes
 import fnmatch
 import importlib.util
 import inspect
@@ -23,6 +25,8 @@ from hexjax import rules
 DONE, REFUSED, NON_FINITE, INTERRUPTED = 0, 2, 3, 75  # exit codes; 1 is anything else
 MODES = ("train", "evaluate", "encode", "ceiling")
 WRITING = ("train", "ceiling")  # the others read a run
+# glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX: what was freed is kept, in one heap.
+MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
 FREE_TO_RESUME = ("train.steps", "*.every_steps")
@@ -138,11 +142,19 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
 
 
 def set_environment() -> None:
-    """Nothing; compiled programs are kept in the user's cache folder, and libraries tell errors only."""
+    """Nothing; compiled programs are kept in the user's cache folder, and libraries tell errors only.
+
+    Before JAX is imported. With glibc, memory that was freed stays with the process: XLA asks anew in every step for what
+    it calculates in, and to have that mapped page by page takes an eighth to a quarter of a training step on a CPU.
+    """
     cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "hexjax" / "xla"
     os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # many small programs make seconds too
     logging.set_verbosity(logging.ERROR)
+    with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
+        library = ctypes.CDLL(None)
+        for option, value in MALLOC:
+            library.mallopt(option, value)
 
 
 def _check_mode(mode: str) -> str:

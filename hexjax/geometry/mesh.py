@@ -77,7 +77,9 @@ def unit(vectors: Float[Array, "*p 3"]) -> Float[Array, "*p 3"]:
 
 def face_areas(mesh: Mesh) -> Float[np.ndarray, "f"]:
     """Areas of the faces, in the mesh's units squared, float64."""
-    corners = np.asarray(mesh.vertices, np.float64).T[:, np.asarray(mesh.faces).T]  # components first: loops run over faces
+    corners = np.asarray(mesh.vertices, np.float64).T[
+        :, np.asarray(mesh.faces).T
+    ]  # components first: loops run over faces
     (a, b, c), (d, e, f) = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
     return np.sqrt((b * f - c * e) ** 2 + (c * d - a * f) ** 2 + (a * e - b * d) ** 2) / 2
 
