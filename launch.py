@@ -33,10 +33,10 @@ def main(arguments: list[str]) -> int:
     except ValueError as refusal:
         print(f"launch.py: {refusal}", file=sys.stderr)
         return configuration.REFUSED
-    return run(command, time.monotonic() - start, *loaded)
+    return run(command, *loaded, time.monotonic() - start)
 
 
-def run(command: configuration.Command, loaded: float, items: list, family, data) -> int:
+def run(command: configuration.Command, items: list, family, data, loaded: float | None = None) -> int:
     """The exit code of a command whose shapes, family and training data are loaded, in so many seconds."""
     from hexjax.evaluation import evaluate
     from hexjax.training import checkpoint, loop, record

@@ -12,7 +12,7 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 TOY=${TOY:-0}
-PARTS=${PARTS:-train_step render extract train sdf}
+PARTS=${PARTS:-render train_step train extract sdf}
 head=${HEXJAX_DATA:-../shared/data}/heads/leeperrysmith_5500.ply
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
 
@@ -46,11 +46,13 @@ measured() { # name, seconds it may take, further arguments
 
 place=()
 [ "$TOY" != 1 ] || place=(--workdir="$results/ae_continuous")
-measured train_step 170
-measured render 150
-measured extract 80
-part train 130 "$PYTHON" launch.py --config="configs/ae_continuous.py$suffix" --config.data.path="$head" \
+variants=()
+[ "$TOY" = 1 ] || variants=(--variants=full)
+measured render 110 --contenders=hexjax,embreex,Open3D,nvdiffrast,PyTorch3D,warp # trimesh takes minutes
+measured train_step 270 "${variants[@]}"
+part train 120 "$PYTHON" launch.py --config="configs/ae_continuous.py$suffix" --config.data.path="$head" \
   --config.train.steps="$steps" "${place[@]}"
-measured sdf 60
+measured extract 60
+measured sdf 40
 echo "written in $results; ${SECONDS} s in all"
 [ -z "$failed" ] || refuse "failed or stopped:$failed"

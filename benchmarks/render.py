@@ -37,19 +37,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--toy", action="store_true", help="two small meshes at two resolutions, three runs")
     parser.add_argument("--output", type=pathlib.Path, help="the JSON file; results/benchmarks/render.json by default")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names with commas, ours among them")
     parser.add_argument("--table", action="store_true", help="only make the Markdown and the plot anew from the JSON")
     parser.add_argument("--worker", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        folder, toy = arguments.worker
-        print(json.dumps(measure(pathlib.Path(folder), toy == "1")))
+        folder, toy, names = arguments.worker
+        print(json.dumps(measure(pathlib.Path(folder), toy == "1", names.split(","))))
         return
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.output or (pathlib.Path(folder) / "render.json" if arguments.toy else FILE)
         if not arguments.table:
             common.work("benchmarks.stages", "make", folder)
             told = {"command": "python -m benchmarks.render" + " --toy" * arguments.toy, "machine": common.machine()}
-            found = told | common.work("benchmarks.render", folder, str(int(arguments.toy)))
+            found = told | common.work("benchmarks.render", folder, str(int(arguments.toy)), arguments.contenders)
             common.write(file, json.dumps(found, indent=2) + "\n")
         found = json.loads(file.read_text())
         common.write(file.with_suffix(".md"), table(found))
@@ -57,8 +58,8 @@ def main() -> None:
         print(table(found))
 
 
-def measure(folder: pathlib.Path, toy: bool) -> dict[str, Any]:
-    """All rows, in this process; `folder` holds the meshes that benchmarks.stages made."""
+def measure(folder: pathlib.Path, toy: bool, names: list[str]) -> dict[str, Any]:
+    """All rows of the contenders named, in this process; `folder` holds the meshes that benchmarks.stages made."""
     import jax
 
     device = jax.devices()[0]
@@ -70,19 +71,19 @@ def measure(folder: pathlib.Path, toy: bool) -> dict[str, Any]:
         meshes.insert(2, _mesh(head))  # 17,680 faces as a scan has them: fine in the face, coarse elsewhere
     for resolution in RESOLUTIONS[: 1 if toy else None]:
         for mesh in meshes:
-            found["rows"] += case(mesh, resolution, 3 if toy else RUNS)
+            found["rows"] += case(mesh, resolution, 3 if toy else RUNS, names)
     found["batch"] = batch(meshes[min(2, len(meshes) - 1)], device, toy)
     found["versions"] = _versions()
     return found
 
 
-def case(mesh: Any, resolution: int, runs: int) -> list[dict[str, Any]]:
+def case(mesh: Any, resolution: int, runs: int, names: list[str]) -> list[dict[str, Any]]:
     """One mesh at one resolution: a row for each contender, and how far its maps are from ours."""
     rows, renders, seconds, maps = {}, {}, {}, {}
-    for name, make in CONTENDERS.items():
+    for name in names:
         rows[name] = {"contender": name, "faces": len(mesh.faces), "resolution_px": resolution}
         try:
-            renders[name] = make(mesh, resolution)
+            renders[name] = CONTENDERS[name](mesh, resolution)
             rows[name]["first_seconds"], maps[name] = common.timed(renders[name])
         except Exception as error:  # whatever keeps a peer from running belongs in its row
             renders.pop(name, None)
