@@ -5,30 +5,43 @@
 #   TOY=1 bash benchmarks/all_gpu.sh                     the same at toy size on the CPU, in $RESULTS
 #
 # Works in a bare checkout. PYTHON: an interpreter with the packages of pyproject.toml and jax for CUDA (default: python); peers
-# that it lacks have rows that say so. STEPS: of the training (2000; 3 as a toy). RESULTS: where the toy writes (default: a new
-# temporary folder). PARTS: those to run. Each part has a limit of its own; one that fails or is stopped does not end the others.
+# that it lacks have rows that say so. STEPS: of the training (2000; 3 as a toy). RESULTS: where all is written (default:
+# results/benchmarks and the next results/NNN-…; a new temporary folder for the toy). PARTS: those to run, of render, train_step,
+# train, extract and sdf (host code: not by default). Each has a limit; one that fails or is stopped does not end the others.
 set -uo pipefail
 
-cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python}
 TOY=${TOY:-0}
-PARTS=${PARTS:-render train_step train extract sdf}
-head=${HEXJAX_DATA:-../shared/data}/heads/leeperrysmith_5500.ply
-export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1
+PARTS=${PARTS:-render train_step train extract}
 
 refuse() {
   echo "all_gpu.sh: $1" >&2
   exit 2
 }
 
+absolute() { realpath -m -- "$1"; }
+root=$(absolute "$(dirname "$0")/..")
+export HEXJAX_DATA=$(absolute "${HEXJAX_DATA:-$root/../shared/data}")
+[ -z "${RESULTS:-}" ] || RESULTS=$(absolute "$RESULTS")
+cd "$root" || refuse "cannot enter $root"
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH} PYTHONUNBUFFERED=1 XLA_PYTHON_CLIENT_PREALLOCATE=false
+head=$HEXJAX_DATA/heads/leeperrysmith_5500.ply
+
+for name in $PARTS; do
+  case $name in render | train_step | train | extract | sdf) ;; *) refuse "PARTS names $name; parts: render, train_step, train, extract, sdf" ;; esac
+done
 [ -f "$head" ] || refuse "no leeperrysmith_5500.ply; set HEXJAX_DATA to the folder that holds heads/"
+"$PYTHON" -c 'import flax, igl, jaxtyping, matplotlib, ml_collections, optax, orbax.checkpoint, scipy, skimage, tensorboardX, trimesh' ||
+  refuse "$PYTHON lacks a package of pyproject.toml"
+place=()
 if [ "$TOY" = 1 ]; then
   export JAX_PLATFORMS=cpu
-  results=${RESULTS:-$(mktemp -d)} steps=${STEPS:-3} toy=--toy suffix=:small
+  results=${RESULTS:-$(mktemp -d)} steps=${STEPS:-3} toy=--toy suffix=:small variants=()
 else
-  results=results/benchmarks steps=${STEPS:-2000} toy='' suffix=''
+  results=${RESULTS:-results/benchmarks} steps=${STEPS:-2000} toy='' suffix='' variants=(--variants=full)
 fi
-mkdir -p "$results"
+[ -z "${RESULTS:-}" ] && [ "$TOY" != 1 ] || place=(--workdir="$results/ae_continuous")
+mkdir -p "$results" && [ -w "$results" ] || refuse "cannot write to $results"
 platform=$("$PYTHON" -c 'import jax; print(jax.devices()[0].platform)') || refuse "$PYTHON cannot start JAX"
 [ "$TOY" = 1 ] || [ "$platform" = gpu ] || refuse "JAX sees no GPU (it runs on $platform); TOY=1 tries it on the CPU"
 
@@ -36,7 +49,7 @@ failed=''
 part() { # name, seconds it may take, command
   local began=$SECONDS code=0
   case " $PARTS " in *" $1 "*) ;; *) return ;; esac
-  timeout "$2" "${@:3}" || code=$?
+  timeout -k 5 "$2" "${@:3}" || code=$?
   echo "$1: $((SECONDS - began)) s, exit code $code"
   [ "$code" = 0 ] || failed="$failed $1"
 }
@@ -44,15 +57,12 @@ measured() { # name, seconds it may take, further arguments
   part "$1" "$2" "$PYTHON" -m "benchmarks.$1" $toy --output="$results/$1_gpu.json" "${@:3}"
 }
 
-place=()
-[ "$TOY" != 1 ] || place=(--workdir="$results/ae_continuous")
-variants=()
-[ "$TOY" = 1 ] || variants=(--variants=full)
-measured render 110 --contenders=hexjax,embreex,Open3D,nvdiffrast,PyTorch3D,warp # trimesh takes minutes
-measured train_step 270 "${variants[@]}"
-part train 120 "$PYTHON" launch.py --config="configs/ae_continuous.py$suffix" --config.data.path="$head" \
+# trimesh takes minutes at these sizes, and scikit-image at 512³.
+measured render 120 --contenders=hexjax,embreex,Open3D,nvdiffrast,PyTorch3D,warp --resolutions=256,512
+measured train_step 230 "${variants[@]}"
+part train 100 "$PYTHON" launch.py --config="configs/ae_continuous.py$suffix" --config.data.path="$head" \
   --config.train.steps="$steps" "${place[@]}"
-measured extract 60
-measured sdf 40
+measured extract 80 --grids=128,256
+measured sdf 60
 echo "written in $results; ${SECONDS} s in all"
 [ -z "$failed" ] || refuse "failed or stopped:$failed"

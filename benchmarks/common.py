@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import platform
+import re
 import resource
 import subprocess
 import sys
@@ -45,6 +46,12 @@ def work(module: str, *arguments: str) -> dict[str, Any]:
     return json.loads(done.stdout.splitlines()[-1])
 
 
+def command(module: str) -> str:
+    """How this process was started, with files and folders by their names."""
+    words = [re.sub(r"=.*/", "=", word) for word in sys.argv[1:]]
+    return " ".join(["python -m", module, *(word for word in words if "/" not in word)])
+
+
 def reset_peak() -> bool:
     """Whether the peak resident memory now counts from here: Linux can; elsewhere it counts from the start."""
     try:
@@ -75,8 +82,15 @@ def machine() -> dict[str, Any]:
         "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
         "load_average_before": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
-        "versions": {package: importlib.metadata.version(package) for package in PACKAGES},
+        "versions": {package: _version(package) for package in PACKAGES},
     }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def write(file: pathlib.Path, text: str) -> None:

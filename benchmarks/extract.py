@@ -41,6 +41,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--toy", action="store_true", help="a procedural head on small grids, to see that all works")
     parser.add_argument("--output", type=pathlib.Path, help="the JSON to write, extract.json in results/benchmarks")
+    parser.add_argument("--grids", default=",".join(map(str, GRIDS)), help="nodes a side, with commas")
     parser.add_argument("--table", action="store_true", help="only make the Markdown anew from the JSON")
     parser.add_argument("--worker", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
@@ -51,22 +52,26 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.output or (pathlib.Path(folder) / FILE.name if arguments.toy else FILE)
         if not arguments.table:
-            common.write(file, json.dumps(benchmark(arguments.toy), indent=2) + "\n")
+            common.write(
+                file,
+                json.dumps(benchmark(arguments.toy, [int(grid) for grid in arguments.grids.split(",")]), indent=2)
+                + "\n",
+            )
         text = table(json.loads(file.read_text()))
         common.write(file.with_suffix(".md"), text)
     print(text)
 
 
-def benchmark(toy: bool) -> dict[str, Any]:
+def benchmark(toy: bool, grids: list[int]) -> dict[str, Any]:
     """All measurements, each case in a process of its own."""
-    found = {"command": "python -m benchmarks.extract" + toy * " --toy", "machine": common.machine()}
+    found = {"command": common.command("benchmarks.extract"), "machine": common.machine()}
     found |= {"resolution_px": TOY_RESOLUTION if toy else RESOLUTION, "rows": []}
     at_hand = [str(common.data_folder() / shape) for shape in SHAPES if (common.data_folder() / shape).is_file()]
     with tempfile.TemporaryDirectory() as folder:
         for source in ["procedural"] if toy or not at_hand else at_hand:
             maps, name = str(pathlib.Path(folder) / "maps.npz"), pathlib.Path(source).stem
             shape = {"shape": name, **_work("make", source, maps, str(found["resolution_px"]))}
-            for grid in TOY_GRIDS if toy else GRIDS:
+            for grid in TOY_GRIDS if toy else grids:
                 meshes = [str(pathlib.Path(folder) / f"{way}.npz") for way in WAYS]
                 rows = [shape | _work("measure", maps, str(grid), *pair) for pair in zip(WAYS, meshes)]
                 found["rows"] += [row | _work("compare", *meshes) for row in rows]

@@ -15,6 +15,7 @@ import pathlib
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
@@ -37,20 +38,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--toy", action="store_true", help="two small meshes at two resolutions, three runs")
     parser.add_argument("--output", type=pathlib.Path, help="the JSON file; results/benchmarks/render.json by default")
-    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names with commas, ours among them")
+    parser.add_argument("--contenders", default=",".join(CONTENDERS), help="names with commas, ours first")
+    parser.add_argument("--resolutions", default=",".join(map(str, RESOLUTIONS)), help="pixels a side, with commas")
     parser.add_argument("--table", action="store_true", help="only make the Markdown and the plot anew from the JSON")
     parser.add_argument("--worker", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        folder, toy, names = arguments.worker
-        print(json.dumps(measure(pathlib.Path(folder), toy == "1", names.split(","))))
+        folder, toy, names, resolutions = arguments.worker
+        sides = [int(side) for side in resolutions.split(",")]
+        print(json.dumps(measure(pathlib.Path(folder), toy == "1", names.split(","), sides)))
         return
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.output or (pathlib.Path(folder) / "render.json" if arguments.toy else FILE)
         if not arguments.table:
             common.work("benchmarks.stages", "make", folder)
-            told = {"command": "python -m benchmarks.render" + " --toy" * arguments.toy, "machine": common.machine()}
-            found = told | common.work("benchmarks.render", folder, str(int(arguments.toy)), arguments.contenders)
+            asked = (str(int(arguments.toy)), arguments.contenders, arguments.resolutions)
+            told = {"command": common.command("benchmarks.render"), "machine": common.machine()}
+            found = told | common.work("benchmarks.render", folder, *asked)
             common.write(file, json.dumps(found, indent=2) + "\n")
         found = json.loads(file.read_text())
         common.write(file.with_suffix(".md"), table(found))
@@ -58,8 +62,8 @@ def main() -> None:
         print(table(found))
 
 
-def measure(folder: pathlib.Path, toy: bool, names: list[str]) -> dict[str, Any]:
-    """All rows of the contenders named, in this process; `folder` holds the meshes that benchmarks.stages made."""
+def measure(folder: pathlib.Path, toy: bool, names: list[str], resolutions: list[int]) -> dict[str, Any]:
+    """All rows of the contenders and resolutions named, in this process, of the meshes that benchmarks.stages made."""
     import jax
 
     device = jax.devices()[0]
@@ -69,7 +73,7 @@ def measure(folder: pathlib.Path, toy: bool, names: list[str]) -> dict[str, Any]
     head = common.data_folder() / stages.HEAD
     if head.is_file() and not toy:
         meshes.insert(2, _mesh(head))  # 17,680 faces as a scan has them: fine in the face, coarse elsewhere
-    for resolution in RESOLUTIONS[: 1 if toy else None]:
+    for resolution in resolutions[: 1 if toy else None]:
         for mesh in meshes:
             found["rows"] += case(mesh, resolution, 3 if toy else RUNS, names)
     found["batch"] = batch(meshes[min(2, len(meshes) - 1)], device, toy)
@@ -83,12 +87,18 @@ def case(mesh: Any, resolution: int, runs: int, names: list[str]) -> list[dict[s
     for name in names:
         rows[name] = {"contender": name, "faces": len(mesh.faces), "resolution_px": resolution}
         try:
-            renders[name] = CONTENDERS[name](mesh, resolution)
-            rows[name]["first_seconds"], maps[name] = common.timed(renders[name])
-        except Exception as error:  # whatever keeps a peer from running belongs in its row
-            renders.pop(name, None)
-            missing = isinstance(error, ImportError | OSError)
-            rows[name]["told"] = "not importable" if missing else f"failed: {type(error).__name__}"
+            render = CONTENDERS[name](mesh, resolution)
+        except (ImportError, OSError):  # OSError: a shared library that is not there
+            rows[name]["told"] = "not importable"
+            continue
+        try:
+            rows[name]["first_seconds"], maps[name] = common.timed(render)
+            renders[name] = render
+        except Exception:  # whatever keeps a peer from running is told
+            if name == OURS:
+                raise
+            traceback.print_exc()
+            rows[name]["told"] = "failed"
     for name in maps:
         if name != OURS:
             rows[name] |= _agreement(maps[OURS], maps[name])
@@ -465,7 +475,11 @@ def plot(found: dict[str, Any], file: pathlib.Path) -> None:
         )
         axis.grid(alpha=0.3, which="both")
     axes[0].set_ylabel("seconds")
-    axes[0].legend(fontsize=8)
+    axes[1].set_xticks(
+        sides := sorted({row["resolution_px"] for row in rows}), [str(side) for side in sides], minor=False
+    )
+    axes[1].set_xticks([], minor=True)
+    axes[1].legend(fontsize=8, loc="upper left")
     figure.savefig(file, dpi=130, metadata={"Software": None})
     pyplot.close(figure)
 

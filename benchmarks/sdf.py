@@ -118,7 +118,7 @@ def peers(mesh: Any, queries: Any) -> dict[str, Callable[[], Any]]:
     found: dict[str, Callable[[], Any]] = {}
     try:
         import open3d
-    except ImportError:
+    except (ImportError, OSError):  # OSError: a shared library that is not there
         pass
     else:
 
@@ -134,7 +134,7 @@ def peers(mesh: Any, queries: Any) -> dict[str, Callable[[], Any]]:
     found["igl"] = lambda: igl.signed_distance(doubles, vertices, faces, winding)[0]
     try:
         import point_cloud_utils
-    except ImportError:
+    except (ImportError, OSError):  # OSError: a shared library that is not there
         pass
     else:
         found["point_cloud_utils"] = lambda: point_cloud_utils.signed_distance_to_mesh(

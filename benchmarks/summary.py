@@ -31,7 +31,7 @@ def table(folder: pathlib.Path) -> str:
         *_distances(found["sdf"]["runs"]),
         *_steps(step["rows"]),
     ]
-    machine = found["render"]["machine"]
+    machine, device = found["render"]["machine"], found["render"]["device"].split(":")[0].upper()
     lines = [
         "| what | ours | beside it | times ours |",
         "|---|---|---|---|",
@@ -42,7 +42,7 @@ def table(folder: pathlib.Path) -> str:
     evaluation = sum(seconds for name, seconds in parts["warm"].items() if name.startswith("evaluate"))
     lines += [
         "",
-        f"{machine['cpu']}, {machine['cores']} cores, no GPU; jax {machine['versions']['jax']}. `launch.py --config="
+        f"{machine['cpu']}, {machine['cores']} cores, {device}; jax {machine['versions']['jax']}. `launch.py --config="
         f"{command['config']}` takes {command['cold']['seconds']:.0f} s, {command['warm']['seconds']:.0f} s when its "
         f"programs are in the compilation cache: of the latter {parts['warm']['train']:.0f} s train and {evaluation:.1f} s "
         "evaluate.",
@@ -51,11 +51,16 @@ def table(folder: pathlib.Path) -> str:
 
 
 def _rendering(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
+    """Every mesh at 512², and every resolution of the second mesh."""
     found = []
-    for faces in sorted({row["faces"] for row in rows}):
-        ours = next(r for r in rows if (r["contender"], r["faces"], r["resolution_px"]) == (render.OURS, faces, 512))
-        peer = render.fastest_peer(rows, faces, 512)
-        what = f"six maps of 512², {faces:,} faces"
+    ran = [row for row in rows if row["contender"] == render.OURS]
+    second = sorted({row["faces"] for row in ran})[1]
+    for ours in sorted(ran, key=lambda row: (row["resolution_px"], row["faces"])):
+        faces, side = ours["faces"], ours["resolution_px"]
+        if side != 512 and faces != second:
+            continue
+        peer = render.fastest_peer(rows, faces, side)
+        what = f"six maps of {side}², {faces:,} faces"
         found.append((what, *_against(ours["seconds"], peer["contender"] if peer else None, peer and peer["seconds"])))
     return found
 

@@ -22,13 +22,14 @@ import pathlib
 import statistics
 import tempfile
 import time
+import traceback
 from collections.abc import Callable
 from typing import Any
 
 from benchmarks import common
 
 BATCHES = {"small": {"cpu": (1, 8), "gpu": (1, 8)}, "full": {"cpu": (1,), "gpu": (1, 8)}, "toy": {"cpu": (1,)}}
-STEPS = {"small": 20, "full": 10, "toy": 3}  # of each runner, after two; CPU
+STEPS = {"small": 20, "full": 10, "toy": 3}  # of each runner, after WARM rounds; CPU
 GPU_FACTOR = 5  # times as many on a GPU
 MATRIX = {"cpu": 2048, "gpu": 8192, "toy": 256}  # side of the matrices that tell the peak
 WARM = 3  # rounds: the heap of several runners settles late
@@ -73,7 +74,11 @@ def main() -> None:
 
 def benchmark(variants: list[str], output: pathlib.Path) -> None:
     """Nothing; measures every row in a process of its own and writes what there is after each."""
-    found: dict[str, Any] = {"command": "python -m benchmarks.train_step", "machine": common.machine(), "rows": []}
+    found: dict[str, Any] = {
+        "command": common.command("benchmarks.train_step"),
+        "machine": common.machine(),
+        "rows": [],
+    }
     for variant in variants:
         batches, number = (1,), 0
         while number < len(batches):
@@ -198,9 +203,16 @@ def torch_runners(config: Any, params: Any, batch: Any, first: dict, platform: s
         torch_twin.copy(model, params)
         return model.to(device)
 
-    check = agreement(config, fresh(), maps, first, params)
+    try:
+        check = agreement(config, fresh(), maps, first, params)
+    except (ValueError, RuntimeError) as fault:  # told in the row: ours is measured all the same
+        traceback.print_exc()
+        check = {"failed": " ".join(str(fault).split())[:200]}
     found: dict[str, Any] = {}
     for name in PEERS if platform == "gpu" else PEERS[:2]:
+        if device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        held = torch.cuda.memory_allocated() if device == "cuda" else 0
         model = fresh()
         network = torch.compile(model) if "compiled" in name else model
         half = torch.autocast(device, torch.bfloat16) if "bfloat16" in name else contextlib.nullcontext()
@@ -211,7 +223,7 @@ def torch_runners(config: Any, params: Any, batch: Any, first: dict, platform: s
             found[name] = (None, {"missing": f"does not run: {type(fault).__name__}"})
             continue
         step()
-        memory = round(torch.cuda.max_memory_allocated() / 2**20, 1) if device == "cuda" else None
+        memory = round((torch.cuda.max_memory_allocated() - held) / 2**20, 1) if device == "cuda" else None
         found[name] = (step, {"compile_seconds": round(seconds, 2), "memory_mib": memory})
     return found, check
 
@@ -367,7 +379,9 @@ def _note(row: dict[str, Any]) -> str:
         f"{row['faces']:,} faces, {row['gflop_by_hand']} GFLOP a step by hand, {runners['ours']['gflop_xla']} by XLA; "
         f"peak GFLOP/s: {peak}; rendering anew costs {anew / plain - 1:+.0%} of a step"
     )
-    if row["check"]:
+    if "failed" in row["check"]:
+        text += f"; PyTorch's network does not agree: {row['check']['failed']}"
+    elif row["check"]:
         loss, norm = row["check"]["relative"]
         text += f"; PyTorch's loss differs by {loss:.1g}, its gradient's norm by {norm:.1g} (relative)"
     return text + "."

@@ -70,11 +70,14 @@ def _see(mesh: Mesh, turned: np.ndarray, scale: float, samples: int) -> Sight:
         u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
         weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
         normal = normals.take(face, 0) @ camera.T
-        normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
         inside = normal[:, 2] < 0
         normal[inside] *= -1
         sample = (view * samples + row) * samples + column
-        seen.append((sample, corners, (weight / weight.sum(0)).T, normal, inside, top.height[row, column]))
+        total = weight.sum(0)
+        seen.append(
+            (sample, corners, (weight / np.where(total == 0, 1, total)).T, normal, inside, top.height[row, column])
+        )
     sample, *parts = (np.concatenate(part) for part in zip(*seen))
     kinds = (np.int32, np.float32, np.float32, bool, np.float32)
     mask, corners, weight, normal, inside, height = (

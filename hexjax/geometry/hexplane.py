@@ -70,7 +70,7 @@ def shade(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], seen: Int
 def render_padded(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Hexplane:
     """The maps of meshes in the frame that `pad` brought to one size, with a leading b; traced or not, on any device.
 
-    Nothing is checked: `render` says what is accepted.
+    Nothing is checked: `render` says what is accepted. There must be a face, if only one that `pad` added.
     """
     return shade(vertices, faces, raycast.visible(vertices, faces, resolution))
 
@@ -108,6 +108,10 @@ def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array]:
     vertices = np.asarray(mesh.vertices)
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; accepted: 1 and above (config.hexplane.resolution_px)")
+    faces = np.asarray(mesh.faces)
+    if len(faces) and not 0 <= faces.min() <= faces.max() < len(vertices):
+        named = int(faces.min() if faces.min() < 0 else faces.max())
+        raise ValueError(f"a face names vertex {named}; accepted: 0 to {len(vertices) - 1}")
     if not _fits(vertices) and not _fits(vertices[np.unique(mesh.faces)]):  # vertices without a face may lie anywhere
         worst = float(np.abs(vertices[np.unique(mesh.faces)]).max())
         raise ValueError(f"the mesh reaches {worst:.4g} along an axis; render accepts [-1, 1]: normalise it first")
@@ -129,7 +133,7 @@ def render(mesh: Mesh, resolution: int = 512) -> Hexplane:
     """The six maps of a mesh in the frame, each `resolution` pixels a side.
 
     Raises:
-        ValueError: if the mesh leaves the cube [-1, 1]^3 or has non-finite vertices.
+        ValueError: if the mesh leaves the cube [-1, 1]^3, has non-finite vertices or faces of vertices that it lacks.
     """
     return _render(*_prepared(mesh, resolution), resolution)
 

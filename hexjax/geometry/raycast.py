@@ -2,9 +2,9 @@
 
 The rays of a view are parallel to an axis, so a triangle can only meet the pixels of its projected box, and opposite
 views look along the same lines: one pass an axis keeps the nearest and the farthest hit. Boxes are sorted by size into
-dense
-windows of 4, 8 and 16 pixels a side; larger ones are cut into tiles of 16, of which those that the triangle touches
-are kept. Every bin is emptied by a loop as long as it is full, so one program serves all meshes of one padded size.
+dense windows of 4, 8 and 16 pixels a side; larger ones are cut into tiles of 16, of which those that the triangle
+touches are kept. Every bin is emptied by a loop as long as it is full, so one program serves all meshes of one padded
+size.
 """
 
 from typing import NamedTuple
@@ -29,7 +29,7 @@ NO_NEAR, NO_FAR = np.int64(2**63 - 1), np.int64(-(2**63))
 
 
 class Setup(NamedTuple):
-    """Triangles in image coordinates, one for each mesh, axis and face: corners [3, m] in pixels, pixel centres boxed [m].
+    """Triangles in image coordinates, one for each axis, mesh and face: corners [3, m] in pixels, pixel centres boxed [m].
 
     `width` and `height` of the box are 0 for triangles that can hit nothing.
     """
@@ -213,7 +213,8 @@ def _tiles(images: Images, setup: Setup, item: Array, filled: Array) -> Images:
             first, images = state
             pair = lax.dynamic_slice_in_dim(order, first, length)
             kept = first + jnp.arange(length, dtype=jnp.int32) < count
-            return first + length, _cast(images, setup, item[owner[pair]], left[pair], top[pair], kept, TILE)
+            corner = (jnp.where(kept, a[pair], 0) for a in (left, top))  # under vmap a finished mesh goes round again
+            return first + length, _cast(images, setup, item[owner[pair]], *corner, kept, TILE)
 
         return start + block, lax.while_loop(lambda state: state[0] < count, chunk, (jnp.int32(0), images))[1]
 
@@ -232,13 +233,12 @@ def _touched(setup: Setup, left: Array, top: Array) -> Bool[Array, "k"]:
 def visible(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Int[Array, "b 6 h w"]:
     """The face that each pixel of the six views of each mesh sees; -1: none.
 
-    Any triangle soups in the frame, padded to one size (a face of three equal indices never hits). To be jitted with
-    `resolution` static. Has no derivative: shading is differentiated.
+    Any triangle soups in the frame, padded to one size of at least one face (a face of three equal indices never hits). To
+    be jitted with `resolution` static; a batch is faster than vmap. Has no derivative: shading is differentiated.
     """
     vertices, faces = jnp.asarray(vertices), jnp.asarray(faces)
     setup = jax.tree.map(lax.stop_gradient, _setup(vertices, faces, resolution))
-    margin = max(*SIDES, TILE)
-    shape = (3 * len(vertices), resolution + margin, resolution + margin)
+    shape = (3 * len(vertices), resolution + TILE, resolution + TILE)
     with jax.enable_x64(True):
         images = Images(lax.full(shape, NO_NEAR), lax.full(shape, NO_FAR))
     order, ends = _binned(setup)

@@ -144,7 +144,7 @@ def crossings(corners: Float[Array, "f 3 3"], points: Float[Array, "p 3"]) -> In
     origin, side = low.min(0)[:2], (high.max(0) - low.min(0))[:2]
     within = np.flatnonzero(((points[:, :2] >= origin) & (points <= high.max(0))[:, :2]).all(1))
     lengths = (high[:, 1] - low[:, 1]).sum() / side[1]
-    rows = int(np.clip(min(0.4 * np.sqrt(len(within)), STRIPS / lengths), 1, ROWS))
+    rows = int(np.clip(min(0.4 * np.sqrt(len(within)), STRIPS / max(lengths, 1)), 1, ROWS))
 
     def row(v: np.ndarray) -> np.ndarray:
         return np.floor((v - origin[1]) * (rows / side[1]))

@@ -128,7 +128,7 @@ def test_skipped_blocks_change_nothing_of_all_heads(data_folder):
 @pytest.mark.parametrize("part", range(10))
 def test_skipped_blocks_change_nothing_of_200_shapes(data_folder, part):
     files = sorted((data_folder / "shapes").glob("*.npz"))
-    for file in files[:: len(files) // 200][part:200:10]:
+    for file in files[:: max(len(files) // 200, 1)][part:200:10]:
         assert_one_mesh(hexplane.render(shapes.shape(data_folder, file.stem), 512), 256)
 
 

@@ -96,6 +96,14 @@ def test_meshes_outside_the_cube_are_refused():
     assert str(error.value) == "resolution is 0; accepted: 1 and above (config.hexplane.resolution_px)"
 
 
+def test_faces_of_vertices_that_are_not_there_are_refused():
+    cube = shapes.cube()
+    for index in (8, -1):
+        with pytest.raises(ValueError) as error:
+            hexplane.render(cube._replace(faces=np.where(cube.faces == 7, index, cube.faces).astype(np.int32)), 16)
+        assert str(error.value) == f"a face names vertex {index}; accepted: 0 to 7"
+
+
 def test_a_mesh_is_not_padded_to_less_than_it_has():
     with pytest.raises(ValueError) as error:
         hexplane.pad(shapes.cube(), 8, 11)
