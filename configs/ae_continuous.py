@@ -1,8 +1,8 @@
 """The autoencoder on depth and normals, deterministic, with signed-distance supervision.
 
 python launch.py --config=configs/ae_continuous.py         37.6 M parameters, 393 216 floats, 512² maps; a step takes 183 GFLOP,
-                                                           about 2.5 s and 2.6 GiB on two CPU cores: meant for a GPU
-python launch.py --config=configs/ae_continuous.py:small   2.4 M parameters, 24 576 floats, 128² maps: about 130 s on two
+                                                           about 1 s and 2.6 GiB on two CPU cores: meant for a GPU
+python launch.py --config=configs/ae_continuous.py:small   2.4 M parameters, 24 576 floats, 128² maps: about 110 s on two
                                                            CPU cores; F@0.02 within 0.5 % of the ceiling, on one head
 """
 
