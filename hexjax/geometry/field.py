@@ -90,6 +90,15 @@ def _sum(four: Array) -> Array:
     return four[0] + four[1] + four[2] + four[3]
 
 
+def _greatest(views: Float[Array, "v *p"]) -> Float[Array, "*p"]:
+    """The maximum over views, whose gradient goes to one of them.
+
+    That of a reduction divides by how many equal the maximum: none, where a compiler computes them twice and rounds
+    otherwise, and then it is not a number.
+    """
+    return functools.reduce(lambda best, view: jnp.where(view > best, view, best), list(views))
+
+
 def _taps(pixels: Pixels, row: Array, column: Array) -> Taps:
     """The six views' taps at places [v, ...] in their images, in pixels: each field [4, v, ...] or [v, ...]."""
     resolution = pixels.mask.shape[-1]
@@ -138,14 +147,14 @@ def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     resolution = hexplane.depth.shape[-1]
     column, row, depth = frame.to_image(jnp.asarray(points), resolution)
     taps = _taps(_pixels(hexplane), row, column)
-    nearest = _claim(taps, depth).min(0)
-    return _value(taps, depth, nearest[None], resolution).max(0)
+    nearest = -_greatest(-_claim(taps, depth))
+    return _greatest(_value(taps, depth, nearest[None], resolution))
 
 
 def fuse_silhouettes(hexplane: Hexplane, points: Float[Array, "p 3"], threshold: float = 0.5) -> Float[Array, "p"]:
     """The visual hull's field: threshold minus the smallest of the six views' coverages, negative inside."""
     column, row, _ = frame.to_image(jnp.asarray(points), hexplane.mask.shape[-1])
-    return threshold - _coverage(hexplane.mask, row, column).min(0)
+    return threshold + _greatest(-_coverage(hexplane.mask, row, column))
 
 
 def _coverage(mask: Array, row: Array, column: Array) -> Array:

@@ -3,6 +3,7 @@
 Host code in NumPy, but for `face_normals`, which is traced and differentiated by shading.
 """
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -68,8 +69,8 @@ def face_normals(vertices: Float[Array, "n 3"], faces: Array) -> Float[Array, "f
 
 def unit(vectors: Float[Array, "*p 3"]) -> Float[Array, "*p 3"]:
     """Vectors over their length; 0 stays 0, with a gradient of 0."""
-    # Scaled by the largest component first: the squares of a small triangle's cross product underflow.
-    largest = jnp.max(jnp.abs(vectors), -1, keepdims=True)
+    # Scaled by the largest component first: the squares of a small triangle's cross product underflow. The scale cancels.
+    largest = jax.lax.stop_gradient(jnp.max(jnp.abs(vectors), -1, keepdims=True))
     scaled = vectors / jnp.where(largest > 0, largest, 1)
     squared = jnp.sum(scaled * scaled, -1, keepdims=True)
     return scaled * jnp.where(largest > 0, 1 / jnp.sqrt(jnp.where(largest > 0, squared, 1)), 0)

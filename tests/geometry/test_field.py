@@ -176,3 +176,19 @@ def test_the_hull_is_where_every_silhouette_covers():
     assert (
         np.asarray(field.fuse_silhouettes(maps, points, 0.9)) >= np.asarray(field.fuse_silhouettes(maps, points))
     ).all()
+
+
+@pytest.mark.parametrize("fuse", [field.fuse, field.fuse_silhouettes])
+def test_gradients_are_finite_however_the_program_is_compiled(fuse):
+    """Programs compute a value twice and may round it otherwise: the best of several views is still one of them."""
+    random = np.random.default_rng(0)
+    shape = (6, 16, 16)
+    normal = random.normal(size=(*shape, 3)).astype(np.float32)
+    normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+    maps = Hexplane(
+        *(jnp.asarray(a, jnp.float32) for a in (random.uniform(0, 2, shape), normal, random.uniform(size=shape)))
+    )
+    gradient = jax.grad(lambda m, p: fuse(m, p).sum(), (0, 1))
+    for level in ("0", "3"):
+        compiled = jax.jit(gradient, compiler_options={"xla_backend_optimization_level": level})
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(compiled(maps, random_points(200))))
