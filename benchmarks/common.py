@@ -48,8 +48,8 @@ def work(module: str, *arguments: str) -> dict[str, Any]:
 
 def command(module: str) -> str:
     """How this process was started, with files and folders by their names."""
-    words = [re.sub(r"=.*/", "=", word) for word in sys.argv[1:]]
-    return " ".join(["python -m", module, *(word for word in words if "/" not in word)])
+    words = [re.sub(r"(^|=).*/", r"\1", word) for word in sys.argv[1:]]
+    return " ".join(["python -m", module, *words])
 
 
 def reset_peak() -> bool:

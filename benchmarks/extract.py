@@ -52,18 +52,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.output or (pathlib.Path(folder) / FILE.name if arguments.toy else FILE)
         if not arguments.table:
-            common.write(
-                file,
-                json.dumps(benchmark(arguments.toy, [int(grid) for grid in arguments.grids.split(",")]), indent=2)
-                + "\n",
-            )
+            benchmark(arguments.toy, [int(grid) for grid in arguments.grids.split(",")], file)
         text = table(json.loads(file.read_text()))
         common.write(file.with_suffix(".md"), text)
     print(text)
 
 
-def benchmark(toy: bool, grids: list[int]) -> dict[str, Any]:
-    """All measurements, each case in a process of its own."""
+def benchmark(toy: bool, grids: list[int], file: pathlib.Path) -> None:
+    """Nothing; measures each case in a process of its own and writes what there is after each pair."""
     found = {"command": common.command("benchmarks.extract"), "machine": common.machine()}
     found |= {"resolution_px": TOY_RESOLUTION if toy else RESOLUTION, "rows": []}
     at_hand = [str(common.data_folder() / shape) for shape in SHAPES if (common.data_folder() / shape).is_file()]
@@ -75,7 +71,7 @@ def benchmark(toy: bool, grids: list[int]) -> dict[str, Any]:
                 meshes = [str(pathlib.Path(folder) / f"{way}.npz") for way in WAYS]
                 rows = [shape | _work("measure", maps, str(grid), *pair) for pair in zip(WAYS, meshes)]
                 found["rows"] += [row | _work("compare", *meshes) for row in rows]
-    return found
+                common.write(file, json.dumps(found, indent=2) + "\n")
 
 
 def _work(*arguments: str) -> dict[str, Any]:

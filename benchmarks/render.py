@@ -44,41 +44,45 @@ def main() -> None:
     parser.add_argument("--worker", nargs="*", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.worker is not None:
-        folder, toy, names, resolutions = arguments.worker
-        sides = [int(side) for side in resolutions.split(",")]
-        print(json.dumps(measure(pathlib.Path(folder), toy == "1", names.split(","), sides)))
+        folder, toy, *asked = arguments.worker
+        print(json.dumps(measure(pathlib.Path(folder), toy == "1", *asked)))
         return
     with tempfile.TemporaryDirectory() as folder:
         file = arguments.output or (pathlib.Path(folder) / "render.json" if arguments.toy else FILE)
         if not arguments.table:
-            common.work("benchmarks.stages", "make", folder)
-            asked = (str(int(arguments.toy)), arguments.contenders, arguments.resolutions)
-            told = {"command": common.command("benchmarks.render"), "machine": common.machine()}
-            found = told | common.work("benchmarks.render", folder, *asked)
-            common.write(file, json.dumps(found, indent=2) + "\n")
+            benchmark(arguments, folder, file)
         found = json.loads(file.read_text())
         common.write(file.with_suffix(".md"), table(found))
         plot(found, file.with_suffix(".png"))
         print(table(found))
 
 
-def measure(folder: pathlib.Path, toy: bool, names: list[str], resolutions: list[int]) -> dict[str, Any]:
-    """All rows of the contenders and resolutions named, in this process, of the meshes that benchmarks.stages made."""
+def benchmark(arguments: argparse.Namespace, folder: str, file: pathlib.Path) -> None:
+    """Nothing; measures the batch, then each resolution in a process of its own, and writes what there is after each."""
+    told = {"command": common.command("benchmarks.render"), "machine": common.machine()}
+    common.work("benchmarks.stages", "make", folder)
+    toy = str(int(arguments.toy))
+    found = told | {"rows": []} | common.work("benchmarks.render", folder, toy)
+    for side in arguments.resolutions.split(",")[: 1 if arguments.toy else None]:
+        found["rows"] += common.work("benchmarks.render", folder, toy, side, arguments.contenders)["rows"]
+        common.write(file, json.dumps(found, indent=2) + "\n")
+
+
+def measure(folder: pathlib.Path, toy: bool, resolution: str = "", names: str = "") -> dict[str, Any]:
+    """The rows of a resolution and of the contenders named, in this process; without them the device and the batch."""
     import jax
 
-    device = jax.devices()[0]
-    found = {"device": f"{device.platform}: {device.device_kind}", "rows": [], "versions": {}}
     sizes = ("1k", "10k") if toy else stages.SIZES
     meshes = [_mesh(folder / f"{size}.ply") for size in sizes]
     head = common.data_folder() / stages.HEAD
     if head.is_file() and not toy:
         meshes.insert(2, _mesh(head))  # 17,680 faces as a scan has them: fine in the face, coarse elsewhere
-    for resolution in resolutions[: 1 if toy else None]:
-        for mesh in meshes:
-            found["rows"] += case(mesh, resolution, 3 if toy else RUNS, names)
-    found["batch"] = batch(meshes[min(2, len(meshes) - 1)], device, toy)
-    found["versions"] = _versions()
-    return found
+    if not resolution:
+        device = jax.devices()[0]
+        told = {"device": f"{device.platform}: {device.device_kind}", "versions": _versions()}
+        return told | {"batch": batch(meshes[min(2, len(meshes) - 1)], device, toy)}
+    rows = [case(mesh, int(resolution), 3 if toy else RUNS, names.split(",")) for mesh in meshes]
+    return {"rows": [row for part in rows for row in part]}
 
 
 def case(mesh: Any, resolution: int, runs: int, names: list[str]) -> list[dict[str, Any]]:
