@@ -1,7 +1,8 @@
 """python launch.py --config=FILE.py[:variant] [--config.KEY=VALUE ...] [--workdir=DIR] [--mode=MODE]
 
-Modes: train (the default) | evaluate | encode | ceiling. Without --workdir a new folder in results/ is made; with that
-of a run, the run goes on. Exit codes: 0 done, 2 refused, 3 non-finite, 75 interrupted and saved, 1 anything else.
+Modes: train (the default) | evaluate | encode | sample | ceiling | sweep. Without --workdir a new folder in results/ is
+made; with that of a run, the run goes on; so does a sweep, in results/collapse/. Exit codes: 0 done, 2 refused, 3
+non-finite, 4 stopped for a collapsed latent, 75 interrupted and saved, 1 anything else.
 """
 
 import functools
@@ -10,6 +11,7 @@ import signal
 import sys
 import time
 
+from hexjax import cells
 from hexjax import config as configuration
 
 BEGAN = time.monotonic()
@@ -38,24 +40,33 @@ def main(arguments: list[str]) -> int:
 
 def run(command: configuration.Command, items: list, family, data, loaded: float | None = None) -> int:
     """The exit code of a command whose shapes, family and training data are loaded, in so many seconds."""
-    from hexjax.evaluation import evaluate
-    from hexjax.training import checkpoint, loop, record
+    from hexjax.evaluation import evaluate, sample
+    from hexjax.training import checkpoint, loop, record, sweep
 
-    config, folder = command.config, command.workdir or record.new_folder(pathlib.Path("results"), command.name)
-    print(f"{command.mode} in {folder}", file=sys.stderr)
+    config, mode = command.config, command.mode
+    folder = command.workdir or (
+        sweep.folder(config) if mode == "sweep" else record.new_folder(pathlib.Path("results"), command.name)
+    )
+    print(f"{mode} in {folder}", file=sys.stderr)
     record.write_header(folder, command.line, command.json, config.data.path)
     times = {"loaded": loaded, "began": BEGAN}
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
-    if command.mode == "train":
+    if mode == "train":
         return loop.train(family, config, data, folder, score)
-    if command.mode == "ceiling":
+    if mode == "sweep":
+        sweep.run(config, cells.read(config), items, folder)
+    elif mode == "ceiling":
         evaluate.ceiling(items, config, folder, **times)
     else:
         params, _, step = checkpoint.restore_params(folder)
-        encode = functools.partial(evaluate.encode, family, params, items, config, folder)
-        score(params, step=step) if command.mode == "evaluate" else encode()
+        if mode == "evaluate":
+            score(params, step=step)
+        elif mode == "sample":
+            sample.sample(family, params, config, folder, items, step)
+        else:
+            evaluate.encode(family, params, items, config, folder)
     return configuration.DONE
 
 

@@ -137,8 +137,7 @@ class Autoencoder(nn.Module):
 
 def make(config: Any) -> Autoencoder:
     """The twin of our family for a config."""
-    from hexjax.geometry import frame
-    from hexjax.models import hexplane_ae
+    from hexjax.geometry import frame, planes
 
     model, terms = config.model, config.reconstruction
     scaled = lambda width: max(round(width * model.width_scale / model.mixer_heads), 1) * model.mixer_heads
@@ -146,7 +145,7 @@ def make(config: Any) -> Autoencoder:
     mixer |= dict(blocks=model.mixer_blocks, heads=model.mixer_heads)
     shape = dict(stem=model.stem_px, widths=tuple(scaled(width) for width in model.widths), depth=model.blocks)
     shape |= dict(latent=config.latent.channels, mixer=mixer)
-    return Autoencoder(shape, (terms.depth_weight, terms.normal_weight), hexplane_ae.AXES, frame.OPPOSITE)
+    return Autoencoder(shape, (terms.depth_weight, terms.normal_weight), planes.AXES, frame.OPPOSITE)
 
 
 def levels(width: int, depth: int) -> nn.Sequential:

@@ -14,6 +14,7 @@ of the peak: the latter a second over that of a large matrix product in the same
 
 import argparse
 import contextlib
+import functools
 import importlib
 import json
 import math
@@ -153,20 +154,22 @@ def ours(config: Any, params: Any) -> tuple[Step, dict[str, Any], Any, Any, int,
     """
     import jax
 
+    from hexjax.models import family as families
     from hexjax.training import optimiser, step
 
     items, family, data = step.load(config, "train")
-    adam, knobs = optimiser.make(config), step.knobs(config)
-    state = jax.jit(step.make_init(family, adam, data.fixed, config.seed))(data.cache)
+    adam, knobs = optimiser.make(config), families.knobs(config)
+    state = jax.jit(step.make_init(family, adam, data.fixed))(data.cache, config.seed)
     if params is None:
         leaves, tree = jax.tree.flatten(state.params)
         keys = jax.random.split(jax.random.key(1), len(leaves))
         nudged = [leaf + NUDGE * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
         params = jax.device_get(jax.tree.unflatten(tree, nudged))
     state = state._replace(params=jax.device_put(params))
-    batch = jax.device_get(data.batch_at(data.cache, 0))
+    batch = jax.device_get(data.batch_at(data.cache, 0, config.seed))
     latent = jax.jit(lambda params: family.decode(params, family.encode(params, batch, None)))(state.params)
-    advance = step.make_step(family, adam, data.batch_at, config.seed)
+    advance = functools.partial(step.make_step(family.loss, adam, data.batch_at), seed=config.seed)
+    advance = jax.jit(advance, donate_argnums=0)
     lowered = advance.lower(state, data.cache, knobs)
     seconds, compiled = common.timed(lowered.compile)
     costs, memory = lowered.cost_analysis() or {}, compiled.memory_analysis()

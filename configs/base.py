@@ -10,7 +10,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.data = data = ml_collections.ConfigDict()
     data.path = ""  # a mesh file, a folder of meshes or an NPZ set; empty: data.source
-    data.source = "procedural"  # procedural, or a named public mesh that is fetched once (data/sources.py lists them)
+    data.source = "procedural"  # procedural: heads | solids: shapes of many kinds | a named public mesh, fetched once
     data.up = "y"  # which axis of the source points up: y | z
     data.count = 1  # shapes taken from the source: heads made, or the first so many files; 0 takes all files
     data.cached = True  # maps rendered once and kept on the device; False renders them anew in every step
@@ -20,7 +20,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.model = model = ml_collections.ConfigDict()
     model.family = "hexplane_ae"  # a module of hexjax/models
-    model.input = "continuous"  # continuous: depth and normals | binary: silhouettes
+    # continuous: depth and normals | binary: six silhouettes | silhouettes: the three independent ones | silhouette_sdf: the
+    # same three as signed distances | depth: three depth maps | voxels: a grid of resolution_px nodes a side
+    model.input = "continuous"
     model.stem_px = 4  # pixels a side that one stem cell sees: a power of two
     model.widths = (
         32,
@@ -37,12 +39,21 @@ def get_config() -> ml_collections.ConfigDict:
     model.dtype = "float32"  # of the arithmetic inside blocks: float32 | bfloat16
 
     config.latent = latent = ml_collections.ConfigDict()
-    latent.kind = "deterministic"  # deterministic | gaussian
+    # deterministic | gaussian | vamp_prior and flow_prior: gaussian with a learned prior | bernoulli | categorical | fsq
+    latent.kind = "deterministic"
     latent.side = 16  # cells a side of each view's latent
     latent.channels = 256  # floats a cell
-    latent.bits = 32  # stored bits a float: 32 | 16
+    latent.bits = 32  # stored bits a float of kinds that are not discrete: 32 | 16
+    latent.codes = 8  # levels of each float; fsq
+    latent.estimator = (
+        "straight_through"  # of gradients through codes: straight_through | gumbel; bernoulli, categorical
+    )
+    latent.temperature = 0.5  # of the Gumbel relaxation
+    latent.pseudo_inputs = 32  # components of the prior; vamp_prior
+    latent.flow_layers = 4  # coupling layers of the prior; flow_prior
+    latent.flow_width = 64  # hidden units of each
 
-    # Read by latent.kind = gaussian; the values here switch every control off.
+    # Read by latents that pay for their rate; the values here switch every control off.
     config.kl = kl = ml_collections.ConfigDict()
     kl.initial_weight = 0.0
     kl.final_weight = 0.0
@@ -55,14 +66,16 @@ def get_config() -> ml_collections.ConfigDict:
     kl.log_variance_limit = float("inf")  # the posterior's log-variance is clamped to plus and minus this
 
     config.reconstruction = reconstruction = ml_collections.ConfigDict()
-    reconstruction.kind = (
-        "surface"  # surface: mask as a logit, depth and normals where there is surface | channels: squared error
-    )
+    # surface: mask as a logit, depth and normals where there is surface | channels: squared error, as published | gaussian
+    # of a given variance | calibrated_gaussian: of the variance that fits | bernoulli | continuous_bernoulli
+    reconstruction.kind = "surface"
     reconstruction.reduction = "mean"  # over pixels and channels: mean | sum
     reconstruction.depth_weight = (
         10.0  # of the depth error (world units) against the mask's cross-entropy (nats); surface
     )
     reconstruction.normal_weight = 2.0  # of 1 - cosine; surface
+    reconstruction.variance = 1.0  # gaussian
+    reconstruction.sigma_floor = 0.01  # least standard deviation; calibrated_gaussian
 
     config.sdf = sdf = ml_collections.ConfigDict()
     sdf.weight = 0.0  # of the signed-distance supervision through the fused field; 0: none
@@ -90,14 +103,66 @@ def get_config() -> ml_collections.ConfigDict:
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.every_steps = 0  # decode, mesh and score on the way; 0: only at the end
 
+    # A verdict on the latent while training runs, from posteriors and reconstructions of a few shapes.
+    config.diagnostics = diagnostics = ml_collections.ConfigDict()
+    diagnostics.every_steps = 200  # 0: only at the end
+    diagnostics.shapes = 16  # the first so many of the data
+    diagnostics.on_collapse = "report"  # report | stop: with exit code 4, in the second half of the run
+
+    # The simplex witness: a frozen teacher's classes, told from the latent's mean.
+    config.witness = witness = ml_collections.ConfigDict()
+    witness.classes = 0  # of the teacher; 0: no witness
+    witness.components = 8  # principal components of the inputs that the teacher sees
+    witness.teacher_temperature = 1.0
+    witness.floor = 0.01  # least probability of a class, below 1 / classes
+    witness.temperature = 1.0  # of the simplex: logits are so many times the products with its vertices
+    witness.weight = 0.0  # of the alignment loss in nats; 0: the witness only watches
+    witness.prefit_steps = 0  # steps that only fit the mean to the teacher's analytic code, before the loss
+
     config.extract = extract = ml_collections.ConfigDict()
     extract.grid = 256  # nodes a side of the marching-cubes grid
     extract.threshold = 0.5  # coverage at which a silhouette ends; read by model.input = binary
     extract.min_part_share = 0.01  # parts with less of the mesh's area than this are dropped
 
+    config.sample = sample = ml_collections.ConfigDict()
+    sample.count = 16  # shapes drawn from the prior by --mode=sample
+
     config.score = score = ml_collections.ConfigDict()
     score.samples = 100_000  # points a side
     return config
+
+
+def make_laboratory(config: ml_collections.ConfigDict) -> None:
+    """Changes an experiment to a sweep of the collapse laboratory: perceptrons on planes of 32^2, many runs at once.
+
+    Data: 750 procedural solids; with --config.data.path=FOLDER,FOLDER --config.data.count=0 your own.
+    """
+    config.data.source = "solids"
+    config.data.count = 750
+    config.model.family = "hexplane_mlp"
+    config.model.input = "silhouettes"
+    config.model.widths = (128, 128)
+    config.hexplane.resolution_px = 32
+    config.latent.kind = "gaussian"
+    config.latent.side = 4
+    config.latent.channels = 2  # 32 floats
+    config.kl.final_weight = 1.0
+    config.reconstruction.kind = "bernoulli"
+    config.reconstruction.reduction = "sum"
+    config.optimiser.learning_rate = 1e-3
+    config.train.steps = 1000
+    config.train.batch_size = 32
+    config.witness.classes = 8
+    config.witness.components = 16
+
+    config.sweep = sweep = ml_collections.ConfigDict()
+    sweep.cells = ()  # "name: key=value key=value"; a knob may have several values, "kl.final_weight=1|8"
+    sweep.seeds = 5  # runs of each setting of a cell
+    sweep.shapes = 0  # training shapes; 0: all that are not held out
+    sweep.held_out = 0.3  # share of the shapes that judge
+    sweep.measure_every_steps = 50
+    sweep.together = "vmap"  # how a cell's runs share a program: vmap | map
+    sweep.control = ""  # what a table calls the cell's control of the KL term
 
 
 def make_small(config: ml_collections.ConfigDict) -> None:

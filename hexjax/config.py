@@ -3,7 +3,6 @@
 Every refusal is a ValueError of one line: what was got, what is accepted, which key. `rules` says what a key accepts.
 """
 
-import ast
 import contextlib
 import ctypes
 import fnmatch
@@ -20,16 +19,17 @@ from typing import Any, NamedTuple
 import ml_collections
 from absl import flags, logging
 
-from hexjax import rules
+from hexjax import cells, rules
 
-DONE, REFUSED, NON_FINITE, INTERRUPTED = 0, 2, 3, 75  # exit codes; 1 is anything else
-MODES = ("train", "evaluate", "encode", "ceiling")
-WRITING = ("train", "ceiling")  # the others read a run
+DONE, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 2, 3, 4, 75  # exit codes; 1 is anything else
+MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
+WRITING = ("train", "ceiling", "sweep")  # the others read a run
 # glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX: what was freed is kept, in one heap.
 MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
 FREE_TO_RESUME = ("train.steps", "*.every_steps")
+FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
 FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "latent.bits")
 
 
@@ -63,10 +63,18 @@ def parse(arguments: list[str]) -> Command:
     else:
         raise ValueError("no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run")
     for key, text in overrides.items():
-        _override(config, key, text)
+        rules.override(config, key, text)
     rules.validate(config, mode != "ceiling")
+    if mode == "sample" and config.latent.kind == "deterministic":
+        raise ValueError(
+            "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: "
+            "gaussian, vamp_prior, flow_prior, bernoulli, categorical, fsq"
+        )
+    if mode == "sweep":
+        cells.read(config)
     if has_run:
-        _compare(config, load(workdir), given["workdir"], FREE_TO_RESUME if mode == "train" else FREE_TO_READ)
+        free = {"train": FREE_TO_RESUME, "sweep": FREE_TO_SWEEP}.get(mode, FREE_TO_READ)
+        _compare(config, load(workdir), given["workdir"], free)
         _check_steps(config, workdir, mode)
     if mode == "ceiling" and has_run and (workdir / "metrics.jsonl").exists():
         workdir = None  # it reads the run's config, and must not write over its scores
@@ -199,40 +207,6 @@ def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.Confi
         raise ValueError(_one_line(error)) from error
     except (ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError, ArithmeticError) as error:
         raise ValueError(f"{file.name} gives no config: {type(error).__name__}: {_one_line(error)}") from error
-
-
-def _override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    leaves = rules.flatten(config)
-    if key not in leaves:
-        section = [name for name in leaves if name.startswith(f"{key}.")]
-        if section:
-            raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
-        same = [name for name in leaves if name.split(".")[-1] == key.split(".")[-1]]
-        nearest = f"; nearest: {', '.join(same)}" if same else rules.nearest(key, leaves)
-        raise ValueError(f"config.{key} is unknown{nearest}")
-    kind, accepted = type(leaves[key]), "a value of the type in the config file"
-    if key in rules.RULES:
-        kind, accepted, _ = rules.RULES[key]
-    try:
-        value = _READ[kind](text)
-    except (ValueError, SyntaxError, KeyError) as error:
-        raise ValueError(f"config.{key} is {text!r}; accepted: {accepted}") from error
-    if key == "data.path" and text:
-        value = str(pathlib.Path(text).expanduser())
-    *sections, leaf = key.split(".")
-    for section in sections:
-        config = config[section]
-    with config.ignore_type():
-        config[leaf] = value
-
-
-_READ = {
-    bool: lambda text: {"true": True, "1": True, "false": False, "0": False}[text.lower()],
-    int: int,
-    float: float,
-    str: str,
-    tuple: ast.literal_eval,
-}
 
 
 def _compare(

@@ -13,10 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
-from hexjax.geometry import distance, field, frame, hexplane, isosurface
+from hexjax.data import cache
+from hexjax.geometry import distance, field, frame, hexplane, isosurface, planes
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
-from hexjax.types import Hexplane, Latent, Mesh, Params, Scores
+from hexjax.types import Array, Hexplane, Latent, Mesh, Params, Scores
 
 Stage = Callable[[str], contextlib.AbstractContextManager]
 CHUNK = 2**18  # points asked of a family's field at once
@@ -33,16 +34,16 @@ def render(mesh: Mesh, config: Any) -> Hexplane:
 
 
 def maps_grid(maps: Hexplane, config: Any) -> Float[np.ndarray, "n n n"]:
-    """The field of six maps on the configured grid: fused surfaces, or the visual hull of silhouettes.
+    """The field, on the configured grid, of what `config.model.input` holds of six maps.
 
     Raises:
         ValueError: for an unknown `config.model.input`.
     """
-    if config.model.input == "binary":
-        return field.grid_silhouettes(maps, config.extract.grid, config.extract.threshold)
-    if config.model.input == "continuous":
-        return field.grid(maps, config.extract.grid)
-    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: continuous, binary")
+    kind, count, threshold = config.model.input, config.extract.grid, config.extract.threshold
+    if kind == "voxels":
+        inside = jnp.asarray(planes.voxels(maps, maps.mask.shape[-1]), jnp.float32)
+        return planes.grid(inside, count, kind, threshold)
+    return planes.grid(planes.seen(maps, kind), count, kind, threshold)
 
 
 def ceiling(mesh: Mesh, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores, Hexplane]:
@@ -56,9 +57,15 @@ def ceiling(mesh: Mesh, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scor
     return surface, report, maps
 
 
+def fields(maps: Hexplane, family: Family) -> dict[str, Array]:
+    """The batch fields of one shape that a family encodes: its maps, and what the family reads that is made of them."""
+    found = maps._asdict() | cache.derive(maps, family.inputs)
+    return {name: jnp.asarray(value) for name, value in found.items()}
+
+
 def encode(maps: Hexplane, family: Family, params: Params, config: Any) -> Latent:
     """The latent of one shape's maps (the mean of a posterior), with a leading b of 1, rounded as stored (`latent.bits`)."""
-    batch = {name: jnp.asarray(value)[None] for name, value in maps._asdict().items()}
+    batch = {name: value[None] for name, value in fields(maps, family).items()}
     latent = jax.jit(family.encode)(params, batch, None)
     if config.latent.bits == 16:
         latent = latent._replace(code=latent.code.astype(jnp.float16).astype(jnp.float32))
@@ -88,22 +95,27 @@ def family_grid(decoded: Any, family: Family, params: Params, config: Any) -> Fl
 def reconstruct(
     maps: Hexplane, family: Family, params: Params, config: Any, stage: Stage = untimed
 ) -> tuple[Mesh, Scores, Any, Latent]:
-    """The mesh (in the frame) that comes back of six maps, its report, what was decoded, and the latent between.
-
-    A field that is not finite is told in a line on stderr, and has no surface.
-    """
+    """The mesh (in the frame) that comes back of six maps, its report, what was decoded, and the latent between."""
     with stage("encode"):
         latent = encode(maps, family, params, config)
     with stage("decode"):
         decoded = decode(latent, family, params)
     with stage("field"):
         values = family_grid(decoded, family, params, config)
+    surface, report = polygonise(values, config, stage)
+    return surface, report, decoded, latent
+
+
+def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
+    """The mesh (in the frame) of a family's field on the configured grid, and its report.
+
+    A field that is not finite is told in a line on stderr, and has no surface.
+    """
     if bad := values.size - np.count_nonzero(np.isfinite(values)):
         print(f"the decoded field is not finite at {bad} of {values.size} nodes: no surface", file=sys.stderr)
         values = np.ones_like(values)
     with stage("polygonise"):
-        surface, report = isosurface.polygonise(values, config.extract.min_part_share)
-    return surface, report, decoded, latent
+        return isosurface.polygonise(values, config.extract.min_part_share)
 
 
 def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> Scores:

@@ -4,6 +4,7 @@ Standard library and ml_collections only. `RULES` holds one rule for each key of
 experiment adds are only checked for plain types and NaN. Infinity means "off" where a rule says so.
 """
 
+import ast
 import difflib
 import fnmatch
 import math
@@ -14,8 +15,8 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
-SOURCES = ("procedural", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
-NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents")
+SOURCES = ("procedural", "solids", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
+NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
 
 class Rule(NamedTuple):
@@ -45,7 +46,9 @@ def choice(*names: str) -> Rule:
 FLAG = Rule(bool, "true | false", lambda value: True)
 TEXT = Rule(str, "text", lambda value: True)
 WIDTHS = Rule(
-    tuple, 'whole numbers above 0, as in "(64, 128)"', lambda value: bool(value) and all(item > 0 for item in value)
+    tuple,
+    'whole numbers above 0, as in "(64, 128)"',
+    lambda value: bool(value) and all(type(item) is int and item > 0 for item in value),
 )
 NOT_NEGATIVE = number(", finite, at least 0", lambda value: 0 <= value < math.inf)
 POSITIVE = number(", finite, above 0", lambda value: 0 < value < math.inf)
@@ -62,7 +65,7 @@ RULES = {
     "data.cached": FLAG,
     "hexplane.resolution_px": whole(8, 4096),
     "model.family": TEXT,
-    "model.input": choice("continuous", "binary"),
+    "model.input": choice("continuous", "binary", "silhouettes", "silhouette_sdf", "depth", "voxels"),
     "model.stem_px": POWER_OF_TWO,
     "model.widths": WIDTHS,
     "model.blocks": whole(0),
@@ -72,10 +75,16 @@ RULES = {
     "model.mixer_blocks": whole(0),
     "model.mixer_heads": whole(1),
     "model.dtype": choice("float32", "bfloat16"),
-    "latent.kind": choice("deterministic", "gaussian"),
+    "latent.kind": choice("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq"),
     "latent.side": whole(1),
     "latent.channels": whole(1),
     "latent.bits": Rule(int, "16 | 32", lambda value: value in (16, 32)),
+    "latent.codes": whole(2, 65536),
+    "latent.estimator": choice("straight_through", "gumbel"),
+    "latent.temperature": POSITIVE,
+    "latent.pseudo_inputs": whole(1),
+    "latent.flow_layers": whole(1),
+    "latent.flow_width": whole(1),
     "kl.initial_weight": NOT_NEGATIVE,
     "kl.final_weight": NOT_NEGATIVE,
     "kl.warmup_steps": whole(0),
@@ -85,10 +94,14 @@ RULES = {
     "kl.free_bits": NOT_NEGATIVE,
     "kl.reduction": choice("sum", "mean"),
     "kl.log_variance_limit": POSITIVE_OR_OFF,
-    "reconstruction.kind": choice("surface", "channels"),
+    "reconstruction.kind": choice(
+        "surface", "channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli"
+    ),
     "reconstruction.reduction": choice("mean", "sum"),
     "reconstruction.depth_weight": NOT_NEGATIVE,
     "reconstruction.normal_weight": NOT_NEGATIVE,
+    "reconstruction.variance": POSITIVE,
+    "reconstruction.sigma_floor": POSITIVE,
     "sdf.weight": NOT_NEGATIVE,
     "sdf.pool_points": whole(1),
     "sdf.points": whole(1),
@@ -104,27 +117,72 @@ RULES = {
     "checkpoint.keep": whole(1),
     "validate.every_steps": whole(0),
     "evaluate.every_steps": whole(0),
+    "diagnostics.every_steps": whole(0),
+    "diagnostics.shapes": whole(1),
+    "diagnostics.on_collapse": choice("report", "stop"),
+    "witness.classes": Rule(int, "0 (no witness) or a whole number, at least 2", lambda value: value == 0 or value > 1),
+    "witness.components": whole(1),
+    "witness.teacher_temperature": POSITIVE,
+    "witness.floor": number(" from 0, below 1", lambda value: 0 <= value < 1),
+    "witness.temperature": POSITIVE,
+    "witness.weight": NOT_NEGATIVE,
+    "witness.prefit_steps": whole(0),
     "extract.grid": whole(8, 2048),
     "extract.threshold": number(" above 0, below 1", lambda value: 0 < value < 1),
     "extract.min_part_share": number(" from 0 to 1", lambda value: 0 <= value <= 1),
+    "sample.count": whole(1, 999),
     "score.samples": whole(1),
 }
 
-# Keys that a variant does not read: pattern, the test, and the setting that leaves them unread.
-UNREAD = (
-    ("kl.*", lambda config: config.latent.kind != "gaussian", "latent.kind = deterministic"),
-    ("kl.cap_mode", lambda config: config.kl.cap == 1, "kl.cap = 1"),
-    (
-        "reconstruction.*_weight",
-        lambda config: config.reconstruction.kind != "surface",
-        "reconstruction.kind = channels",
+SWEEP_RULES = {  # of configs/sweeps/
+    "sweep.cells": Rule(
+        tuple, "lines of text, 'name: key=value key=value'", lambda value: all(isinstance(item, str) for item in value)
     ),
-    ("reconstruction.*_weight", lambda config: config.model.input == "binary", "model.input = binary"),
-    ("extract.threshold", lambda config: config.model.input != "binary", "model.input = continuous"),
-    ("sdf.points", lambda config: config.sdf.weight == 0, "sdf.weight = 0"),
-    ("sdf.pool_points", lambda config: config.sdf.weight == 0, "sdf.weight = 0"),
-    ("data.source", lambda config: config.data.path != "", "data.path set"),
-)
+    "sweep.seeds": whole(1),
+    "sweep.shapes": whole(0),
+    "sweep.held_out": number(" above 0, below 1", lambda value: 0 < value < 1),
+    "sweep.measure_every_steps": whole(1),
+    "sweep.together": choice("vmap", "map"),
+    "sweep.control": TEXT,
+}
+
+GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")
+CHARGED = (*GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
+HULLS = ("binary", "silhouettes", "silhouette_sdf")
+UNIT = (*HULLS, "depth", "voxels")  # inputs of one channel with values in [0, 1]
+
+# Numbers beside those of kl that may vary without a new program.
+KNOBS = ("sdf.weight", "optimiser.learning_rate", "optimiser.clip_norm", "reconstruction.variance",
+         "reconstruction.sigma_floor", "witness.weight", "witness.prefit_steps")  # fmt: skip
+
+# Keys that a variant does not read: pattern, the test, and the key whose value leaves them unread.
+UNREAD = (
+    ("kl.*", lambda config: config.latent.kind not in CHARGED, "latent.kind"),
+    ("kl.prior_variance", lambda config: config.latent.kind in CHARGED[1:], "latent.kind"),
+    ("kl.log_variance_limit", lambda config: config.latent.kind in CHARGED[3:], "latent.kind"),
+    ("kl.cap_mode", lambda config: config.kl.cap == 1, "kl.cap"),
+    ("latent.bits", lambda config: config.latent.kind in ("bernoulli", "categorical", "fsq"), "latent.kind"),
+    ("latent.codes", lambda config: config.latent.kind != "fsq", "latent.kind"),
+    ("latent.estimator", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
+    ("latent.temperature", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
+    ("latent.temperature", lambda config: config.latent.estimator != "gumbel", "latent.estimator"),
+    ("latent.pseudo_inputs", lambda config: config.latent.kind != "vamp_prior", "latent.kind"),
+    ("latent.flow_*", lambda config: config.latent.kind != "flow_prior", "latent.kind"),
+    ("reconstruction.*_weight", lambda config: config.reconstruction.kind != "surface", "reconstruction.kind"),
+    ("reconstruction.*_weight", lambda config: config.model.input == "binary", "model.input"),
+    ("reconstruction.variance", lambda config: config.reconstruction.kind != "gaussian", "reconstruction.kind"),
+    ("reconstruction.sigma_floor", lambda config: config.reconstruction.kind != "calibrated_gaussian",
+     "reconstruction.kind"),
+    ("extract.threshold", lambda config: config.model.input not in (*HULLS, "voxels"), "model.input"),
+    ("sdf.points", lambda config: config.sdf.weight == 0, "sdf.weight"),
+    ("sdf.pool_points", lambda config: config.sdf.weight == 0, "sdf.weight"),
+    ("data.source", lambda config: config.data.path != "", "data.path"),
+    ("witness.*", lambda config: config.witness.classes == 0, "witness.classes"),
+    ("model.stem_px", lambda config: config.model.family == "hexplane_mlp", "model.family"),
+    ("model.mixer_*", lambda config: config.model.family == "hexplane_mlp", "model.family"),
+    ("model.blocks", lambda config: config.model.family == "hexplane_mlp", "model.family"),
+    ("sdf.weight", lambda config: config.model.family == "hexplane_mlp", "model.family"),
+)  # fmt: skip
 
 
 def families() -> list[str]:
@@ -159,8 +217,47 @@ def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
         _check_network(config)
 
 
+def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
+    """Nothing; sets a key of a config from text.
+
+    Raises:
+        ValueError: for a key that is unknown or a section, or text that is no value of its kind.
+    """
+    leaves = flatten(config)
+    if key not in leaves:
+        section = [name for name in leaves if name.startswith(f"{key}.")]
+        if section:
+            raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
+        same = [name for name in leaves if name.split(".")[-1] == key.split(".")[-1]]
+        hint = f"; nearest: {', '.join(same)}" if same else nearest(key, leaves)
+        raise ValueError(f"config.{key} is unknown{hint}")
+    rule = (RULES | SWEEP_RULES).get(key)
+    kind = type(leaves[key]) if rule is None else rule.kind
+    accepted = "a value of the type in the config file" if rule is None else rule.accepted
+    try:
+        value = _READ[kind](text)
+    except (ValueError, SyntaxError, KeyError) as error:
+        raise ValueError(f"config.{key} is {text!r}; accepted: {accepted}") from error
+    if key == "data.path" and text:
+        value = ",".join(str(pathlib.Path(part).expanduser()) for part in text.split(","))
+    *sections, leaf = key.split(".")
+    for section in sections:
+        config = config[section]
+    with config.ignore_type():
+        config[leaf] = value
+
+
+_READ = {
+    bool: lambda text: {"true": True, "1": True, "false": False, "0": False}[text.lower()],
+    int: int,
+    float: float,
+    str: str,
+    tuple: ast.literal_eval,
+}
+
+
 def _check_value(key: str, value: Any) -> None:
-    rule = RULES.get(key)
+    rule = (RULES | SWEEP_RULES).get(key)
     if rule is None:
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"config.{key} is nan; accepted: a number")
@@ -171,8 +268,6 @@ def _check_value(key: str, value: Any) -> None:
         return
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
     fits = is_number if rule.kind is float else type(value) is rule.kind
-    if rule.kind is tuple:
-        fits = fits and all(type(item) is int for item in value)
     if not (fits and rule.check(value)):
         raise ValueError(f"config.{key} is {_shown(value)}; accepted: {rule.accepted}")
 
@@ -189,6 +284,18 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.data.path is {config.data.path!r}: no such file or folder; "
             "accepted: a mesh file, a folder of meshes or an NPZ set"
         )
+    if config.reconstruction.kind == "surface" and config.model.input not in ("continuous", "binary"):
+        raise ValueError(
+            f"config.reconstruction.kind is 'surface'; accepted with model.input = {config.model.input}: channels | "
+            "gaussian | calibrated_gaussian | bernoulli | continuous_bernoulli"
+        )
+    if config.latent.kind == "categorical" and config.latent.channels < 2:
+        raise ValueError(
+            f"config.latent.channels is {config.latent.channels}; accepted: at least 2, the codes of latent.kind = categorical"
+        )
+    if not config.data.cached and config.model.input in ("silhouette_sdf", "voxels"):
+        raise ValueError(f"config.data.cached is False; accepted with model.input = {config.model.input}: true")
+    _check_witness(config)
     if config.sdf.points > config.sdf.pool_points:
         raise ValueError(
             f"config.sdf.points is {config.sdf.points}; accepted: at most sdf.pool_points = {config.sdf.pool_points}"
@@ -196,6 +303,28 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if 0 < config.data.count < config.train.batch_size:
         raise ValueError(
             f"config.train.batch_size is {config.train.batch_size}; accepted: at most data.count = {config.data.count}"
+        )
+
+
+def _check_witness(config: ml_collections.ConfigDict) -> None:
+    classes, witness = config.witness.classes, config.witness
+    if not classes:
+        return
+    if config.data.count == 1:
+        raise ValueError(
+            f"config.witness.classes is {classes} and data.count 1: one shape is NOT-CERTIFIABLE, its latent can hold no "
+            f"information; accepted: witness.classes = 0, or data.count of at least {classes}"
+        )
+    if 0 < config.data.count < classes:
+        raise ValueError(f"config.witness.classes is {classes}; accepted: at most data.count = {config.data.count}")
+    if witness.floor * classes >= 1:
+        raise ValueError(
+            f"config.witness.floor is {witness.floor}; accepted: from 0, below 1 / witness.classes = {1 / classes:g}"
+        )
+    if config.latent.side**2 * config.latent.channels < classes - 1:
+        raise ValueError(
+            f"config.witness.classes is {classes}; accepted: at most one above the latent's floats of one view, "
+            f"latent.side^2 x latent.channels = {config.latent.side**2 * config.latent.channels}"
         )
 
 
@@ -229,5 +358,8 @@ def unread(config: ml_collections.ConfigDict, given: set[str]) -> tuple[str, ...
     for pattern, is_unread, setting in UNREAD:
         keys = sorted(key for key in given if fnmatch.fnmatch(key, pattern))
         if keys and is_unread(config):
-            lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting}")
+            section, name = setting.split(".")
+            value = config[section][name]
+            shown = "set" if setting == "data.path" else f"= {value:g}" if isinstance(value, float) else f"= {value}"
+            lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting} {shown}")
     return tuple(lines)

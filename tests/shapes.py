@@ -14,6 +14,10 @@ def cube(half: float = 0.5) -> Mesh:
     return of(trimesh.creation.box((2 * half,) * 3))
 
 
+def box(*sides: float) -> Mesh:
+    return of(trimesh.creation.box(sides))
+
+
 def sphere(radius: float = 0.7, subdivisions: int = 3) -> Mesh:
     return of(trimesh.creation.icosphere(subdivisions, radius))
 

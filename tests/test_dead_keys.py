@@ -19,6 +19,7 @@ from hexjax import config as configuration
 from hexjax import rules
 from hexjax.evaluation import evaluate, export
 from hexjax.geometry import distance
+from hexjax.models import family
 from hexjax.training import step
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -164,5 +165,5 @@ def test_copies_and_checks_do_not_count_as_reads():
     config = Recording(importlib.import_module("configs.ae_continuous").get_config(), noted)
     rules.validate(config)
     configuration.to_json(config)
-    step.knobs(config)
+    family.knobs(config)
     assert noted == {"optimiser.learning_rate", "sdf.weight"}

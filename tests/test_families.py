@@ -9,7 +9,6 @@ import optax
 import pytest
 
 from hexjax.models import family as families
-from hexjax.training import step as steps
 from tests import toys
 
 KEY = jax.random.key(0)
@@ -20,7 +19,7 @@ def made(name, variant):
     config = toys.config_of(name, variant)
     family, batch = toys.family_of(config), toys.batch_of(config)
     batch = {field: batch[field] for field in family.inputs}
-    return config, family, batch, jax.jit(family.init)(batch, KEY), steps.knobs(config)
+    return config, family, batch, jax.jit(family.init)(batch, KEY), families.knobs(config)
 
 
 def test_every_family_file_has_variants_here():
@@ -51,7 +50,10 @@ def test_shapes_and_sizes_are_as_told(name, variant):
     config, family, batch, params, _ = made(name, variant)
     latent = jax.jit(family.encode)(params, batch, KEY)
     assert latent.code[0].size == family.latent_floats
-    assert family.latent_bits == family.latent_floats * config.latent.bits
+    if family.probe.codes == 0:
+        assert family.latent_bits == family.latent_floats * config.latent.bits
+    else:
+        assert 0 < family.latent_bits <= family.latent_floats * np.log2(family.probe.codes) + 1
     decoded = jax.jit(family.decode)(params, latent)
     assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(decoded))
     one = jax.tree.map(lambda leaf: leaf[0], decoded)

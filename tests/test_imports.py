@@ -23,17 +23,19 @@ MAY = {
     "__init__": (),
     "types": (),
     "rules": (),
-    "config": ("rules",),
+    "cells": ("rules",),
+    "config": ("rules", "cells"),
     "geometry": GEOMETRY,
     "data": (*GEOMETRY, "data"),
-    "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents"),
+    "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
+    "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
     "pipeline": (*GEOMETRY, "data", "models.family"),
-    "training": ("types", "data", "diagnostics", "models.family", "training"),
+    "training": ("types", "cells", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
-    "launch": ("config", "data", "training", "evaluation", "viewer"),
+    "launch": ("cells", "config", "data", "training", "evaluation", "viewer"),
     "configs": (),
 }
 
@@ -41,6 +43,7 @@ MAY = {
 NEVER = {
     "types": ("flax", "optax", "orbax", "ml_collections", "absl"),
     "rules": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "cells": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "config": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "geometry": ("flax", "optax", "orbax", "ml_collections", "absl"),
     "models": ("optax", "orbax", "trimesh"),

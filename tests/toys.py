@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from hexjax.data import cache
 from hexjax.geometry import hexplane
 from hexjax.models import family as families
 from tests import shapes
@@ -19,15 +20,37 @@ VARIANTS = {
         "wide latent": ("ae_continuous", {"latent.side": 4, "model.widths": (8, 16), "model.mixer_side": 2}),
         "binary gaussian": ("vae_binary", {}),
         "continuous gaussian": ("ae_continuous", {"latent.kind": "gaussian", "kl.final_weight": 1e-3}),
+        "fsq": ("fsq_continuous", {}),
+        "flow prior": ("vae_continuous", {}),
+        "silhouettes": ("vae_binary", {"model.input": "silhouettes", "sdf.weight": 1.0}),
+        "silhouette_sdf": (
+            "vae_binary", {"model.input": "silhouette_sdf", "reconstruction.kind": "calibrated_gaussian"}
+        ),
+        "depth": ("vae_binary", {"model.input": "depth", "reconstruction.kind": "continuous_bernoulli"}),
     },
-}
+    "hexplane_mlp": {
+        f"{kind}, {latent}, {likelihood}": (
+            "sweeps.collapse_cause",
+            {"model.input": kind, "latent.kind": latent, "reconstruction.kind": likelihood},
+        )
+        for kind, latent, likelihood in (
+            ("silhouettes", "gaussian", "bernoulli"),
+            ("silhouette_sdf", "deterministic", "calibrated_gaussian"),
+            ("depth", "bernoulli", "continuous_bernoulli"),
+            ("continuous", "vamp_prior", "channels"),
+            ("binary", "categorical", "channels"),
+            ("voxels", "flow_prior", "bernoulli"),
+        )
+    },
+}  # fmt: skip
 ALL = [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
 RESOLUTION = 16
 
 
 def config_of(name, variant, **more):
     module, overrides = VARIANTS[name][variant]
-    config = importlib.import_module(f"configs.{module}").get_config("small")
+    module = importlib.import_module(f"configs.{module}")
+    config = module.get_config("small") if "small" in module.VARIANTS else module.get_config()
     toy = {
         "hexplane.resolution_px": RESOLUTION, "model.stem_px": 4, "model.widths": (8, 16), "model.mixer_side": 2,
         "model.mixer_width": 16, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
@@ -48,7 +71,8 @@ def batch_of(config, meshes=None):
     """Maps of a torus and a sphere, and query points with the true distances that matter to no test."""
     meshes = [shapes.torus(), shapes.sphere(0.7, 2)] if meshes is None else meshes
     maps = [hexplane.render(mesh, config.hexplane.resolution_px) for mesh in meshes]
-    batch = {name: jnp.stack([getattr(each, name) for each in maps]) for name in ("depth", "normal", "mask")}
+    fields = [each._asdict() | cache.derive(each, cache.DERIVED) for each in maps]
+    batch = {name: jnp.stack([jnp.asarray(each[name]) for each in fields]) for name in fields[0]}
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(maps), config.sdf.points, 3)).astype(np.float32)
     distance = np.linalg.norm(points, axis=-1) - 0.7
     ones = jnp.ones(distance.shape, jnp.float32)

@@ -15,7 +15,9 @@ from hexjax.geometry import hexplane
 from hexjax.types import Array, Batch
 
 
-def batch_at(cache: caches.Cache, step: int | Int[Array, ""], seed: int, batch_size: int, points: int) -> Batch:
+def batch_at(
+    cache: caches.Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""], batch_size: int, points: int
+) -> Batch:
     """The batch of a step: the fields that the cache was built for, each with a leading b, and `item` [b] int32.
 
     Shapes come in a new order in every epoch, each once an epoch, whatever the batch size; an epoch may end inside a
@@ -42,7 +44,7 @@ def fixed(cache: caches.Cache, items: Int[Array, "b"], points: int) -> Batch:
     return _take(cache, items, jnp.broadcast_to(places, (len(items), points)))
 
 
-def stream_key(seed: int, stream: str, number: int | Int[Array, ""]) -> PRNGKeyArray:
+def stream_key(seed: int | Int[Array, ""], stream: str, number: int | Int[Array, ""]) -> PRNGKeyArray:
     """The key of a named stream of the data at a step or epoch."""
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"data.{stream}".encode()))
     return jax.random.fold_in(root, number)

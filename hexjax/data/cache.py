@@ -16,12 +16,13 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
-from hexjax.geometry import frame, hexplane, sdf
+from hexjax.geometry import frame, hexplane, planes, sdf
 from hexjax.types import Array, Hexplane, Item, Mesh
 
 MAPS = Hexplane._fields  # depth, normal, mask
+DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 POOL = ("points", "sdf", "slack", "weight")
-FIELDS = (*MAPS, *POOL, "item")  # of a batch
+FIELDS = (*MAPS, *DERIVED, *POOL, "item")  # of a batch
 BAND = 0.05  # world units: signed distances are clamped to it, both ways
 
 Fuse = Callable[[Hexplane, Array], Array]  # (maps, points [p, 3]) -> signed-distance-like values [p]
@@ -79,7 +80,7 @@ def build(
     shapes, doubtful, fuse = [], [], jax.jit(fuse)
     for number, item in enumerate(items):
         maps = hexplane.render(item.mesh, resolution)
-        shape = {name: np.asarray(value) for name, value in maps._asdict().items()}
+        shape = {name: np.asarray(value) for name, value in (maps._asdict() | derive(maps, inputs)).items()}
         if pool_points:
             judged = fuse if {"slack", "weight"} & set(inputs) else None
             values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), judged)
@@ -91,6 +92,31 @@ def build(
     signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
     print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
     return Cache(fields, padded, tuple(inputs), len(items), pool_points, resolution)
+
+
+def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:
+    """Those of the named fields that are made of one shape's maps: silhouette_distance [v,h,w], voxels [r,r,r]."""
+    found = {}
+    if "silhouette_distance" in names:
+        found["silhouette_distance"] = hexplane.silhouette_distance(maps.mask)
+    if "voxels" in names:
+        found["voxels"] = planes.voxels(maps, maps.mask.shape[-1])
+    return found
+
+
+def observations(items: Sequence[Item], kind: str, resolution: int) -> Float[Array, "i v c h w"]:
+    """The planes of all shapes for a kind of input, as `planes.planes` gives them, made one by one."""
+    render = lambda item: hexplane.render(item.mesh, resolution)
+    found, names = [], planes.fields(kind)
+    for maps in map(render, items):
+        fields = maps._asdict() | derive(maps, names)
+        found.append(np.asarray(planes.planes({name: jnp.asarray(fields[name])[None] for name in names}, kind)[0]))
+    return jnp.asarray(np.stack(found))
+
+
+def of_planes(x: Float[Array, "i v c h w"]) -> Cache:
+    """A cache of planes made before, as the field `planes` that `planes.planes` takes as it is."""
+    return Cache({"planes": x}, None, ("planes",), len(x), 0, x.shape[-1])
 
 
 def item_seed(seed: int, number: int) -> int:

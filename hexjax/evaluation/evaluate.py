@@ -5,6 +5,7 @@ in the frame; the meshes written are in the source's own units and orientation.
 """
 
 import contextlib
+import functools
 import json
 import math
 import pathlib
@@ -14,16 +15,18 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
 from hexjax import pipeline
-from hexjax.diagnostics import collapse
+from hexjax.diagnostics import collapse, measure
 from hexjax.evaluation import export
-from hexjax.geometry import distance, frame
+from hexjax.geometry import distance, frame, planes
+from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import record
-from hexjax.types import Item, Mesh, Params, Scores
+from hexjax.types import Hexplane, Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
 
@@ -56,7 +59,8 @@ def evaluate(
     """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
 
     `compression` is the bits of the input, float32 depth and normals [6, r, r, 4] or one bit a pixel of binary maps,
-    over those of the latent. `active_units` is null for fewer than two shapes or a latent without a posterior.
+    over those of the latent. `active_units` is null for fewer than two shapes or a family without a latent to judge;
+    `verdict` and its figures are of the first `diagnostics.shapes` shapes.
 
     Args:
         step: of the parameters; told in scores.json.
@@ -68,13 +72,14 @@ def evaluate(
     Raises:
         ValueError: if there are no items.
     """
-    clock, rows, means = _start(items, folder), [], []
+    clock, rows, seen = _start(items, folder), [], []
     ceilings = {} if ceilings is None else ceilings
     for item in items:
         with clock.stage("render"):
             maps = pipeline.render(item.mesh, config)
-        mesh, report, decoded, latent = pipeline.reconstruct(maps, family, params, config, clock.stage)
-        means += [latent.statistics["mean"]] if "mean" in latent.statistics else []
+        mesh, report, decoded, _ = pipeline.reconstruct(maps, family, params, config, clock.stage)
+        if len(seen) < config.diagnostics.shapes:
+            seen.append(maps)
         row = _score(mesh, report, item, config, clock.stage)
         if item.name not in ceilings:
             with clock.stage("ceiling"):
@@ -87,14 +92,37 @@ def evaluate(
                 export.shape(item, maps, decoded, {"reconstruction": mesh, "ceiling": best}, folder)
     if pictures:
         export.history(config.name, folder)
+    with clock.stage("diagnose"):
+        judged = diagnose(family, params, seen, config)
     size = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "latent_floats": family.latent_floats,
         "latent_bits": family.latent_bits,
         "compression": input_bits(config) / family.latent_bits,
-        "active_units": collapse.active_units(np.concatenate(means)) if means else None,
-    }
+    } | judged
     return _write("evaluate", rows, size, clock, config, folder, step, loaded, began)
+
+
+def diagnose(
+    family: Family, params: Params, seen: Sequence[Hexplane], config: ml_collections.ConfigDict
+) -> dict[str, Any]:
+    """`verdict`, why, and the figures of the laboratory on the maps of some shapes; null where there is no latent to judge.
+
+    A shape that comes twice counts once.
+    """
+    names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics")
+    if family.probe is None:
+        return dict.fromkeys(names)
+    given = [pipeline.fields(maps, family) for maps in seen]
+    batch = {name: jnp.stack([each[name] for each in given]) for name in given[0]}
+    known = measure.constant(family.probe, x := family.probe.observe(batch))
+    key, knobs = jax.random.key(config.seed), families.knobs(config)
+    moment = jax.jit(functools.partial(measure.measure, family.encode, family.probe))(params, batch, key, knobs, known)
+    lower = float(collapse.bootstrap_lower(moment.swaps, key)) if len(seen) > 1 else None
+    scalars, shapes = jax.device_get(moment.scalars), len(np.unique(np.asarray(x).reshape(len(x), -1), axis=0))
+    judged, _ = measure.judge(scalars, shapes, family.probe.pays_rate, lower, held_out=False)
+    units = int(scalars["active_units"]) if shapes > 1 else None
+    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, scalars)))
 
 
 def ceiling(
@@ -123,7 +151,7 @@ def ceiling(
         with clock.stage("export"):
             export.shape(item, maps, None, {"ceiling": mesh}, folder)
             export.unseen(item, hits, row["unseen_share"], folder)
-    size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units"))
+    size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units", "verdict"))
     return _write("ceiling", rows, size, clock, config, folder, None, loaded, began)
 
 
@@ -150,17 +178,20 @@ def encode(
 
 
 def input_bits(config: ml_collections.ConfigDict) -> int:
-    """Bits of the maps that are encoded: float32 depth and normals, or one bit a pixel of binary maps.
+    """Bits of the planes that are encoded: float32, or one bit a pixel of silhouettes and voxels.
 
     Raises:
         ValueError: for an unknown `config.model.input`.
     """
     pixels = len(frame.VIEWS) * config.hexplane.resolution_px**2
-    if config.model.input == "continuous":
-        return pixels * 4 * 32
-    if config.model.input == "binary":
-        return pixels
-    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: continuous, binary")
+    bits = {"continuous": 4 * 32, "silhouette_sdf": 16, "depth": 16}  # three views of 32 bits, over six
+    if config.model.input == "voxels":
+        return config.hexplane.resolution_px**3
+    if config.model.input in bits:
+        return pixels * bits[config.model.input]
+    if config.model.input in ("binary", "silhouettes"):
+        return pixels if config.model.input == "binary" else pixels // 2
+    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
 
 
 def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:
@@ -236,6 +267,8 @@ def _write(
     record.write_atomically(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
     for row in scores["items"]:
         print(_told(row), file=sys.stderr)
+    if scores["verdict"]:
+        print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
     return scores
 
 

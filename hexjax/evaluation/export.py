@@ -28,6 +28,11 @@ ERROR_LIMIT = 0.02  # the distance at which the error's colours end: the wider t
 UNSEEN_LIMIT = 0.01  # farther than this from every hit, a surface counts as unseen
 PANEL_PX = 360  # a side of each shaded picture, before it is cut to what is drawn
 GAP = 12  # pixels around each
+TILE_PX = 190  # a side of each picture of a gallery, before it is cut
+TILE_ANGLES = (0, 2)  # of shade.ANGLES: from the front and from the back
+COLUMNS = 4  # of a gallery
+CAPTION = 60  # most letters under a tile
+CARD = np.array([0.973, 0.970, 0.962])  # what a tile's white becomes
 UNFOLDED = {"top": (0, 0), "front": (1, 0), "left": (1, 1), "back": (1, 2), "right": (1, 3), "bottom": (2, 0)}
 
 STYLE = {
@@ -177,14 +182,8 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, folder: pathlib.
 
 def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
     """A figure of columns of pictures [rows, h, w, 3], pixel for pixel, cut to the smallest common box."""
-    stack = np.stack(list(pictures.values()), 1)  # rows, columns, h, w, 3
+    stack = _cut(np.stack(list(pictures.values()), 1))
     rows, columns = stack.shape[:2]
-    drawn = (stack < 255).any((0, 1, -1))
-    drawn[stack.shape[2] // 2, stack.shape[3] // 2] = True  # no surface anywhere: the box is not empty
-    top, bottom = np.flatnonzero(drawn.any(1))[[0, -1]]
-    left, right = np.flatnonzero(drawn.any(0))[[0, -1]]
-    stack = np.pad(stack[:, :, top : bottom + 1, left : right + 1], ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP), (0, 0)),
-                   constant_values=255)  # fmt: skip
     h, w = stack.shape[2:4]
     head, foot, side = 66, 70, max(GAP, (420 - columns * w) // 2)
     width, height = columns * w + 2 * side, rows * h + head + foot
@@ -197,6 +196,51 @@ def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
         if (pictures[name] == 255).all():
             canvas.text(centre, 0.5, "no surface", ha="center", va="center", fontsize=10, color="#aa3333")
     return canvas
+
+
+def _cut(stack: np.ndarray) -> np.ndarray:
+    """Pictures [rows, columns, h, w, 3] cut to the smallest common box of what is drawn, with GAP around it."""
+    drawn = (stack < 255).any((0, 1, -1))
+    drawn[stack.shape[2] // 2, stack.shape[3] // 2] = True  # no surface anywhere: the box is not empty
+    top, bottom = np.flatnonzero(drawn.any(1))[[0, -1]]
+    left, right = np.flatnonzero(drawn.any(0))[[0, -1]]
+    margins = ((0, 0), (0, 0), (GAP, GAP), (GAP, GAP), (0, 0))
+    return np.pad(stack[:, :, top : bottom + 1, left : right + 1], margins, constant_values=255)
+
+
+def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: pathlib.Path) -> None:
+    """Writes a sheet of meshes in the frame, all at one scale: each from two angles over its caption, under headings.
+
+    Args:
+        sections: of each heading, the meshes by their captions; one without faces is told to have no surface.
+    """
+    sights = shade.look([mesh for section in sections.values() for mesh in section.values()], TILE_PX)
+    clay = np.reshape(shade.CLAY, (1, 1, 1, 3))
+    stack = _cut(np.stack([shade.shade(sight, clay)[list(TILE_ANGLES)] for sight in sights]))
+    tiles = iter(np.concatenate(stack.swapaxes(0, 1), 2))  # both angles side by side
+    h, w = stack.shape[2], stack.shape[3] * len(TILE_ANGLES)
+    row, column, side, heading, head = h + 44, w + 14, 26, 54, 56  # pixels
+    rows = sum(-(-len(section) // COLUMNS) for section in sections.values())
+    width, height = COLUMNS * column - 14 + 2 * side, head + heading * len(sections) + rows * row + 6
+    sheet = np.full((height, width, 3), 255, np.uint8)
+    with matplotlib.rc_context(STYLE):
+        canvas = figure.Figure((width / 100, height / 100), dpi=100)
+        say = lambda x, y, text, **style: canvas.text(x / width, 1 - y / height, text, va="center", **style)
+        say(side, 34, title, ha="left", fontsize=14)
+        top = head
+        for name, section in sections.items():
+            say(side, top + heading - 22, name, ha="left", fontsize=10.5, color="#444444")
+            top += heading
+            for number, (caption, mesh) in enumerate(section.items()):
+                x, y = side + number % COLUMNS * column, top + number // COLUMNS * row
+                sheet[y : y + h, x : x + w] = next(tiles) * CARD
+                short = caption if len(caption) <= CAPTION else f"{caption[: CAPTION - 1]}…"
+                say(x + 2, y + h + 13, short, ha="left", fontsize=8, color="#666666")
+                if not len(mesh.faces):
+                    say(x + w / 2, y + h / 2, "no surface", ha="center", fontsize=11, color="#aa3333")
+            top += -(-len(section) // COLUMNS) * row
+        canvas.figimage(sheet, zorder=-1)
+        canvas.savefig(path)
 
 
 def loss_curve(rows: list[Scores], title: str, path: pathlib.Path) -> None:

@@ -9,9 +9,42 @@ import dataclasses
 import importlib
 import pathlib
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
-NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents")
+import jax.numpy as jnp
+import ml_collections
+from jaxtyping import Float
+
+from hexjax import rules
+from hexjax.types import Array
+
+Knobs = dict[str, Float[Array, "*sweep"]]
+
+NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
+
+
+class Probe(NamedTuple):
+    """What diagnostics ask of a family with a latent: its likelihood in pieces, and what its latent costs.
+
+    observe(batch) -> x [b, v, c, h, w], the values that are to be given back, in [0, 1]
+    predict(params, latent) -> the decoder's output of the same shape, before `expectation`
+    expectation(predicted) -> the mean of x that it stands for
+    nll(predicted, x, variance) -> nats of each value; a likelihood without a variance does not read it
+    error(predicted, x) -> the same without a variance: nats, or the squared error
+    coverage(x) -> [b, k, h, w], in [0, 1]: how surely each pixel is hit, 1/2 the threshold
+    rate(params, latent, knobs) -> nats [b, u] of each unit of the latent
+    pays_rate: whether the loss charges the encoder for the rate; codes: of a discrete latent's unit, 0 for others
+    """
+
+    observe: Callable[..., Any]
+    predict: Callable[..., Any]
+    expectation: Callable[..., Any]
+    nll: Callable[..., Any]
+    error: Callable[..., Any]
+    coverage: Callable[..., Any]
+    rate: Callable[..., Any]
+    pays_rate: bool
+    codes: int
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,11 +53,13 @@ class Family:
 
     init(batch, key) -> params
     loss(params, batch, key, step, knobs) -> (scalar, parts): parts are named scalars; `knobs` as from `knobs(config)`
-    encode(params, batch, key) -> Latent: a sample of the posterior; its mean where key is None
+    encode(params, batch, key, knobs=None) -> Latent: a sample of the posterior; its mean where key is None; `knobs` of a
+        sweep stand for the config's numbers
     decode(params, latent) -> decoded, any pytree with a leading b on every leaf, computed once a shape
     field(params, decoded, points [p, 3]) -> signed distance [p], negative inside; one shape
     grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is evaluated in chunks
-    sample(params, key, count) -> Latent, or None where the family has no prior
+    sample(params, key, count, knobs=None) -> Latent, or None where the family has no prior
+    probe: for diagnostics, or None where there is no latent to judge
     """
 
     inputs: tuple[str, ...]
@@ -35,8 +70,18 @@ class Family:
     field: Callable[..., Any]
     grid: Callable[..., Any] | None
     sample: Callable[..., Any] | None
+    probe: Probe | None
     latent_floats: int
     latent_bits: int
+
+
+def knobs(config: ml_collections.ConfigDict) -> Knobs:
+    """Scalars that may vary without a new program: every number of kl, and those of `rules.KNOBS`."""
+    values = {f"kl.{name}": value for name, value in config.kl.items() if not isinstance(value, str)}
+    for key in rules.KNOBS:
+        section, name = key.split(".")
+        values[key] = config[section][name]
+    return {name: jnp.float32(value) for name, value in values.items()}
 
 
 def names() -> list[str]:

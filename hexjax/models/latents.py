@@ -1,40 +1,161 @@
 """Bottlenecks: from what the encoder says to a latent, and what that latent costs. Pure functions.
 
-Every control of the KL term has a value that switches it off (cap 1, free bits 0, limit infinity, prior variance 1), so
-that all of them are arrays in one program and none is a branch.
+`make` gives one `Bottleneck` for every `latent.kind`; families know nothing else of latents. A rate is in nats for each
+unit of a latent: one float, one token of a categorical, or the whole code where the prior is learned. Every knob has a
+value that switches it off (log-variance limit infinity, prior variance 1), so that all are arrays in one program.
 """
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from hexjax.types import Array, Latent
+from hexjax.models import losses, priors
+from hexjax.types import Array, Latent, Params
 
-KINDS = ("deterministic", "gaussian")
-CAP_MODES = ("clip", "scale", "penalty")
+KINDS = ("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")
+ESTIMATORS = ("straight_through", "gumbel")
+OFF = {"kl.prior_variance": 1.0, "kl.log_variance_limit": math.inf}  # what a prior reads of knobs
+SPREAD = 0.1  # standard deviation of what is added to shapes to make pseudo-inputs of them
+
+Knobs = dict[str, Array | float]
 
 
-def statistics_per_float(kind: str) -> int:
-    """How many numbers the encoder gives for each float of the latent.
+class Bottleneck(NamedTuple):
+    """Pure functions and sizes of one kind of latent.
+
+    statistics: numbers that the encoder gives for each float of the latent
+    bits: of one shape's stored latent; codes: of a discrete latent's unit, 0 for others; pseudo_inputs: 0 for others
+    init(key, prior_statistics | None) -> params of a learned prior; {} where there are none
+    encode(statistics [b, t, s * d], key | None, knobs) -> Latent: a sample; the mean or mode where key is None
+    rate(params, latent, prior_statistics | None, knobs) -> nats [b, u] of each unit: KL divergence from the prior, one
+        sample's estimate of it (which may be negative), or the length of the code
+    sample(params, key, count, prior_statistics | None, knobs=None) -> Latent of the prior, or None where there is none;
+        without knobs the prior's variance is 1 and no log-variance is clamped
+    pays_rate: whether the encoder is charged for the rate
+
+    `prior_statistics` [k, t, s * d] is what the encoder says of the family's pseudo-inputs; others than vamp_prior give None.
+    """
+
+    kind: str
+    statistics: int
+    floats_per_shape: int
+    bits: int
+    codes: int
+    pseudo_inputs: int
+    init: Callable[..., Params]
+    encode: Callable[..., Latent]
+    rate: Callable[..., Any]
+    sample: Callable[..., Latent] | None
+    pays_rate: bool
+
+
+def make(config: Any, tokens: int) -> Bottleneck:
+    """The bottleneck of a config's section `latent`.
 
     Raises:
-        ValueError: for an unknown kind.
+        ValueError: for an unknown kind or estimator, or a number that the kind does not accept.
     """
-    if kind == "deterministic":
-        return 1
-    if kind == "gaussian":
-        return 2
-    raise ValueError(f"config.latent.kind is {kind!r}; accepted: {', '.join(KINDS)}")
+    _check("channels", config.channels, 1)
+    if config.kind == "deterministic":
+        return _deterministic(config, tokens)
+    if config.kind in ("gaussian", "vamp_prior", "flow_prior"):
+        return _gaussian(config, tokens)
+    if config.kind == "bernoulli":
+        return _bernoulli(config, tokens)
+    if config.kind == "categorical":
+        return _categorical(config, tokens)
+    if config.kind == "fsq":
+        return _fsq(config, tokens)
+    raise ValueError(f"config.latent.kind is {config.kind!r}; accepted: {', '.join(KINDS)}")
+
+
+def init_prior(
+    bottleneck: Bottleneck, x: Float[Array, "b *x"], statistics: Callable[[Array], Array], key: Array
+) -> dict[str, Params]:
+    """What a family adds to its parameters: `prior`, and `pseudo_inputs` where the prior is made of the encoder's posteriors.
+
+    Args:
+        x: what the encoder sees of some shapes: pseudo-inputs start as these, in turn, with noise, so that none are alike.
+        statistics: from such an x to the encoder's statistics.
+    """
+    noise_key, prior_key = (jax.random.fold_in(key, stream) for stream in (1, 2))
+    found, inputs = {}, None
+    if bottleneck.pseudo_inputs:
+        which = jnp.arange(bottleneck.pseudo_inputs) % len(x)
+        inputs = x[which] + SPREAD * jax.random.normal(noise_key, (len(which), *x.shape[1:]))
+        found["pseudo_inputs"] = inputs
+    prior = bottleneck.init(prior_key, None if inputs is None else statistics(inputs))
+    return found | ({"prior": prior} if prior else {})
+
+
+def charge(
+    bottleneck: Bottleneck,
+    rates: Float[Array, "b u"],
+    reconstruction: Float[Array, ""],
+    step: Array,
+    knobs: Knobs,
+    config: Any,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """What the latent adds to the loss, and its parts; `config` is the section `kl`.
+
+    A kind that pays no rate adds 0; of fsq that 0 has a gradient, the cross-entropy's, which fits the prior alone.
+
+    Raises:
+        ValueError: for an unknown reduction or mode.
+    """
+    if bottleneck.pays_rate:
+        return losses.controlled(
+            rates, reconstruction, step, knobs, config.reduction, config.cap_mode, bottleneck.floats_per_shape
+        )
+    fit = rates.mean()
+    parts = dict(code_nats=rates.sum() / len(rates)) if bottleneck.codes else {}
+    return fit - jax.lax.stop_gradient(fit), parts
+
+
+def knobs(config: Any) -> Knobs:
+    """The numbers of a config's section `kl`, by dotted key."""
+    return {f"kl.{name}": jnp.float32(value) for name, value in config.items() if not isinstance(value, str)}
+
+
+def to_bits(nats: Float[Array, "*d"]) -> Float[Array, "*d"]:
+    """Nats as bits."""
+    return nats / math.log(2)
+
+
+# Kinds
 
 
 def gaussian(
     statistics: Float[Array, "b t e"], key: Array | None, log_variance_limit: Float[Array, ""] | float
 ) -> Latent:
-    """A sample of the Gaussian posterior (its mean where key is None), with `mean` and `log_variance` [b,t,d]."""
+    """A sample of the Gaussian posterior, with `mean`, `log_variance` and the standard normal `noise` that it is made of.
+
+    Without a key it is the mean, and there is no noise.
+    """
+    mean, log_variance = moments(statistics, log_variance_limit)
+    found = dict(mean=mean, log_variance=log_variance)
+    if key is None:
+        return Latent(mean, found)
+    noise = jax.random.normal(key, mean.shape)
+    return Latent(mean + jnp.exp(log_variance / 2) * noise, found | dict(noise=noise))
+
+
+def moments(statistics: Float[Array, "b t e"], log_variance_limit: Float[Array, ""] | float) -> tuple[Array, Array]:
+    """Mean and clamped log-variance [b,t,d] of a Gaussian posterior."""
     mean, log_variance = jnp.split(statistics, 2, -1)
-    log_variance = jnp.clip(log_variance, -log_variance_limit, log_variance_limit)
-    code = mean if key is None else mean + jnp.exp(log_variance / 2) * jax.random.normal(key, mean.shape)
-    return Latent(code, dict(mean=mean, log_variance=log_variance))
+    return mean, jnp.clip(log_variance, -log_variance_limit, log_variance_limit)
+
+
+def gaussian_log_density(latent: Latent) -> Float[Array, "b"]:
+    """Log-density of a code, but for its constant (see `priors`), under the Gaussian posterior that it came from."""
+    total = latent.statistics["log_variance"]
+    if "noise" in latent.statistics:  # rounding would lose it in (code - mean) / deviation
+        total = total + latent.statistics["noise"] ** 2
+    return -total.sum((-2, -1)) / 2
 
 
 def gaussian_kl(latent: Latent, prior_variance: Float[Array, ""] | float) -> Float[Array, "b t d"]:
@@ -44,29 +165,202 @@ def gaussian_kl(latent: Latent, prior_variance: Float[Array, ""] | float) -> Flo
     return (ratio - 1 - log_variance + jnp.log(prior_variance)) / 2
 
 
-def kl_weight(step: Array, knobs: dict[str, Array]) -> Float[Array, ""]:
-    """The KL weight in force: linear from the initial to the final one over `kl.warmup_steps`."""
-    steps = knobs["kl.warmup_steps"]
-    share = jnp.where(steps > 0, jnp.clip(step / jnp.maximum(steps, 1), 0, 1), 1)
-    return knobs["kl.initial_weight"] * (1 - share) + knobs["kl.final_weight"] * share
+def bernoulli(logits: Float[Array, "b t d"], key: Array | None, estimator: str, temperature: float | None) -> Latent:
+    """Codes in {-1, 1}, sampled (the likelier where key is None), with `mean` (chance of 1), `logits` and `indices` in {0, 1}.
 
+    straight_through: the gradient is that of the code's mean. gumbel: that of the relaxed sample at a temperature.
+    The code itself is hard with both, so that what is decoded in training is what is stored.
 
-def capped(term: Array, reconstruction: Array, cap: Array, mode: str) -> Float[Array, ""]:
-    """The weighted KL term, held to a share `cap` of the total loss; a cap of 1 changes nothing.
-
-    clip: the smaller of the term and its share of the stopped total, so no gradient above the cap, as published.
-    scale: the same value, but the gradient is scaled down instead of cut. penalty: above the cap it costs more.
-
-    Raises:
-        ValueError: for an unknown mode.
+    Source: Bengio et al. 2013 (arXiv:1308.3432); Jang et al. 2017 (arXiv:1611.01144), section 2.2.
     """
-    most = cap * jax.lax.stop_gradient(reconstruction + term)
-    if mode == "clip":
-        return jnp.minimum(term, most)
-    stopped = jnp.maximum(jax.lax.stop_gradient(term), 1e-30)
-    if mode == "scale":
-        return term * jnp.minimum(1, most / stopped)
-    if mode == "penalty":
-        excess = term / jnp.maximum(most, 1e-30) - 1
-        return term * (1 + jnp.where(excess > 1e-6, excess, 0))
-    raise ValueError(f"config.kl.cap_mode is {mode!r}; accepted: {', '.join(CAP_MODES)}")
+    noisy = logits if key is None else logits + jax.random.logistic(key, logits.shape)
+    soft = jnp.tanh(logits / 2) if estimator == "straight_through" else jnp.tanh(noisy / (2 * temperature))
+    indices = (noisy > 0).astype(jnp.int32)
+    statistics = dict(mean=jax.nn.sigmoid(logits), logits=logits, indices=indices)
+    return Latent(_hard(2.0 * indices - 1, soft), statistics)
+
+
+def bernoulli_kl(logits: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
+    """KL divergence in nats of each float's posterior from Bernoulli(1/2)."""
+    size = jnp.abs(logits)
+    return math.log(2) - jax.nn.softplus(-size) - size * jax.nn.sigmoid(-size)
+
+
+def categorical(logits: Float[Array, "b t d"], key: Array | None, estimator: str, temperature: float | None) -> Latent:
+    """One of d one-hot codes a token, sampled (the likeliest where key is None), with `mean` (chances), `logits`, `indices`.
+
+    Gradients and source as in `bernoulli`, with the softmax as the mean.
+    """
+    noisy = logits if key is None else logits + jax.random.gumbel(key, logits.shape)
+    mean, indices = jax.nn.softmax(logits), noisy.argmax(-1).astype(jnp.int32)
+    soft = mean if estimator == "straight_through" else jax.nn.softmax(noisy / temperature)
+    one_hot = jax.nn.one_hot(indices, logits.shape[-1])
+    return Latent(_hard(one_hot, soft), dict(mean=mean, logits=logits, indices=indices))
+
+
+def categorical_kl(logits: Float[Array, "b t d"]) -> Float[Array, "b t"]:
+    """KL divergence in nats of each token's posterior from equal chances."""
+    log_chance = jax.nn.log_softmax(logits)
+    return (jnp.exp(log_chance) * log_chance).sum(-1) + math.log(logits.shape[-1])
+
+
+def quantise(statistics: Float[Array, "b t d"], codes: int) -> Latent:
+    """Each float bounded to [-1, 1] and rounded to the nearest of `codes` even steps, with `mean` (the code) and `indices`.
+
+    The gradient is that of the bounded float. Published with a shift for even counts, which puts a step at 0 and none
+    opposite the lowest; here the steps lie evenly about 0 for every count, so that two codes are the signs.
+
+    Source: Mentzer et al. 2023 (arXiv:2309.15505), section 3.1; steps about 0: Parker et al. 2024 (arXiv:2411.19842).
+    """
+    bounded = jnp.tanh(statistics)
+    levels = nearest_level(bounded, codes)
+    code = _hard(2 * levels / (codes - 1) - 1, bounded)
+    return Latent(code, dict(mean=code, indices=levels.astype(jnp.int32)))
+
+
+def nearest_level(bounded: Float[Array, "*d"], codes: int) -> Float[Array, "*d"]:
+    """The number, from 0, of the even step in [-1, 1] nearest to each float."""
+    return jnp.floor((bounded + 1) / 2 * (codes - 1) + 0.5)
+
+
+# What `make` puts together
+
+
+def _check(key: str, value: Any, low: int) -> None:
+    if value < low:
+        raise ValueError(f"config.latent.{key} is {value}; accepted: a whole number, at least {low}")
+
+
+def _assembled(
+    config: Any,
+    tokens: int,
+    encode: Callable[..., Latent],
+    rate: Callable[..., Any],
+    draw: Callable[..., Latent] | None,
+    init: Callable[..., Params] = lambda key, given: {},
+    pays_rate: bool = True,
+    **sizes: int,
+) -> Bottleneck:
+    """A bottleneck whose draws from the prior see every knob off where none are given."""
+    floats = tokens * config.channels
+    sizes = dict(statistics=1, codes=0, pseudo_inputs=0) | sizes
+
+    def sample(params: Params, key: Array, count: int, given: Array | None, knobs: Knobs | None = None) -> Latent:
+        return draw(params, key, count, given, OFF if knobs is None else knobs)
+
+    return Bottleneck(
+        kind=config.kind,
+        floats_per_shape=floats,
+        bits=sizes.pop("bits", None) or floats * config.bits,
+        init=init,
+        encode=encode,
+        rate=lambda params, latent, given, knobs: rate(params, latent, given, knobs).reshape(len(latent.code), -1),
+        sample=None if draw is None else sample,
+        pays_rate=pays_rate,
+        **sizes,
+    )
+
+
+def _deterministic(config: Any, tokens: int) -> Bottleneck:
+    encode = lambda statistics, key, knobs: Latent(statistics, dict(mean=statistics))
+    rate = lambda params, latent, given, knobs: jnp.zeros(len(latent.code))
+    return _assembled(config, tokens, encode, rate, None, pays_rate=False)
+
+
+def _gaussian(config: Any, tokens: int) -> Bottleneck:
+    """A Gaussian posterior, with N(0, variance), a mixture of posteriors, or a flow as the prior."""
+    shape, more = (tokens, config.channels), {}
+    limited = lambda given, knobs: moments(given, knobs["kl.log_variance_limit"])
+    if config.kind == "gaussian":
+        rate = lambda params, latent, given, knobs: gaussian_kl(latent, knobs["kl.prior_variance"])
+        draw = lambda params, key, count, given, knobs: (
+            jnp.sqrt(knobs["kl.prior_variance"]) * jax.random.normal(key, (count, *shape))
+        )
+    elif config.kind == "vamp_prior":
+        _check("pseudo_inputs", config.pseudo_inputs, 1)
+        more["pseudo_inputs"] = config.pseudo_inputs
+        log_prior = lambda params, latent, given, knobs: priors.mixture_log_density(latent.code, *limited(given, knobs))
+        draw = lambda params, key, count, given, knobs: priors.mixture_sample(*limited(given, knobs), key, count)
+    else:
+        _check("flow_layers", config.flow_layers, 1)
+        _check("flow_width", config.flow_width, 1)
+        seen, sizes = priors.flow_shape(*shape), (config.flow_layers, config.flow_width)
+        more["init"] = lambda key, given: priors.flow_init(key, *seen, *sizes)
+        log_prior = lambda params, latent, given, knobs: priors.flow_log_density(params, latent.code)
+        draw = lambda params, key, count, given, knobs: priors.flow_from_base(
+            params, jax.random.normal(key, (count, *seen))
+        ).reshape(count, *shape)
+    if config.kind != "gaussian":
+        rate = lambda params, latent, *given: gaussian_log_density(latent) - log_prior(params, latent, *given)
+
+    def encode(statistics: Array, key: Array | None, knobs: Knobs) -> Latent:
+        return gaussian(statistics, key, knobs["kl.log_variance_limit"])
+
+    def drawn(*given: Any) -> Latent:
+        code = draw(*given)
+        return Latent(code, dict(mean=code))
+
+    return _assembled(config, tokens, encode, rate, drawn, statistics=2, **more)
+
+
+def _bernoulli(config: Any, tokens: int) -> Bottleneck:
+    estimator, temperature = _estimator(config)
+
+    def draw(params: Params, key: Array, count: int, given: Array | None, knobs: Knobs) -> Latent:
+        indices = jax.random.randint(key, (count, tokens, config.channels), 0, 2, jnp.int32)
+        return Latent(2.0 * indices - 1, dict(mean=1.0 * indices, indices=indices))
+
+    encode = lambda statistics, key, knobs: bernoulli(statistics, key, estimator, temperature)
+    rate = lambda params, latent, given, knobs: bernoulli_kl(latent.statistics["logits"])
+    return _assembled(config, tokens, encode, rate, draw, codes=2, bits=tokens * config.channels)
+
+
+def _categorical(config: Any, tokens: int) -> Bottleneck:
+    estimator, temperature = _estimator(config)
+    if config.channels < 2:
+        raise ValueError(
+            f"config.latent.channels is {config.channels}; accepted: at least 2, the codes of latent.kind = categorical"
+        )
+
+    def draw(params: Params, key: Array, count: int, given: Array | None, knobs: Knobs) -> Latent:
+        indices = jax.random.randint(key, (count, tokens), 0, config.channels, jnp.int32)
+        code = jax.nn.one_hot(indices, config.channels)
+        return Latent(code, dict(mean=code, indices=indices))
+
+    encode = lambda statistics, key, knobs: categorical(statistics, key, estimator, temperature)
+    rate = lambda params, latent, given, knobs: categorical_kl(latent.statistics["logits"])
+    bits = math.ceil(tokens * math.log2(config.channels))
+    return _assembled(config, tokens, encode, rate, draw, codes=config.channels, bits=bits)
+
+
+def _fsq(config: Any, tokens: int) -> Bottleneck:
+    """Rounded floats, with code frequencies of each float that are fitted but move no encoder."""
+    _check("codes", config.codes, 2)
+    codes, shape = config.codes, (tokens, config.channels)
+
+    def draw(params: Params, key: Array, count: int, given: Array | None, knobs: Knobs) -> Latent:
+        indices = jax.random.categorical(key, params["logits"][None], shape=(count, *shape)).astype(jnp.int32)
+        code = 2 * indices / (codes - 1) - 1
+        return Latent(code, dict(mean=code, indices=indices))
+
+    encode = lambda statistics, key, knobs: quantise(statistics, codes)
+    rate = lambda params, latent, given, knobs: priors.code_nats(params["logits"], latent.statistics["indices"])
+    init = lambda key, given: dict(logits=jnp.zeros((*shape, codes)))
+    bits = math.ceil(math.prod(shape) * math.log2(codes))
+    return _assembled(config, tokens, encode, rate, draw, init, pays_rate=False, codes=codes, bits=bits)
+
+
+def _estimator(config: Any) -> tuple[str, float | None]:
+    """The name of the gradients' estimator, and the temperature of one that relaxes."""
+    if config.estimator not in ESTIMATORS:
+        raise ValueError(f"config.latent.estimator is {config.estimator!r}; accepted: {', '.join(ESTIMATORS)}")
+    if config.estimator == "straight_through":
+        return config.estimator, None
+    if not config.temperature > 0:
+        raise ValueError(f"config.latent.temperature is {config.temperature}; accepted: a number, finite, above 0")
+    return config.estimator, config.temperature
+
+
+def _hard(code: Array, soft: Array) -> Array:
+    """The code, with the gradient of its soft twin."""
+    return code + (soft - jax.lax.stop_gradient(soft))

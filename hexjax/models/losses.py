@@ -1,4 +1,12 @@
-"""Pure losses on maps and on the fused field. Means over what is named; every one is 0 at the truth."""
+"""Pure losses: on maps and the fused field, 0 at the truth; likelihoods of values in [0, 1]; the controlled KL term.
+
+A likelihood reads logits: the mean of x is their sigmoid, but for the continuous Bernoulli. Every control of the KL term
+has a value that switches it off (cap 1, free bits 0), so that all of them are arrays in one program and none is a branch.
+"""
+
+import functools
+import math
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -8,6 +16,11 @@ from hexjax.types import Array
 
 BAND = 0.05  # world units: signed distances are clamped to plus and minus this
 ROUNDING = 1e-5  # world units: below it, differences are the arithmetic's
+LIKELIHOODS = ("channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli")
+CAP_MODES = ("clip", "scale", "penalty")
+NORMALISER = (1 / 12, -7 / 1440, 31 / 90720, -127 / 4838400, 73 / 34214400)  # of l^2, l^4 ... about l = 0; see below
+MEAN = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)  # of l, l^3 ...
+SERIES = 0.5  # logits nearer to 0 than this use the series
 
 
 def reduced(values: Float[Array, "b *d"], reduction: str) -> Float[Array, ""]:
@@ -67,6 +80,202 @@ def side_error(
     """
     sided = weight * (slack < jnp.abs(jnp.clip(truth, -BAND, BAND)))
     return (_positive(-field * jnp.sign(truth)) * sided).sum() / jnp.maximum(weight.sum(), 1)
+
+
+# Likelihoods
+
+
+def check_likelihood(kind: str) -> None:
+    """Nothing; the kind is one of LIKELIHOODS.
+
+    Raises:
+        ValueError: for an unknown one.
+    """
+    if kind not in LIKELIHOODS:
+        raise ValueError(f"config.reconstruction.kind is {kind!r}; accepted: {', '.join(LIKELIHOODS)}")
+
+
+def expectation(logits: Float[Array, "*d"], kind: str) -> Float[Array, "*d"]:
+    """The mean of x in [0, 1] that logits stand for.
+
+    Raises:
+        ValueError: for an unknown likelihood.
+    """
+    check_likelihood(kind)
+    return continuous_bernoulli_mean(logits) if kind == "continuous_bernoulli" else jax.nn.sigmoid(logits)
+
+
+def nll(
+    logits: Float[Array, "*d"],
+    x: Float[Array, "*d"],
+    kind: str,
+    variance: Float[Array, ""] | float,
+    sigma_floor: Float[Array, ""] | float,
+) -> Float[Array, "*d"]:
+    """The reconstruction term of each value in nats; of `channels` the squared error, as published.
+
+    Args:
+        variance: of `gaussian`; that of `calibrated_gaussian` is what fits all values given, at least sigma_floor^2.
+
+    Raises:
+        ValueError: for an unknown likelihood.
+    """
+    mean = expectation(logits, kind)
+    if kind == "channels":
+        return (mean - x) ** 2
+    if kind == "gaussian":
+        return gaussian_nll(mean, x, variance)
+    if kind == "calibrated_gaussian":
+        return gaussian_nll(mean, x, jax.lax.stop_gradient(calibrated_variance(mean, x, sigma_floor)))
+    return cross_entropy(logits, x) if kind == "bernoulli" else continuous_bernoulli_nll(logits, x)
+
+
+def probe(kind: str | None) -> dict[str, Callable[..., Array]]:
+    """The fields `expectation`, `nll` and `error` of a family's probe; None is for values given back as they are.
+
+    Raises:
+        ValueError: for an unknown likelihood.
+    """
+    if kind in ("bernoulli", "continuous_bernoulli"):
+        nats = cross_entropy if kind == "bernoulli" else continuous_bernoulli_nll
+        return dict(
+            expectation=functools.partial(expectation, kind=kind),
+            nll=lambda predicted, x, variance: nats(predicted, x),
+            error=nats,
+        )
+    if kind is not None:
+        check_likelihood(kind)
+    mean = jax.nn.sigmoid if kind else lambda predicted: predicted
+    return dict(
+        expectation=mean,
+        nll=lambda predicted, x, variance: gaussian_nll(mean(predicted), x, variance),
+        error=lambda predicted, x: (mean(predicted) - x) ** 2,
+    )
+
+
+def gaussian_nll(
+    mean: Float[Array, "*d"], x: Float[Array, "*d"], variance: Float[Array, ""] | float
+) -> Float[Array, "*d"]:
+    """Nats of each value under N(mean, variance)."""
+    return ((mean - x) ** 2 / variance + jnp.log(2 * math.pi * variance)) / 2
+
+
+def calibrated_variance(
+    mean: Float[Array, "*d"], x: Float[Array, "*d"], sigma_floor: Float[Array, ""] | float
+) -> Float[Array, ""]:
+    """The variance under which all values are likeliest, at least sigma_floor^2.
+
+    Its own gradient may be stopped: at that variance it is 0 in the mean of the nats, and at the floor there is none.
+
+    Source: Rybkin et al. 2021 (arXiv:2006.13202).
+    """
+    return jnp.maximum(jnp.mean((mean - x) ** 2), sigma_floor**2)
+
+
+def continuous_bernoulli_nll(logits: Float[Array, "*d"], x: Float[Array, "*d"]) -> Float[Array, "*d"]:
+    """Nats of each value in [0, 1] under the continuous Bernoulli distribution of its logit.
+
+    The constant C of a logit l is l / tanh(l / 2).
+
+    Source: Loaiza-Ganem and Cunningham 2019 (arXiv:1907.06845); in logits: ours.
+    """
+    is_near = jnp.abs(logits) < SERIES
+    far = jnp.where(is_near, 1, logits)
+    near = math.log(2) + _odd_series(jnp.where(is_near, logits, 0), NORMALISER) * logits
+    log_constant = jnp.where(is_near, near, jnp.log(far / jnp.tanh(far / 2)))
+    return cross_entropy(logits, x) - log_constant
+
+
+def continuous_bernoulli_mean(logits: Float[Array, "*d"]) -> Float[Array, "*d"]:
+    """The mean of the continuous Bernoulli distribution of each logit, 1 / (1 - exp(-l)) - 1 / l.
+
+    Source: Loaiza-Ganem and Cunningham 2019 (arXiv:1907.06845); in logits: ours.
+    """
+    is_near = jnp.abs(logits) < SERIES
+    far = jnp.where(is_near, 1, logits)
+    near = _odd_series(jnp.where(is_near, logits, 0), MEAN)
+    return 0.5 + jnp.where(is_near, near, 0.5 / jnp.tanh(far / 2) - 1 / far)
+
+
+def _odd_series(x: Array, coefficients: tuple[float, ...]) -> Array:
+    total = jnp.zeros_like(x)
+    for coefficient in reversed(coefficients):
+        total = total * x**2 + coefficient
+    return total * x
+
+
+# The KL term
+
+
+def kl_weight(step: Array, knobs: dict[str, Array]) -> Float[Array, ""]:
+    """The KL weight in force: linear from the initial to the final one over `kl.warmup_steps`."""
+    steps = knobs["kl.warmup_steps"]
+    share = jnp.where(steps > 0, jnp.clip(step / jnp.maximum(steps, 1), 0, 1), 1)
+    return knobs["kl.initial_weight"] * (1 - share) + knobs["kl.final_weight"] * share
+
+
+def capped(term: Array, reconstruction: Array, cap: Array, mode: str) -> Float[Array, ""]:
+    """The weighted KL term, held to a share `cap` of the total loss; a cap of 1 changes nothing, whatever the total.
+
+    clip: the smaller of the term and its share of the stopped total, so no gradient above the cap, as published.
+    scale: the same value, but the gradient is scaled down instead of cut. penalty: above the cap it costs more.
+    A share below 1 means something where the total is positive, which nats of a density need not be; below 0 it is 0.
+
+    Raises:
+        ValueError: for an unknown mode.
+    """
+    share = jnp.maximum(cap * jax.lax.stop_gradient(reconstruction + term), 0)
+    most = jnp.where(cap < 1, share, jnp.inf)
+    if mode == "clip":
+        return jnp.minimum(term, most)
+    stopped = jnp.maximum(jax.lax.stop_gradient(term), 1e-30)
+    if mode == "scale":
+        return term * jnp.minimum(1, most / stopped)
+    if mode == "penalty":
+        excess = term / jnp.maximum(most, 1e-30) - 1
+        return term * (1 + jnp.where(excess > 1e-6, excess, 0))
+    raise ValueError(f"config.kl.cap_mode is {mode!r}; accepted: {', '.join(CAP_MODES)}")
+
+
+def controlled(
+    rates: Float[Array, "b u"],
+    reconstruction: Float[Array, ""],
+    step: Array,
+    knobs: dict[str, Array],
+    reduction: str,
+    cap_mode: str,
+    floats: int | None = None,
+) -> tuple[Float[Array, ""], dict[str, Array]]:
+    """The KL term of the loss (free bits, reduction, weight, cap), and its parts.
+
+    Parts: kl, nats of one shape before any control; kl_per_float; kl_weight; kl_term; kl_gradient_removed, the share of
+    the term's gradient in the rates that free bits and cap take away, by its norm: 1 above the cap of `clip`, between 0
+    and 1 for `scale`; 0 for `penalty`, which only adds, and where the weight is 0.
+
+    Args:
+        floats: of one shape's latent: what `mean` divides by, and each has its free bits; None: as many as units.
+
+    Raises:
+        ValueError: for an unknown reduction or mode.
+    """
+    units, weight, free = rates.shape[1], kl_weight(step, knobs), knobs["kl.free_bits"]
+    floats = units if floats is None else floats
+    divisor = floats / units if reduction == "mean" else 1
+
+    def plain(rates: Array) -> Array:
+        return weight * reduced(rates, reduction) / divisor
+
+    def controls(rates: Array) -> Array:
+        least = free * floats / units
+        paid = jnp.where((rates > least) | (free <= 0), rates, least)
+        return capped(plain(paid), reconstruction, knobs["kl.cap"], cap_mode)
+
+    term, stopped, total = controls(rates), jax.lax.stop_gradient(rates), rates.sum() / len(rates)
+    full = jnp.where(weight > 0, jax.grad(plain)(stopped), 1)
+    kept = jnp.sqrt(jnp.mean((jax.grad(controls)(stopped) / full) ** 2))
+    removed = jax.lax.stop_gradient(jnp.where(weight > 0, jnp.clip(1 - kept, 0, 1), 0))
+    parts = dict(kl=total, kl_per_float=total / floats, kl_weight=weight, kl_term=term, kl_gradient_removed=removed)
+    return term, parts
 
 
 def _positive(x: Array) -> Array:

@@ -5,6 +5,7 @@ waited for before it is evaluated or saved, so a non-finite state is never saved
 """
 
 import errno
+import functools
 import pathlib
 import sys
 from collections.abc import Callable
@@ -14,12 +15,13 @@ import jax
 import ml_collections
 import numpy as np
 
+from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import checkpoint, optimiser, record, step
+from hexjax.training import checkpoint, monitor, optimiser, record, step
 from hexjax.training.signals import Signals
 from hexjax.types import Scores
 
-DONE, FAILED, NON_FINITE, INTERRUPTED = 0, 1, 3, 75  # exit codes
+DONE, FAILED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 1, 3, 4, 75  # exit codes
 
 Evaluate = Callable[..., Scores]  # (params, step=) -> scores; the numbers of `mean` go to metrics.jsonl
 
@@ -35,7 +37,10 @@ def train(
     folder: pathlib.Path,
     evaluate: Evaluate,
 ) -> int:
-    """The exit code of a run that starts or goes on in `folder`: 0 done, 3 non-finite, 75 interrupted, 1 else."""
+    """The exit code of a run that starts or goes on in `folder`.
+
+    0 done, 3 non-finite, 4 stopped for a collapsed or exploded latent, 75 interrupted, 1 anything else.
+    """
     try:
         with Signals() as signals, checkpoint.Store(folder / "checkpoints", config.checkpoint.keep) as store:
             return _train(family, config, data, folder, evaluate, signals, store)
@@ -53,36 +58,47 @@ def train(
 
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
-    cache, batch_at, fixed = data
-    adam, knobs, steps = optimiser.make(config), step.knobs(config), config.train.steps
-    init = step.make_init(family, adam, fixed, config.seed)
+    data = monitor.with_teacher(family, config, data, folder)
+    cache, batch_at, fixed, _ = data
+    adam, knobs, steps = optimiser.make(config), families.knobs(config), config.train.steps
+    loss = step.objective(family, config)
+    init = functools.partial(step.make_init(family, adam, fixed), seed=config.seed)
     target = jax.eval_shape(init, cache)
     step.check_stages(family, fixed, target, cache, config.seed)
     restored = store.restore(target)
     state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)
-    advance = step.make_step(family, adam, batch_at, config.seed)
-    validate = step.make_validate(family, fixed, config.seed)
-    first, pending = int(state.step), {}
+    advance = jax.jit(functools.partial(step.make_step(loss, adam, batch_at), seed=config.seed), donate_argnums=0)
+    validate = step.make_validate(loss, fixed, config.seed)
+    diagnose = monitor.make(family, config, data)
+    first, pending, collapsed = int(state.step), {}, None
+    if first == 0 and (expected := monitor.preflight(family, config, data)) is not None:
+        print("\n".join(f"preflight: {line}" for line in expected.lines), file=sys.stderr)
     if first > steps:
         raise checkpoint.CheckpointError(f"config.train.steps is {steps}, and the run is at step {first} already")
     with record.Log(folder, first, steps) as log:
         for now in range(first, steps + 1):
             is_last = now == steps
             validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
+            diagnoses = diagnose is not None and (is_last or _is_due(now, config.diagnostics.every_steps))
             evaluates = is_last or (now > 0 and _is_due(now, config.evaluate.every_steps))
-            if validates or saves or evaluates or signals.name:
+            if validates or saves or evaluates or diagnoses or signals.name:
                 pending = _write(log, now, pending, config.log.every_steps)
             if validates and not signals.name:
                 log.row(now, _finite(now, validate(state, cache, knobs)))
+            if diagnoses and not signals.name:
+                figures, judged = diagnose(state, cache, knobs)
+                log.diagnosis(now, figures, judged)
+                stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps
+                collapsed = judged if stops and judged.name in monitor.FAILURES else None
             try:
-                if evaluates and not signals.name:
+                if evaluates and not collapsed and not signals.name:
                     with signals.evaluating():
                         mean = evaluate(state.params, step=now)["mean"]
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
             finally:
-                if now > first and (is_last or saves or signals.name):
+                if now > first and (is_last or saves or collapsed or signals.name):
                     store.save(state, config.to_dict())
-            if is_last or signals.name:
+            if is_last or collapsed or signals.name:
                 break
             state, metrics = advance(state, cache, knobs)
             _write(log, now, pending, config.log.every_steps)
@@ -92,6 +108,11 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         saved = f"step {now} is saved" if now else "there was nothing to save yet"
         print(f"{signals.name}: {saved}; go on with --workdir={folder.name}", file=sys.stderr)
         return INTERRUPTED
+    if collapsed:
+        print(
+            f"stopped: at step {now} the latent is {collapsed.name}: {collapsed.reason}; it is saved", file=sys.stderr
+        )
+        return COLLAPSED
     return DONE
 
 

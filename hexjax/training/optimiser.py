@@ -1,13 +1,14 @@
-"""Adam with clipping; the learning rate is a knob times a schedule, so that a sweep can batch it."""
+"""Adam; the learning rate is a knob times a schedule, and the clipping norm a knob, so that a sweep can batch them."""
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 import optax
 from jaxtyping import Float, Int
 
-from hexjax.types import Array
+from hexjax.types import Array, Params
 
 
 class Optimiser(NamedTuple):
@@ -23,6 +24,12 @@ class Optimiser(NamedTuple):
         return warmup * 0.5 * (1.0 + jnp.cos(jnp.pi * jnp.minimum(step / self.decay_steps, 1.0)))
 
 
+def clip(gradient: Params, norm: Float[Array, ""], limit: Float[Array, ""]) -> Params:
+    """The gradient, whose global norm is given, scaled down to the norm `limit` where it is larger; infinity: as it is."""
+    share = jnp.where(norm > limit, limit / norm, 1)
+    return jax.tree.map(lambda leaf: share * leaf, gradient)
+
+
 def make(config: ml_collections.ConfigDict) -> Optimiser:
     """The optimiser of `config.optimiser`; the decay ends at `config.train.steps`.
 
@@ -35,9 +42,5 @@ def make(config: ml_collections.ConfigDict) -> Optimiser:
         decay_steps = float("inf")
     else:
         raise ValueError(f"config.optimiser.decay is {config.optimiser.decay!r}; accepted: none | cosine")
-    direction = optax.chain(
-        optax.clip_by_global_norm(config.optimiser.clip_norm),
-        optax.scale_by_adam(b2=config.optimiser.beta2),
-        optax.scale(-1.0),
-    )
+    direction = optax.chain(optax.scale_by_adam(b2=config.optimiser.beta2), optax.scale(-1.0))
     return Optimiser(direction, config.optimiser.warmup_steps, decay_steps)

@@ -101,6 +101,7 @@ class Log:
             rewind(folder / name, step)
         self.metrics, self.timing = (folder / "metrics.jsonl").open("a"), (folder / "timing.jsonl").open("a")
         self.events = tensorboardX.SummaryWriter(str(folder), purge_step=step)
+        self.verdict = ""
         self.began = self.shown = time.monotonic()
         self.first: tuple[int, float] | None = None  # the step and time from which the rate counts: not the compilation
 
@@ -126,6 +127,13 @@ class Log:
             )
             self.timing.flush()
 
+    def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
+        """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict on."""
+        self.verdict = judged.name
+        named = {f"diagnostics.{name}": value if np.isfinite(value) else None for name, value in figures.items()}
+        told = {"diagnostics.verdict": judged.name, "diagnostics.reason": judged.reason}
+        self.row(step, named | told | {"diagnostics.tags": ", ".join(judged.tags)})
+
     def rate(self, step: int) -> float | None:
         """Steps a second since the first; None before there is one."""
         if self.first is None:
@@ -141,7 +149,8 @@ class Log:
             return
         self.shown = now
         left = "" if rate is None else f"  {rate:.3g} steps/s  {_clock((self.steps - step) / rate)} left"
-        text = f"step {step}/{self.steps}  loss {loss:.4g}{left}"
+        judged = f"  {self.verdict}" if self.verdict else ""
+        text = f"step {step}/{self.steps}  loss {loss:.4g}{judged}{left}"
         start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
         print(start + text, end=end, file=self.stream, flush=True)
 

@@ -13,17 +13,20 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import optax
-from jaxtyping import Float, Int, PRNGKeyArray
+from jaxtyping import Int, PRNGKeyArray
 
 from hexjax.data import batches, cache, sources
+from hexjax.diagnostics import witness
 from hexjax.models import family as families
-from hexjax.models.family import Family
+from hexjax.models.family import Family, Knobs
+from hexjax.training import optimiser as optimisers
 from hexjax.training.optimiser import Optimiser
 from hexjax.types import Array, Batch, Item, TrainState
 
-Knobs = dict[str, Float[Array, "*sweep"]]
-BatchAt = Callable[[Any, Any], Batch]  # (cache, step) -> batch, pure and jittable
-Fixed = Callable[[Any], Batch]  # cache -> the batch for validation
+BatchAt = Callable[[Any, Any, Any], Batch]  # (cache, step, seed) -> batch, pure and jittable
+Fixed = Callable[[Any], Batch]  # cache -> a batch that is always the same
+Loss = Callable[..., tuple[Array, dict[str, Array]]]  # (params, batch, key, step, knobs), as a family's
+Seed = int | Int[Array, ""]
 
 
 class Data(NamedTuple):
@@ -31,18 +34,19 @@ class Data(NamedTuple):
 
     cache: Any
     batch_at: BatchAt
-    fixed: Fixed
+    fixed: Fixed  # for validation
+    probe: Fixed  # for diagnostics
 
 
 def load(config: ml_collections.ConfigDict, mode: str) -> tuple[list[Item], Family | None, Data | None]:
-    """The shapes that a config names, its family (none for the ceiling) and, where it trains, the data of the run.
+    """The shapes that a config names, its family (none for ceiling and sweep) and, where it trains, the data of the run.
 
     Raises:
         ValueError: for data or a family that do not load or do not fit.
     """
     side = config.hexplane.resolution_px
     family = None
-    if mode != "ceiling":
+    if mode not in ("ceiling", "sweep"):
         family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
     items = sources.items(config.data.path, config.data.source, config.data.up, config.data.count, config.seed)
     return items, family, prepare(family, config, items) if mode == "train" else None
@@ -58,28 +62,42 @@ def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[I
     fuse = functools.partial(family.field, None)  # what rendered maps say: the field of a perfect decoder
     resolution, pool_points = config.hexplane.resolution_px, config.sdf.pool_points
     stored = cache.build(items, family.inputs, resolution, pool_points, config.seed, config.data.cached, fuse)
-    batch_at = functools.partial(batches.batch_at, seed=config.seed, batch_size=count, points=points)
-    jax.eval_shape(batch_at, stored, 0)
-    return Data(stored, batch_at, functools.partial(batches.fixed, items=np.arange(count), points=points))
+    batch_at = functools.partial(batches.batch_at, batch_size=count, points=points)
+    jax.eval_shape(batch_at, stored, 0, 0)
+    first = lambda number, points: functools.partial(batches.fixed, items=np.arange(number), points=points)
+    return Data(stored, batch_at, first(count, points), first(min(config.diagnostics.shapes, stored.count), 1))
 
 
-def knobs(config: ml_collections.ConfigDict) -> Knobs:
-    """Scalars that may vary without a new program: the numbers of kl, the weight of the SDF, the learning rate."""
-    values = {f"kl.{name}": value for name, value in config.kl.items() if not isinstance(value, str)}
-    values["sdf.weight"] = config.sdf.weight
-    values["optimiser.learning_rate"] = config.optimiser.learning_rate
-    return {name: jnp.float32(value) for name, value in values.items()}
-
-
-def stream_key(seed: int, stream: str, step: int | Int[Array, ""]) -> PRNGKeyArray:
+def stream_key(seed: Seed, stream: str, step: int | Int[Array, ""]) -> PRNGKeyArray:
     """The key of a named stream at a step."""
     return jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), zlib.crc32(stream.encode())), step)
 
 
-def make_init(family: Family, optimiser: Optimiser, fixed: Fixed, seed: int) -> Callable[[Any], TrainState]:
-    """A function of the cache: the state before the first step."""
+def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
+    """The loss that is trained: the family's, and where a witness is asked to train, its alignment loss beside it.
 
-    def init(cache: Any) -> TrainState:
+    In the first `witness.prefit_steps` steps it is the distance of the mean to the teacher's analytic code instead.
+    """
+    if not config.witness.classes or (config.witness.weight == 0 and config.witness.prefit_steps == 0):
+        return family.loss
+    temperature = config.witness.temperature
+
+    def loss(params: Any, batch: Batch, key: Array, step: Array, knobs: Knobs) -> tuple[Array, dict[str, Array]]:
+        total, parts = family.loss(params, batch, key, step, knobs)
+        mean, teacher = family.encode(params, batch, None, knobs).statistics["mean"], batch["teacher"]
+        alignment = witness.alignment(mean, teacher, temperature)
+        code = witness.closed_form_code(teacher, temperature)
+        prefit = jnp.mean(jnp.square(mean.reshape(len(code), -1)[:, : code.shape[1]] - code).sum(-1)) / 2
+        total = jnp.where(step < knobs["witness.prefit_steps"], prefit, total + knobs["witness.weight"] * alignment)
+        return total, parts | {"alignment": alignment, "prefit": prefit}
+
+    return loss
+
+
+def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[Any, Seed], TrainState]:
+    """A function of the cache and the seed: the state before the first step."""
+
+    def init(cache: Any, seed: Seed) -> TrainState:
         params = family.init(fixed(cache), stream_key(seed, "init", 0))
         return TrainState(jnp.int32(0), params, optimiser.direction.init(params))
 
@@ -87,30 +105,32 @@ def make_init(family: Family, optimiser: Optimiser, fixed: Fixed, seed: int) -> 
 
 
 def make_step(
-    family: Family, optimiser: Optimiser, batch_at: BatchAt, seed: int
-) -> Callable[[TrainState, Any, Knobs], tuple[TrainState, dict[str, Array]]]:
-    """The jitted step: (state, cache, knobs) to the next state and the step's metrics; the state given is consumed."""
+    loss: Loss, optimiser: Optimiser, batch_at: BatchAt
+) -> Callable[[TrainState, Any, Knobs, Seed], tuple[TrainState, dict[str, Array]]]:
+    """The step: (state, cache, knobs, seed) to the next state and the step's metrics. Pure; the caller compiles it."""
 
-    def step(state: TrainState, cache: Any, knobs: Knobs) -> tuple[TrainState, dict[str, Array]]:
-        batch, key = batch_at(cache, state.step), stream_key(seed, "loss", state.step)
-        value_and_grad = jax.value_and_grad(family.loss, has_aux=True)
-        (loss, parts), gradient = value_and_grad(state.params, batch, key, state.step, knobs)
+    def step(state: TrainState, cache: Any, knobs: Knobs, seed: Seed) -> tuple[TrainState, dict[str, Array]]:
+        batch, key = batch_at(cache, state.step, seed), stream_key(seed, "loss", state.step)
+        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        (total, parts), gradient = value_and_grad(state.params, batch, key, state.step, knobs)
+        norm = optax.tree.norm(gradient)
+        gradient = optimisers.clip(gradient, norm, knobs["optimiser.clip_norm"])
         direction, memory = optimiser.direction.update(gradient, state.optimiser, state.params)
         rate = knobs["optimiser.learning_rate"] * optimiser.schedule(state.step)
         params = optax.apply_updates(state.params, jax.tree.map(lambda update: rate * update, direction))
-        norms = {"gradient_norm": optax.tree.norm(gradient), "parameter_norm": optax.tree.norm(params)}
-        return TrainState(state.step + 1, params, memory), {"loss": loss, **parts, **norms, "learning_rate": rate}
+        norms = {"gradient_norm": norm, "parameter_norm": optax.tree.norm(params)}
+        return TrainState(state.step + 1, params, memory), {"loss": total, **parts, **norms, "learning_rate": rate}
 
-    return jax.jit(step, donate_argnums=0)
+    return step
 
 
-def make_validate(family: Family, fixed: Fixed, seed: int) -> Callable[[TrainState, Any, Knobs], dict[str, Array]]:
+def make_validate(loss: Loss, fixed: Fixed, seed: int) -> Callable[[TrainState, Any, Knobs], dict[str, Array]]:
     """The jitted validation: the training's own loss on a fixed batch with a fixed key."""
 
     def validate(state: TrainState, cache: Any, knobs: Knobs) -> dict[str, Array]:
         key = stream_key(seed, "validation", 0)
-        loss, parts = family.loss(state.params, fixed(cache), key, state.step, knobs)
-        return {"validation.loss": loss} | {f"validation.{name}": value for name, value in parts.items()}
+        total, parts = loss(state.params, fixed(cache), key, state.step, knobs)
+        return {"validation.loss": total} | {f"validation.{name}": value for name, value in parts.items()}
 
     return jax.jit(validate)
 

@@ -107,3 +107,35 @@ def test_a_loss_curve_needs_rows_of_losses(tmp_path):
 @pytest.mark.parametrize(("name", "stem"), [("head_0001", "head_0001"), ("a b/../c", "a-b-..-c")])
 def test_names_become_file_names(name, stem):
     assert export.stem(name) == stem
+
+
+def test_a_gallery_shows_every_mesh_and_tells_which_have_no_surface(tmp_path):
+    ball = toys.sphere(0.8)
+    empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
+    red, dark = [], []
+    for number, drawn in enumerate(([ball, ball], [ball, empty], [empty, empty])):
+        path = tmp_path / f"{number}.png"
+        captions = {f"{i}": mesh for i, mesh in enumerate(drawn)}
+        export.gallery({"known": {"a ball": ball}, "drawn": captions}, "title", path)
+        pixels = read(path)
+        red.append(int((pixels[..., 0] - pixels[..., 1] > 60).sum()))
+        dark.append(int((pixels.max(-1) < 235).sum()))
+    assert red[0] == 0
+    assert red[2] == pytest.approx(2 * red[1], rel=0.05)
+    assert dark[0] - dark[1] == pytest.approx(dark[1] - dark[2], rel=0.05)
+    assert dark[1] - dark[2] > 1000
+
+
+def test_a_gallery_grows_by_rows_and_cuts_long_captions(tmp_path, monkeypatch):
+    monkeypatch.setattr(export, "COLUMNS", 2)
+    ball, sizes = toys.sphere(0.8, subdivisions=1), []
+    for count in (1, export.COLUMNS, export.COLUMNS + 1, 2 * export.COLUMNS + 1):
+        captions = {f"{number:02d} {'long' * 40}": ball for number in range(count)}
+        export.gallery({"drawn": captions}, "title", tmp_path / "sheet.png")
+        sizes.append(read(tmp_path / "sheet.png").shape[:2])
+    assert len({width for _, width in sizes}) == 1
+    heights = [height for height, _ in sizes]
+    assert heights[0] == heights[1]
+    assert heights[2] - heights[1] == heights[3] - heights[2] > 100
+    side = read(tmp_path / "sheet.png")[:, -20:]
+    assert (side == 255).all()  # no caption runs off the sheet

@@ -73,6 +73,7 @@ def identity() -> Family:
         field=values,
         grid=grid,
         sample=None,
+        probe=None,
         latent_floats=floats,
         latent_bits=32 * floats,
     )

@@ -3,31 +3,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hexjax.geometry import frame, hexplane
 from hexjax.models import hexplane_ae
-from tests import shapes, toys
-
-
-def test_view_axes_are_inverted_and_a_normal_at_the_camera_points_back():
-    normals = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 3, 3, 3)), jnp.float32)
-    there = hexplane_ae.to_view_axes(normals)
-    np.testing.assert_allclose(hexplane_ae.to_world_axes(there), normals, atol=1e-6)
-    towards = jnp.broadcast_to(-jnp.asarray(frame.FORWARD)[None, :, None, None], (1, 6, 2, 2, 3))
-    np.testing.assert_allclose(
-        jnp.moveaxis(hexplane_ae.to_view_axes(towards), 2, -1),
-        np.broadcast_to([0, 0, -1], (1, 6, 2, 2, 3)),
-        atol=1e-6,
-    )
-
-
-def test_opposite_views_share_their_outline():
-    logits = jnp.asarray(np.random.default_rng(0).normal(size=(2, 6, 8, 8)), jnp.float32)
-    shared = hexplane_ae.share_outline(logits)
-    for view, opposite, mirrored in frame.OPPOSITE:
-        np.testing.assert_array_equal(shared[:, view], jnp.flip(shared[:, opposite], mirrored + 1))
-    np.testing.assert_allclose(hexplane_ae.share_outline(shared), shared, atol=1e-6)
-    mask = hexplane.render(shapes.torus(), 32).mask[None] * 1.0
-    np.testing.assert_array_equal(hexplane_ae.share_outline(mask), mask)
+from tests import toys
 
 
 @pytest.mark.parametrize("kind", ["surface", "channels"])
@@ -37,10 +14,10 @@ def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
     truth = hexplane_ae.network_input(batch, "continuous")
     logit = jnp.where(batch["mask"], 60.0, -60.0)[:, :, None]
     raw = truth if kind == "channels" else jnp.concatenate([logit, truth], 2)
-    total, parts = hexplane_ae.reconstruction_loss(raw, batch, config)
+    total, parts = hexplane_ae.surface_loss(raw, batch, config)
     assert float(total) < 1e-6
     assert float(parts["reconstruction"]) == float(total)
-    maps = hexplane_ae.to_maps(raw, "continuous", kind)
+    maps = hexplane_ae.to_maps(raw, kind)
     mask = np.asarray(batch["mask"])
     np.testing.assert_array_equal(np.asarray(maps.mask) > 0.5, mask)
     np.testing.assert_allclose(np.asarray(maps.depth)[mask], np.asarray(batch["depth"])[mask], atol=1e-6)
@@ -49,7 +26,7 @@ def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
 
 def test_decoded_maps_are_in_range():
     raw = jnp.asarray(np.random.default_rng(0).normal(0, 5, (1, 6, 5, 8, 8)), jnp.float32)
-    maps = hexplane_ae.to_maps(raw, "continuous", "surface")
+    maps = hexplane_ae.to_maps(raw, "surface")
     assert ((maps.mask >= 0) & (maps.mask <= 1)).all()
     assert ((maps.depth >= 0) & (maps.depth <= 2)).all()
     np.testing.assert_allclose(np.linalg.norm(maps.normal, axis=-1), 1, atol=1e-4)

@@ -1,10 +1,14 @@
 """The step program: one for all steps, nothing from the host, its knobs and its randomness."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hexjax import cells, rules
+from hexjax.models import family
 from hexjax.training import optimiser, step
 from tests.training import toy
 
@@ -12,17 +16,18 @@ from tests.training import toy
 @pytest.fixture
 def run():
     """Initial state, cache, knobs and step program of the toy."""
-    config, family = toy.make_config(), toy.make_family()
+    config, model = toy.make_config(), toy.make_family()
     adam, cache = optimiser.make(config), toy.make_cache()
-    state = jax.jit(step.make_init(family, adam, toy.fixed, 0))(cache)
-    return state, cache, step.knobs(config), step.make_step(family, adam, toy.batch_at, 0)
+    state = jax.jit(step.make_init(model, adam, toy.fixed))(cache, 0)
+    advance = functools.partial(step.make_step(model.loss, adam, toy.batch_at), seed=0)
+    return state, cache, family.knobs(config), jax.jit(advance, donate_argnums=0)
 
 
 def test_knobs_are_the_numbers_of_the_config_by_their_names():
     config = toy.make_config()
-    knobs = step.knobs(config)
+    knobs = family.knobs(config)
     expected = {f"kl.{name}" for name in config.kl if name not in ("cap_mode", "reduction")}
-    assert set(knobs) == expected | {"sdf.weight", "optimiser.learning_rate"}
+    assert set(knobs) == expected | set(rules.KNOBS) == set(cells.knob_names(config))
     assert {(knob.dtype, knob.shape) for knob in knobs.values()} == {(jnp.dtype("float32"), ())}
     assert float(knobs["kl.log_variance_limit"]) == np.inf
 
@@ -66,7 +71,7 @@ def test_keys_differ_by_seed_stream_and_step_only():
 
 def test_validation_does_not_depend_on_the_step(run):
     state, cache, knobs, _ = run
-    validate = step.make_validate(toy.make_family(), toy.fixed, 0)
+    validate = step.make_validate(toy.make_family().loss, toy.fixed, 0)
     later = state._replace(step=state.step + 5)
     assert validate(state, cache, knobs) == validate(later, cache, knobs)
 

@@ -33,11 +33,12 @@ def make_family(blow_up_at: int = -1) -> family.Family:
         inputs=("points", "sdf"),
         init=init,
         loss=loss,
-        encode=lambda params, batch, key: Latent(jnp.zeros((1, 1, 1)), {}),
+        encode=lambda params, batch, key, knobs=None: Latent(jnp.zeros((1, 1, 1)), {}),
         decode=lambda params, latent: latent.code,
         field=lambda params, decoded, points: points[:, 0],
         grid=None,
         sample=None,
+        probe=None,
         latent_floats=1,
         latent_bits=32,
     )
@@ -48,7 +49,7 @@ def make_cache() -> jax.Array:
     return jax.random.normal(jax.random.key(7), (64, 5))
 
 
-def batch_at(cache, step):
+def batch_at(cache, step, seed=0):
     """A batch that is a function of the step alone."""
     rows = cache[jax.random.randint(jax.random.fold_in(jax.random.key(1), step), (POINTS,), 0, 64)]
     return {"points": rows[None, :, :4], "sdf": rows[None, :, 4]}
@@ -81,13 +82,13 @@ def evaluate(params, step: int) -> dict[str, dict]:
 def train(folder: pathlib.Path, steps: int = 4, blow_up_at: int = -1, score=evaluate, **intervals: int) -> int:
     """The exit code of a toy run in a folder."""
     config = make_config(steps, **intervals)
-    return loop.train(make_family(blow_up_at), config, step.Data(make_cache(), batch_at, fixed), folder, score)
+    return loop.train(make_family(blow_up_at), config, step.Data(make_cache(), batch_at, fixed, fixed), folder, score)
 
 
 def target():
     """The structure of the toy's state."""
-    init = step.make_init(make_family(), optimiser.make(make_config()), fixed, 0)
-    return jax.eval_shape(init, make_cache())
+    init = step.make_init(make_family(), optimiser.make(make_config()), fixed)
+    return jax.eval_shape(init, make_cache(), 0)
 
 
 def restore(folder: pathlib.Path):

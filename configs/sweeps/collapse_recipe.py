@@ -1,0 +1,73 @@
+"""Block B3: the published recipe, each of its controls left out, and each added to the plain loss.
+
+python launch.py --mode=sweep --config=configs/sweeps/collapse_recipe.py       see collapse_cause.py for data of your own
+
+2 048 latent floats, mean squared error, KL summed; as published but for the length: the learning rate is ten times the
+published 1e-4 and a run has 1 000 steps, so that the warm-up of 3 000 outlasts it.
+"""
+
+import ml_collections
+
+from configs import base
+
+VARIANTS = ("",)
+CONTROLS = {
+    "warm_up": "kl.initial_weight=1e-6 kl.warmup_steps=3000",
+    "cap": "kl.cap=0.1",
+    "clip": "optimiser.clip_norm=1",
+    "prior": "kl.prior_variance=0.1",
+    "capacity": "model.width_scale=1.3",
+}
+OTHERS = {
+    "penalty": "kl.cap=0.1 kl.cap_mode=penalty",
+    "clamp": "kl.log_variance_limit=10",
+    "free_bits": "kl.free_bits=0.1",
+    "beta_1e-6": "kl.final_weight=1e-6",
+}
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = base.get_config()
+    config.name = "collapse_recipe"
+    base.make_laboratory(config)
+    config.latent.side, config.latent.channels = 16, 8
+    config.reconstruction.kind, config.reconstruction.reduction = "channels", "mean"
+    config.kl.final_weight = 1e-4
+    config.witness.components = 16
+    config.sweep.seeds = 3
+    cells = []
+    for kind in ("silhouettes", "silhouette_sdf"):
+        for shapes, count in (("many", 0), ("one", 1)):
+            for name, given in _recipes().items():
+                words = f"model.input={kind} sweep.shapes={count} sweep.control={name} {given}"
+                cells.append(f"{kind},mean_mse,gaussian,{shapes},{name}: {words}")
+        cells += [_pair(kind, *each) for each in _pairs()]
+    config.sweep.cells = tuple(cells)
+    return config
+
+
+def _recipes() -> dict[str, str]:
+    """The full recipe, it less one control or with another, the plain loss, and it with one control."""
+    published = {name: given for name, given in CONTROLS.items() if name != "capacity"}
+    join = lambda chosen: " ".join(chosen.values())
+    found = {"full": join(published)}
+    for name in published:
+        found[f"full-{name}"] = join({key: value for key, value in published.items() if key != name})
+    found["full+capacity"] = join(CONTROLS)
+    found["full+clamp"] = f"{join(published)} {OTHERS['clamp']}"
+    found["full+free_bits"] = f"{join(published)} {OTHERS['free_bits']}"
+    found["full+penalty"] = f"{join(published)} kl.cap_mode=penalty"
+    found["full+beta_1e-6"] = f"{join(published)} {OTHERS['beta_1e-6']}"
+    found["plain"] = ""
+    return found | {f"plain+{name}": given for name, given in (CONTROLS | OTHERS).items()}
+
+
+def _pairs() -> list[tuple[str, str, str]]:
+    return [(rate, cap, clamp) for rate in ("1e-3", "1e-2") for cap in ("0.1", "1") for clamp in ("inf", "10")]
+
+
+def _pair(kind: str, rate: str, cap: str, clamp: str) -> str:
+    """A decisive cell: the full recipe with or without the cap and the clamp, at two learning rates, ten seeds."""
+    name = f"pair_lr{rate}_cap{cap}_clamp{clamp}"
+    given = f"{_recipes()['full-cap']} kl.cap={cap} kl.log_variance_limit={clamp} optimiser.learning_rate={rate}"
+    return f"{kind},mean_mse,gaussian,many,{name}: model.input={kind} sweep.seeds=10 sweep.control={name} {given}"

@@ -1,0 +1,74 @@
+"""The cells of a sweep, read from a config before JAX is loaded: standard library and ml_collections only.
+
+A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config; a knob may have several
+values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together.
+"""
+
+import itertools
+from typing import NamedTuple
+
+import ml_collections
+
+from hexjax import rules
+
+
+class Cell(NamedTuple):
+    """One line of a sweep."""
+
+    name: str
+    config: ml_collections.ConfigDict  # resolved
+    settings: tuple[dict[str, float], ...]  # of knobs with several values, one entry a setting
+    overrides: dict[str, str]
+
+
+def knob_names(config: ml_collections.ConfigDict) -> list[str]:
+    """The keys that may have several values in one cell."""
+    numbers = [f"kl.{name}" for name, value in config.kl.items() if not isinstance(value, str)]
+    return sorted([*numbers, *rules.KNOBS])
+
+
+def read(config: ml_collections.ConfigDict) -> list[Cell]:
+    """The cells that a sweep's config names.
+
+    Raises:
+        ValueError: for a config without a sweep, a line that is no cell, a name that comes twice, a key that is unknown,
+            several values of a key that is no knob, or a value that is refused.
+    """
+    if "sweep" not in config:
+        raise ValueError(f"--mode=sweep, and {config.name} has no config.sweep; accepted: configs of configs/sweeps/")
+    found = [_read(line, config) for line in config.sweep.cells]
+    names = [cell.name for cell in found]
+    if twice := [name for name in names if names.count(name) > 1]:
+        raise ValueError(f"config.sweep.cells names {twice[0]!r} twice; accepted: each cell once")
+    return found
+
+
+def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
+    name, colon, text = (part.strip() for part in line.partition(":"))
+    pairs = [word.partition("=") for word in text.split()]
+    if not colon or not name or any(not equals for _, equals, _ in pairs):
+        raise ValueError(f"config.sweep.cells holds {line!r}; accepted: 'name: key=value key=value'")
+    overrides, resolved, several = (
+        {key: value for key, _, value in pairs},
+        ml_collections.ConfigDict(config.to_dict()),
+        {},
+    )
+    try:
+        for key, value in overrides.items():
+            values = value.split("|")
+            if len(values) > 1 and key not in knob_names(config):
+                known = ", ".join(knob_names(config))
+                raise ValueError(f"config.{key} has several values, {value}; accepted for: {known}")
+            rules.override(resolved, key, values[0])
+            if len(values) > 1:
+                several[key] = values
+        for key, values in several.items():
+            for value in reversed(values):  # each is checked, the first stays
+                rules.override(resolved, key, value)
+                rules.validate(resolved)
+        rules.validate(resolved)
+    except ValueError as error:
+        raise ValueError(f"config.sweep.cells, {name}: {error}") from error
+    products = itertools.product(*several.values())
+    settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
+    return Cell(name, resolved, settings, overrides)

@@ -1,0 +1,116 @@
+"""Perceptrons from the planes of one shape to its latent and back: small enough to be trained some hundred times.
+
+The laboratory's network: the same for every input, likelihood and latent, so that a sweep changes nothing else. See
+`geometry.planes` for what it sees, `latents` for what stands between, `losses` for the likelihoods.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen
+from jaxtyping import Float
+
+from hexjax.geometry import planes
+from hexjax.models import latents, losses
+from hexjax.models.family import Family, Probe
+from hexjax.types import Array, Batch, Hexplane, Latent, Params
+
+
+class Perceptron(linen.Module):
+    """Dense layers with GELU between them, the last one linear."""
+
+    widths: tuple[int, ...]
+    outputs: int
+    dtype: jnp.dtype
+
+    @linen.compact
+    def __call__(self, x: Float[Array, "b p"]) -> Float[Array, "b q"]:
+        for width in self.widths:
+            x = jax.nn.gelu(linen.Dense(width, dtype=self.dtype)(x))
+        return linen.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+def make(spec: dict[str, Any], config: Any) -> Family:
+    """The family for one configuration.
+
+    Args:
+        spec: shapes of one shape's batch fields (the maps' resolution is read from `mask`).
+
+    Raises:
+        ValueError: for an unknown input, likelihood or latent.
+    """
+    model, kind, likelihood = config.model, config.model.input, config.reconstruction.kind
+    form, tokens = planes.shape(kind, spec["mask"].shape[-1]), config.latent.side**2
+    bottleneck = latents.make(config.latent, tokens)
+    losses.check_likelihood(likelihood)
+    widths = tuple(max(round(width * model.width_scale), 1) for width in model.widths)
+    dtype = jnp.dtype(model.dtype)
+    encoder = Perceptron(widths, tokens * config.latent.channels * bottleneck.statistics, dtype)
+    decoder = Perceptron(widths[::-1], math.prod(form), dtype)
+
+    def statistics(params: Params, x: Array) -> Array:
+        flat = encoder.apply(params["encoder"], 2 * x.reshape(x.shape[0], -1) - 1)
+        return flat.reshape(x.shape[0], tokens, -1)
+
+    def pseudo(params: Params) -> Array | None:
+        return statistics(params, params["pseudo_inputs"]) if "pseudo_inputs" in params else None
+
+    def predict(params: Params, latent: Latent) -> Array:
+        code = latent.code.reshape(latent.code.shape[0], -1)
+        return decoder.apply(params["decoder"], code).reshape(-1, *form)
+
+    def init(batch: Batch, key: Array) -> Params:
+        encoder_key, decoder_key, key = jax.random.split(key, 3)
+        x = planes.planes(batch, kind)
+        params = dict(encoder=encoder.init(encoder_key, x[:1].reshape(1, -1)))
+        params["decoder"] = decoder.init(decoder_key, jnp.zeros((1, tokens * config.latent.channels)))
+        return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
+
+    def rate(params: Params, found: Latent, knobs: dict[str, Array]) -> Array:
+        return bottleneck.rate(params.get("prior", {}), found, pseudo(params), knobs)
+
+    def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
+        x = planes.planes(batch, kind)
+        found = bottleneck.encode(statistics(params, x), key, knobs)
+        values = losses.nll(
+            predict(params, found), x, likelihood, knobs["reconstruction.variance"], knobs["reconstruction.sigma_floor"]
+        )
+        total = losses.reduced(values, config.reconstruction.reduction)
+        term, parts = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
+        return total + term, dict(reconstruction=total) | parts
+
+    def encode(params: Params, batch: Batch, key: Array | None, knobs: dict[str, Array] | None = None) -> Latent:
+        x = planes.planes(batch, kind)
+        return bottleneck.encode(statistics(params, x), key, latents.knobs(config.kl) if knobs is None else knobs)
+
+    def decode(params: Params, found: Latent) -> Hexplane | Array:
+        mean = losses.expectation(predict(params, found), likelihood)
+        return mean[:, 0] if kind == "voxels" else planes.to_maps(mean, kind)
+
+    def sample(params: Params, key: Array, count: int, knobs: dict[str, Array] | None = None) -> Latent:
+        knobs = latents.knobs(config.kl) if knobs is None else knobs
+        return bottleneck.sample(params.get("prior", {}), key, count, pseudo(params), knobs)
+
+    return Family(
+        inputs=planes.fields(kind),
+        init=init,
+        loss=loss,
+        encode=encode,
+        decode=decode,
+        field=lambda params, decoded, points: planes.fuse(decoded, points, kind, config.extract.threshold),
+        grid=lambda params, decoded, count: planes.grid(decoded, count, kind, config.extract.threshold),
+        sample=None if bottleneck.sample is None else sample,
+        probe=Probe(
+            observe=lambda batch: planes.planes(batch, kind),
+            predict=predict,
+            **losses.probe(likelihood),
+            coverage=lambda x: planes.coverage(x, kind),
+            rate=rate,
+            pays_rate=bottleneck.pays_rate,
+            codes=bottleneck.codes,
+        ),
+        latent_floats=tokens * config.latent.channels,
+        latent_bits=bottleneck.bits,
+    )

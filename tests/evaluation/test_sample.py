@@ -1,0 +1,245 @@
+"""Draws from a prior: counted whatever comes out, the same for the same seed, and told from the training shapes."""
+
+import dataclasses
+import json
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from configs import base
+from hexjax import pipeline
+from hexjax.data import batches
+from hexjax.evaluation import export, sample
+from hexjax.geometry import distance, frame
+from hexjax.models import family as families
+from hexjax.models import latents
+from hexjax.types import Latent
+from tests import shapes
+from tests.evaluation import toys
+
+RADII = (0.8, 0.5, 0.0, np.nan, 0.8, 0.3)  # a draw with no surface, and one that is not finite
+
+
+def balls(radii=RADII, noise: float = 0.0):
+    """A family whose latent is the radius of a ball, and whose prior draws the given ones, some noise added."""
+
+    def draw(params, key, count):
+        del params
+        radius = jnp.asarray(radii, jnp.float32)[:count] + noise * jax.random.uniform(key, (count,))
+        return Latent(radius[:, None, None], {"mean": radius[:, None, None]})
+
+    def grid(params, decoded, count):
+        del params
+        nodes = np.asarray(frame.grid_nodes(count))
+        square = nodes[:, None, None] ** 2 + nodes[None, :, None] ** 2 + nodes[None, None, :] ** 2
+        return np.sqrt(square) - np.asarray(decoded)[0, 0]
+
+    return dataclasses.replace(toys.identity(), sample=draw, decode=lambda params, latent: latent.code, grid=grid)
+
+
+def config_of(count: int):
+    config = toys.config()
+    config.sample.count = count
+    return config
+
+
+def items_of(*radii: float):
+    """Balls in the frame by their radii, which normalising would all make alike."""
+    return [toys.item()._replace(name=f"ball_{radius}", mesh=toys.sphere(radius)) for radius in radii]
+
+
+@pytest.fixture
+def sheets(monkeypatch) -> list:
+    """What would have been drawn: sections and title of each sheet; none is."""
+    shown = []
+    monkeypatch.setattr(export, "gallery", lambda sections, title, path: shown.append((sections, title)))
+    return shown
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("draws")
+    (folder / "meshes").mkdir()
+    for name in ("sample_02", "sample_17", "sample_123", "head", "sample_head"):
+        (folder / "meshes" / f"{name}.ply").write_text("of something earlier")
+    items = items_of(0.3, 0.5, 0.8)
+    return folder, sample.sample(balls(), {}, config_of(len(RADII)), folder, items, step=7)
+
+
+def test_samples_json_holds_what_was_returned_and_only_json(run):
+    folder, scores = run
+
+    def refuse(constant):
+        raise AssertionError(f"samples.json holds {constant}")
+
+    assert json.loads((folder / "samples.json").read_text(), parse_constant=refuse) == scores
+    head = {name: scores[name] for name in ("mode", "step", "count", "compared", "seed")}
+    assert head == {"mode": "sample", "step": 7, "count": 6, "compared": 3, "seed": 0}
+    assert set(scores["seconds"]) == {"sample", "decode", "field", "polygonise", "nearest", "spread", "export"}
+
+
+def test_draws_without_a_surface_are_counted_and_never_dropped(run):
+    scores = run[1]
+    assert [scores[name] for name in ("empty", "non_finite", "watertight", "components")] == [2, 1, 4, 1]
+    rows = scores["samples"]
+    assert [row["name"] for row in rows] == [f"sample_{number:02d}" for number in range(6)]
+    assert [row["faces"] > 0 for row in rows] == [True, True, False, False, True, True]
+    assert [row["non_finite"] for row in rows] == [False, False, False, True, False, False]
+    assert [row["euler"] for row in rows] == [2, 2, 0, 0, 2, 2]
+
+
+def test_every_draw_names_the_training_shape_nearest_to_it(run):
+    rows = run[1]["samples"]
+    found = [row["nearest"] and row["nearest"]["name"] for row in rows]
+    assert found == ["ball_0.8", "ball_0.5", None, None, "ball_0.8", "ball_0.3"]
+    assert all(row["nearest"]["f_score_0.02"] > 0.95 for row in rows if row["nearest"])
+
+
+def test_meshes_lie_in_the_frame_and_those_of_an_earlier_draw_are_gone(run):
+    folder, scores = run
+    names = {file.name for file in (folder / "meshes").iterdir()}
+    assert names == {"head.ply", "sample_head.ply", *(f"sample_{number:02d}.ply" for number in (0, 1, 4, 5))}
+    for number in (0, 1, 4, 5):
+        mesh = trimesh.load(folder / "meshes" / f"sample_{number:02d}.ply", process=False)
+        np.testing.assert_allclose(mesh.bounds, [[-RADII[number]] * 3, [RADII[number]] * 3], atol=0.01)
+        assert len(mesh.faces) == scores["samples"][number]["faces"]
+
+
+def test_the_sheet_shows_what_was_drawn(run):
+    pixels = np.asarray(Image.open(run[0] / "images" / "samples.png").convert("RGB"), np.float32)
+    assert {file.name for file in (run[0] / "images").iterdir()} == {"samples.png"}
+    assert pixels.std() > 20
+
+
+@pytest.mark.usefixtures("sheets")
+def test_what_is_not_finite_and_the_counts_are_told_in_a_line_each(tmp_path, capsys):
+    scores = sample.sample(balls(), {}, config_of(4), tmp_path, items_of(0.8))
+    assert scores["spread"] == pytest.approx(1 - (0.5 / 0.8) ** 3, abs=0.01)
+    assert capsys.readouterr().err.splitlines() == [
+        "the decoded field is not finite at 35937 of 35937 nodes: no surface",
+        "4 draws from the prior: 2 without a surface (1 not finite), 2 watertight; spread "
+        f"{scores['spread']:.3f}, of training shapes none",
+    ]
+
+
+@pytest.mark.usefixtures("sheets")
+def test_the_same_seed_gives_the_same_meshes_and_another_gives_others(tmp_path):
+    config, meshes = config_of(2), []
+    for number, seed in enumerate((3, 3, 4)):
+        config.seed = seed
+        sample.sample(balls(noise=0.1), {}, config, tmp_path / str(number), items_of(0.8))
+        meshes.append([(tmp_path / str(number) / "meshes" / f"sample_0{i}.ply").read_bytes() for i in range(2)])
+    assert meshes[0] == meshes[1]
+    assert meshes[0][0] != meshes[2][0]
+
+
+def test_a_prior_that_gives_nothing_is_a_result(tmp_path):
+    scores = sample.sample(balls((0.0, 0.0)), {}, config_of(2), tmp_path, items_of(0.8))
+    figures = [scores[name] for name in ("empty", "watertight", "components", "spread", "training_spread")]
+    assert figures == [2, 0, None, None, None]
+    assert not list((tmp_path / "meshes").iterdir())
+    assert (tmp_path / "images" / "samples.png").is_file()
+
+
+@pytest.mark.usefixtures("sheets")
+def test_draws_that_are_all_one_shape_have_no_spread(tmp_path):
+    scores = sample.sample(balls((0.5, 0.5, 0.5)), {}, config_of(3), tmp_path, items_of(0.3, 0.8))
+    assert scores["spread"] == 0
+    assert scores["training_spread"] > 0.5
+
+
+def test_spread_of_cubes_is_that_of_their_volumes():
+    half, quarter = shapes.cube(0.5), shapes.cube(0.25)
+    away = quarter._replace(vertices=quarter.vertices + np.float32(0.75))
+    assert sample.spread([half, quarter]) == 1 - 1 / 8
+    assert sample.spread([half, away]) == 1
+    assert sample.spread([half, quarter, quarter]) == pytest.approx((2 * (1 - 1 / 8) + 0) / 3)
+    assert sample.spread([half]) is None
+
+
+def test_two_volumes_too_thin_for_the_grid_are_alike():
+    thin = shapes.cube(0.001)
+    assert sample.spread([thin, thin]) == 0
+    assert sample.spread([thin, shapes.cube(0.5)]) == 1
+
+
+def test_closeness_is_that_of_the_protocol():
+    ball, torus = toys.sphere(0.7), toys.item("torus", shapes.torus())
+    found = sample.nearest([ball], [torus], 0)[0]
+    expected = distance.score(ball, torus.mesh, 5000)
+    assert found == {
+        "name": "torus",
+        "cd_l1": pytest.approx(expected["cd_l1"], rel=0.03),
+        "f_score_0.02": pytest.approx(expected["f_score_0.02"], abs=0.02),
+    }
+    assert sample.nearest([ball], [], 0) == [None]
+
+
+def test_the_nearest_of_concentric_balls_is_that_of_the_nearest_radius():
+    known = items_of(0.3, 0.4, 0.5, 0.6, 0.7)
+    found = sample.nearest([toys.sphere(radius) for radius in (0.44, 0.46, 0.9)], known, 1)
+    assert [one["name"] for one in found] == ["ball_0.4", "ball_0.5", "ball_0.7"]
+    assert found[2]["cd_l1"] == pytest.approx(2 * 0.2, rel=0.02)
+
+
+def test_evenly_keeps_the_first_and_spreads_the_rest():
+    assert sample.evenly(range(10), 4) == [0, 2, 5, 7]
+    assert sample.evenly(range(3), 4) == [0, 1, 2]
+    assert sample.evenly([], 4) == []
+
+
+def test_a_sheet_of_many_draws_shows_the_first_and_tells_of_how_many(tmp_path, monkeypatch, sheets):
+    monkeypatch.setattr(sample, "SHOWN", 2)
+    config = config_of(3)
+    config.name = "toy"
+    sample.sample(balls((0.5, np.nan, 0.5)), {}, config, tmp_path, items_of(*np.linspace(0.3, 0.8, 6).round(2)), 40)
+    sections, title = sheets[0]
+    assert title == "toy at step 40: 3 shapes drawn from the prior, 1 without a surface"
+    heads = list(sections)
+    assert heads[0].startswith("training shapes, 4 of 6  ·  mean distance of pairs, 1 − V-IoU: 0.")
+    assert heads[1] == "drawn from the prior, 2 of 3  ·  mean distance of pairs, 1 − V-IoU: 0.00"
+    assert list(sections[heads[0]]) == ["ball_0.3", "ball_0.4", "ball_0.6", "ball_0.7"]
+    captions = list(sections[heads[1]])
+    assert re.fullmatch(r"00  ·  CD-L1 0\.00\d to ball_0\.5", captions[0])
+    assert captions[1] == "01  ·  field not finite"
+
+
+def test_a_family_without_a_prior_is_refused_before_anything_is_written(tmp_path):
+    message = (
+        "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: gaussian, "
+        "vamp_prior, flow_prior, bernoulli, categorical, fsq"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        sample.sample(toys.identity(), {}, config_of(2), tmp_path / "run", items_of(0.8))
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_kinds_named_in_the_refusal_are_those_with_a_prior():
+    latent, found = base.get_config().latent, []
+    for kind in latents.KINDS:
+        latent.kind = kind
+        found += [kind] if latents.make(latent, 4).sample is not None else []
+    assert tuple(found) == sample.PRIORS
+
+
+@pytest.mark.usefixtures("sheets")
+@pytest.mark.parametrize("kind", sample.PRIORS)
+def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
+    config = toys.config()
+    base.make_laboratory(config)
+    config.hexplane.resolution_px, config.extract.grid, config.model.widths = 16, 17, (16,)
+    config.latent.kind, config.sample.count = kind, 2
+    family = families.get("hexplane_mlp")({"mask": jax.ShapeDtypeStruct((6, 16, 16), bool)}, config)
+    params = family.init({"planes": jnp.ones((2, 3, 1, 16, 16))}, jax.random.key(0))
+    scores = sample.sample(family, params, config, tmp_path, items_of(0.5, 0.8))
+    drawn = family.sample(params, batches.stream_key(config.seed, "sample", 0), 2)
+    for number, row in enumerate(scores["samples"]):
+        latent = jax.tree.map(lambda leaf, i=number: leaf[i : i + 1], drawn)
+        values = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
+        mesh = pipeline.polygonise(values, config)[0]
+        assert row["faces"] == len(mesh.faces) > 0

@@ -1,0 +1,101 @@
+"""The lines of a sweep: what they set, how several values of a knob multiply, and what is refused."""
+
+import importlib
+import pathlib
+
+import pytest
+
+from configs.sweeps import collapse_cause
+from hexjax import cells, rules
+
+SWEEPS = sorted(file.stem for file in (pathlib.Path(__file__).parent.parent / "configs" / "sweeps").glob("*.py"))
+
+
+def of(*lines):
+    config = collapse_cause.get_config()
+    config.sweep.cells = lines
+    return cells.read(config)
+
+
+def refusal(*lines):
+    with pytest.raises(ValueError) as error:
+        of(*lines)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("name", SWEEPS)
+def test_every_sweep_reads_and_resolves(name):
+    config = importlib.import_module(f"configs.sweeps.{name}").get_config()
+    found = cells.read(config)
+    assert config.name == name
+    assert len(found) == len(config.sweep.cells) > 1
+    for cell in found:
+        assert cell.settings
+        assert "" not in cell.overrides.values()
+
+
+def test_a_line_overrides_the_config_that_it_stands_in():
+    (cell,) = of("a,b: model.input=depth reconstruction.kind=gaussian sweep.shapes=2 kl.log_variance_limit=inf")
+    assert cell.name == "a,b"
+    assert (cell.config.model.input, cell.config.sweep.shapes) == ("depth", 2)
+    assert cell.overrides["sweep.shapes"] == "2"
+    assert cell.settings == ({},)
+    assert collapse_cause.get_config().model.input == "silhouettes"
+
+
+def test_several_values_of_knobs_multiply():
+    (cell,) = of("a: kl.final_weight=1|8 kl.cap=0.1|1 latent.side=2")
+    assert cell.settings == tuple(
+        {"kl.final_weight": weight, "kl.cap": cap} for weight in (1.0, 8.0) for cap in (0.1, 1.0)
+    )
+    assert (cell.config.kl.final_weight, cell.config.kl.cap) == (1.0, 0.1)
+
+
+def test_keys_that_only_fit_together_are_checked_together():
+    (cell,) = of("a: latent.side=1 latent.channels=32")  # one channel in one cell alone would hold no witness
+    assert (cell.config.latent.side, cell.config.latent.channels) == (1, 32)
+
+
+def test_what_is_no_cell_is_refused():
+    assert refusal("no colon") == "config.sweep.cells holds 'no colon'; accepted: 'name: key=value key=value'"
+    assert refusal(": a=1") == "config.sweep.cells holds ': a=1'; accepted: 'name: key=value key=value'"
+    assert refusal("a: kl.cap") == "config.sweep.cells holds 'a: kl.cap'; accepted: 'name: key=value key=value'"
+    assert refusal("a: kl.cap=1", "a: kl.cap=0.1") == "config.sweep.cells names 'a' twice; accepted: each cell once"
+    assert refusal("a: kl.capp=1") == "config.sweep.cells, a: config.kl.capp is unknown; nearest: kl.cap"
+    assert refusal("a: kl.cap=0.1|2") == (
+        "config.sweep.cells, a: config.kl.cap is 2.0; accepted: a number above 0, at most 1; 1 switches it off"
+    )
+    knobs = ", ".join(cells.knob_names(collapse_cause.get_config()))
+    assert refusal("a: latent.side=1|2") == (
+        f"config.sweep.cells, a: config.latent.side has several values, 1|2; accepted for: {knobs}"
+    )
+
+
+def test_a_config_without_a_sweep_is_refused():
+    config = collapse_cause.get_config()
+    del config.sweep
+    with pytest.raises(ValueError) as error:
+        cells.read(config)
+    assert str(error.value) == (
+        "--mode=sweep, and collapse_cause has no config.sweep; accepted: configs of configs/sweeps/"
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "accepted"),
+    [
+        ("sweep.held_out", 1.0, "a number above 0, below 1"),
+        ("sweep.together", "pmap", "vmap | map"),
+        ("sweep.seeds", 0, "a whole number, at least 1"),
+        ("sweep.cells", (1,), "lines of text, 'name: key=value key=value'"),
+    ],
+)
+def test_keys_of_a_sweep_have_rules(key, value, accepted):
+    config = collapse_cause.get_config()
+    section, name = key.split(".")
+    with config.ignore_type():
+        config[section][name] = value
+    with pytest.raises(ValueError) as error:
+        rules.validate(config)
+    shown = repr(value) if isinstance(value, str) else value
+    assert str(error.value) == f"config.{key} is {shown}; accepted: {accepted}"

@@ -1,0 +1,153 @@
+"""A run tells of its latent: rows, a verdict, a preflight, a frozen teacher; and it stops for a collapse if asked."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.data import sources
+from hexjax.diagnostics import teacher, witness
+from hexjax.models import family as families
+from hexjax.training import loop, monitor, step
+from hexjax.types import Item
+from tests import shapes
+from tests.training import toy
+
+TOY = {
+    "model.family": "hexplane_mlp", "model.input": "silhouettes", "model.widths": (16,), "hexplane.resolution_px": 8,
+    "latent.kind": "gaussian", "latent.side": 1, "latent.channels": 4, "reconstruction.kind": "bernoulli",
+    "reconstruction.reduction": "sum", "kl.final_weight": 1.0, "train.steps": 4, "train.batch_size": 2,
+    "diagnostics.every_steps": 2, "diagnostics.shapes": 8, "data.count": 8, "evaluate.every_steps": 0,
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def items():
+    from hexjax.geometry import mesh as meshes
+
+    boxes = [shapes.box(*np.random.default_rng(number).uniform(0.2, 1, 3)) for number in range(8)]
+    return [Item(f"box_{i}", box, *meshes.normalise(box, "y")) for i, box in enumerate(boxes)]
+
+
+def make(items, count=8, **more):
+    config = toy.make_config()
+    config.update_from_flattened_dict(TOY | more)
+    side = config.hexplane.resolution_px
+    family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
+    return config, family, step.prepare(family, config, items[:count])
+
+
+def run(items, folder, count=8, **more):
+    config, family, data = make(items, count, **more)
+    code = loop.train(family, config, data, folder, lambda params, step: {"mean": {}})
+    return code, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_rows_of_diagnostics_stand_in_the_metrics_and_the_verdict_in_the_progress(items, tmp_path, capsys):
+    code, rows = run(items, tmp_path)
+    assert code == loop.DONE
+    told = [row for row in rows if "diagnostics.verdict" in row]
+    assert [row["step"] for row in told] == [0, 2, 4]
+    assert {"diagnostics.kl", "diagnostics.information", "diagnostics.swap_gap", "diagnostics.reason"} <= set(told[0])
+    assert told[-1]["diagnostics.tags"].startswith("training shapes")
+    error = capsys.readouterr().err
+    assert f"loss {[row['loss'] for row in rows if 'loss' in row][-1]:.4g}  {told[-1]['diagnostics.verdict']}" in error
+    assert "preflight: 8 shapes of 192 values; largest eigenvalue" in error
+
+
+def test_one_shape_is_not_certifiable(items, tmp_path):
+    _, rows = run(items, tmp_path, 1, **{"train.batch_size": 1, "data.count": 1})
+    assert {row["diagnostics.verdict"] for row in rows if "diagnostics.verdict" in row} == {"NOT-CERTIFIABLE"}
+
+
+def test_a_collapse_stops_the_run_in_its_second_half_if_asked(items, tmp_path, capsys):
+    collapsing = {"kl.final_weight": 1e4, "optimiser.learning_rate": 0.05, "train.steps": 800}
+    often = {"diagnostics.every_steps": 200, "validate.every_steps": 0, "checkpoint.every_steps": 0}
+    stops = {"diagnostics.on_collapse": "stop"}
+    code, rows = run(items, tmp_path, **collapsing, **often, **stops)
+    assert code == loop.COLLAPSED == 4
+    assert (stop := rows[-1]["step"]) in (400, 600)
+    assert rows[-1]["diagnostics.verdict"] == "COLLAPSED"
+    assert (
+        f"stopped: at step {stop} the latent is COLLAPSED: no unit's variance is above 0.01;" in capsys.readouterr().err
+    )
+    assert (tmp_path / "checkpoints" / str(stop)).is_dir()
+
+
+WITNESS = {"witness.classes": 3, "witness.components": 2, "witness.weight": 10.0}
+
+
+def test_the_teacher_is_fitted_once_and_lies_with_the_checkpoints(items, tmp_path):
+    config, family, data = make(items, **WITNESS)
+    first = monitor.with_teacher(family, config, data, tmp_path)
+    t = np.asarray(first.cache.fields["teacher"])
+    assert t.shape == (8, 3)
+    np.testing.assert_allclose(t.sum(1), 1, atol=1e-5)
+    with np.load(tmp_path / "checkpoints" / monitor.TEACHER, allow_pickle=False) as arrays:
+        stored = dict(arrays)
+    known = teacher.from_arrays(stored)
+    np.testing.assert_allclose(teacher.posterior(known, monitor.observations(family, data.cache)), t, atol=1e-6)
+    swapped = teacher.to_arrays(known._replace(temperature=known.temperature * 0 + 50.0))
+    np.savez(tmp_path / "checkpoints" / monitor.TEACHER, **swapped)
+    again = np.asarray(monitor.with_teacher(family, config, data, tmp_path).cache.fields["teacher"])
+    assert np.abs(again - t).max() > 0.01  # what is stored counts
+
+
+def test_alignment_is_trained_and_the_prefit_comes_before_it(items, tmp_path):
+    code, rows = run(items, tmp_path, **WITNESS | {"witness.prefit_steps": 2, "log.every_steps": 1})
+    assert code == loop.DONE
+    losses = [row for row in rows if "alignment" in row]
+    for row in losses:
+        expected = row["prefit"] if row["step"] <= 2 else None
+        if expected is not None:
+            np.testing.assert_allclose(row["loss"], expected, rtol=1e-5)
+    last = losses[-1]
+    np.testing.assert_allclose(
+        last["loss"], last["reconstruction"] + last["kl_term"] + 10 * last["alignment"], rtol=1e-4
+    )
+    assert {"diagnostics.witness_sample_margin", "diagnostics.witness_fixed_margin"} <= {
+        key for row in rows for key in row
+    }
+
+
+def test_the_objective_is_the_familys_loss_where_no_witness_trains(items):
+    config, family, _ = make(items)
+    assert step.objective(family, config) is family.loss
+    watching = make(items, **WITNESS | {"witness.weight": 0.0})
+    assert step.objective(watching[1], watching[0]) is watching[1].loss
+
+
+def test_alignment_alone_makes_the_mean_tell_the_teachers_classes(items):
+    config, family, data = make(items, **WITNESS | {"witness.weight": 100.0, "kl.final_weight": 0.0})
+    t = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(3), 8), jnp.float32)
+    batch = data.fixed(data.cache) | {"teacher": t[:2]}
+    params, knobs = family.init(batch, jax.random.key(0)), families.knobs(config)
+    loss = step.objective(family, config)
+    slope = jax.jit(
+        jax.grad(lambda params: loss(params, batch, jax.random.key(1), jnp.int32(5), knobs)[1]["alignment"])
+    )
+    told = lambda params: float(
+        witness.alignment(family.encode(params, batch, None).statistics["mean"], t[:2], config.witness.temperature)
+    )
+    before = told(params)
+    for _ in range(60):
+        params = jax.tree.map(lambda leaf, step: leaf - 0.02 * step, params, slope(params))
+    assert told(params) < 0.5 * before
+
+
+def test_a_witness_of_one_shape_is_refused(items, tmp_path):
+    config, family, data = make(items, 1, **WITNESS | {"train.batch_size": 1})
+    with pytest.raises(ValueError) as error:
+        monitor.with_teacher(family, config, data, tmp_path)
+    assert str(error.value) == (
+        "config.witness.classes is 3 and there is one shape, which is NOT-CERTIFIABLE: its latent can hold no "
+        "information; accepted: witness.classes = 0, or more shapes"
+    )
+
+
+def test_the_named_sources_are_still_those_of_the_rules():
+    from hexjax import rules
+
+    assert rules.SOURCES == sources.NAMES

@@ -1,0 +1,119 @@
+"""A sweep trains what its cells say, each run as it would be alone, judges by held-out shapes, and resumes."""
+
+import dataclasses
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from configs.sweeps import collapse_cause
+from hexjax import cells
+from hexjax.geometry import mesh as meshes
+from hexjax.training import sweep
+from hexjax.types import Item
+from tests import shapes
+
+TOY = {
+    "hexplane.resolution_px": 8, "model.widths": (12,), "latent.side": 2, "latent.channels": 2, "train.steps": 6,
+    "train.batch_size": 4, "witness.classes": 3, "witness.components": 2, "sweep.seeds": 2,
+    "sweep.measure_every_steps": 3, "sweep.held_out": 0.4,
+}  # fmt: skip
+
+
+def make(*lines, **more):
+    config = collapse_cause.get_config()
+    config.update_from_flattened_dict(TOY | {"sweep.cells": lines} | more)
+    return config
+
+
+@pytest.fixture(scope="module")
+def items():
+    """Boxes of twenty different proportions."""
+    found = []
+    for number in range(20):
+        box = shapes.box(*np.random.default_rng(number).uniform(0.2, 1, 3))
+        found.append(Item(f"box_{number:02d}", box, *meshes.normalise(box, "y")))
+    return found
+
+
+def run(config, items, folder):
+    folder.mkdir(exist_ok=True)
+    sweep.run(config, cells.read(config), items, folder)
+    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+
+
+def test_the_split_is_by_name_and_its_hash_changes_with_it(items):
+    parts = sweep.split(items, 0.4)
+    assert sorted(parts.train + parts.held_out) == list(range(20))
+    assert len(parts.held_out) == 8
+    names = {items[i].name for i in parts.held_out}
+    again = sweep.split(items[::-1], 0.4)
+    assert {items[::-1][i].name for i in again.held_out} == names
+    assert again.digest == parts.digest
+    assert len({parts.digest, sweep.split(items, 0.5).digest, sweep.split(items[1:], 0.4).digest}) == 3
+
+
+def test_a_cell_holds_all_its_runs_with_verdicts(items, tmp_path):
+    found = run(make("a: kl.final_weight=0.1|8", "b: sweep.shapes=1 sweep.seeds=1"), items, tmp_path)
+    many, one = found["a"], found["b"]
+    assert [(each["seed"], each["setting"]) for each in many["runs"]] == [
+        (seed, {"kl.final_weight": weight}) for weight in (0.1, 8.0) for seed in (0, 1)
+    ]
+    assert many["data"]["train"] == 12
+    assert many["data"]["held_out"] == 8
+    assert one["data"]["train"] == 1
+    assert [each["verdict"] for each in one["runs"]] == ["NOT-CERTIFIABLE"]
+    for each in many["runs"]:
+        assert [row["step"] for row in each["history"]] == [3, 6]
+        assert {"kl", "gain", "iou", "swap_gap", "loss", "kl_gradient_removed"} <= set(each["history"][0])
+        assert {"witness_sample_lower", "prior_iou", "mesh_non_empty", "sweep_iou"} <= set(each["final"])
+        assert len(each["final"]["sweep_iou"]) == 19
+    seeds = {each["final"]["nll"] for each in many["runs"]}
+    assert len(seeds) == 4
+
+
+@pytest.mark.parametrize("together", ["vmap", "map"])
+def test_a_run_in_company_is_the_run_alone(items, tmp_path, together):
+    company = run(make("a: kl.final_weight=1|4", **{"sweep.together": together}), items, tmp_path / "company")
+    alone = run(make("a: kl.final_weight=4", **{"sweep.seeds": 1, "seed": 1}), items, tmp_path / "alone")
+    there, here = company["a"]["runs"][3]["final"], alone["a"]["runs"][0]["final"]
+    for name in ("nll", "kl", "iou", "swap_gap", "train_nll"):
+        np.testing.assert_allclose(there[name], here[name], rtol=2e-3, atol=1e-3, err_msg=name)
+
+
+def test_finished_cells_are_not_done_again_and_changed_ones_are(items, tmp_path, capsys):
+    first = run(make("a: seed=0"), items, tmp_path)["a"]
+    stamp = (tmp_path / "a.json").stat().st_mtime_ns
+    run(make("a: seed=0", "b: seed=3"), items, tmp_path)
+    assert (tmp_path / "a.json").stat().st_mtime_ns == stamp
+    assert "2 cells in" in capsys.readouterr().err
+    changed = run(make("a: seed=0 train.steps=3"), items, tmp_path)["a"]
+    assert changed["digest"] != first["digest"]
+    assert changed["settings"]["steps"] == 3
+
+
+def test_a_run_that_blows_up_is_exploded_and_told(items, tmp_path):
+    found = run(make("a: optimiser.learning_rate=1e30"), items, tmp_path)["a"]
+    assert {each["verdict"] for each in found["runs"]} == {"EXPLODED"}
+    assert {"non-finite"} <= set(found["runs"][0]["tags"])
+    assert found["runs"][0]["final"]["nll"] is None
+
+
+def test_cells_that_differ_in_knobs_alone_share_their_programs():
+    read = cells.read(
+        make(
+            "a: kl.cap=0.1", "b: kl.cap=1 kl.free_bits=2", "c: kl.cap_mode=scale", "d: latent.side=1 latent.channels=8"
+        )
+    )
+    texts = [sweep.static(cell.config) for cell in read]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) == 3
+
+
+def test_what_the_observed_planes_are(items):
+    parts = sweep.split(items, 0.4)
+    x = sweep._observed(tuple(items), parts, "silhouettes", 8)
+    assert (x.train.shape, x.held_out.shape) == ((12, 3, 1, 8, 8), (8, 3, 1, 8, 8))
+    assert dataclasses.is_dataclass(sweep.cache.of_planes(x.train))
+    assert jax.tree.leaves(sweep.cache.of_planes(x.train))[0].shape == x.train.shape
