@@ -30,7 +30,7 @@ MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
 FREE_TO_RESUME = ("train.steps", "*.every_steps")
 FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
-FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "latent.bits")
+FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*", "latent.bits")
 
 
 class Command(NamedTuple):
@@ -103,7 +103,7 @@ def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
 def to_json(config: ml_collections.ConfigDict) -> str:
     """config.json: nested, infinity as "inf", and `data.path` as a file name."""
     plain = config.to_dict()
-    plain["data"]["path"] = pathlib.Path(plain["data"]["path"]).name
+    plain["data"]["path"] = rules.place_names(plain["data"]["path"])
     return json.dumps(_to_json(plain), indent=2) + "\n"
 
 
@@ -214,7 +214,7 @@ def _compare(
 ) -> None:
     new, old = rules.flatten(new), rules.flatten(old)
     for leaves in (new, old):
-        leaves["data.path"] = pathlib.Path(leaves.get("data.path", "")).name
+        leaves["data.path"] = rules.place_names(leaves.get("data.path", ""))
     differing = [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
         for key in sorted(new.keys() | old.keys())
@@ -228,7 +228,7 @@ def _compare(
 
 def _name(config: ml_collections.ConfigDict, mode: str, overrides: dict[str, str]) -> str:
     parts = [config.name] + ([mode] if mode != "train" else [])
-    parts += [f"{key}={pathlib.Path(text).name if key == 'data.path' else text}" for key, text in overrides.items()]
+    parts += [f"{key}={rules.place_names(text) if key == 'data.path' else text}" for key, text in overrides.items()]
     return re.sub(r"[^A-Za-z0-9._=+-]+", "-", "-".join(parts))[:100].rstrip("-.")
 
 
@@ -244,7 +244,7 @@ def _line(arguments: list[str]) -> str:
     short = []
     for argument in arguments:
         head, equals, value = argument.partition("=") if "=" in argument else ("", "", argument)
-        short.append(head + equals + (pathlib.Path(value).name if value.startswith(("/", "~")) else value))
+        short.append(head + equals + (rules.place_names(value) if value.startswith(("/", "~")) else value))
     return shlex.join(["python", "launch.py", *short])
 
 

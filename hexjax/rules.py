@@ -217,6 +217,19 @@ def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
         _check_network(config)
 
 
+def places(path: str) -> list[pathlib.Path]:
+    """The places that data.path names: one, or several with commas between; none where it is empty."""
+    whole = pathlib.Path(path).expanduser()
+    if not path or whole.exists():
+        return [whole] if path else []
+    return [pathlib.Path(part).expanduser() for part in path.split(",")]
+
+
+def place_names(path: str) -> str:
+    """The same without the folders that they lie in."""
+    return ",".join(place.name for place in places(path))
+
+
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
     """Nothing; sets a key of a config from text.
 
@@ -279,11 +292,12 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.model.family is {config.model.family!r}; families: {', '.join(known)}"
             f"{nearest(config.model.family, known)}"
         )
-    if config.data.path and not pathlib.Path(config.data.path).expanduser().exists():
-        raise ValueError(
-            f"config.data.path is {config.data.path!r}: no such file or folder; "
-            "accepted: a mesh file, a folder of meshes or an NPZ set"
-        )
+    for place in places(config.data.path):
+        if not place.exists():
+            raise ValueError(
+                f"config.data.path is {config.data.path!r}: no such file or folder as {place.name!r}; "
+                "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
+            )
     if config.reconstruction.kind == "surface" and config.model.input not in ("continuous", "binary"):
         raise ValueError(
             f"config.reconstruction.kind is 'surface'; accepted with model.input = {config.model.input}: channels | "

@@ -30,7 +30,10 @@ REFUSED = {
     ),
     (SMALL, "head.ply"): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --config.KEY=VALUE",
     (SMALL, "--config.train.steps"): "--config.train.steps has no value; accepted: --config.train.steps=VALUE",
-    (SMALL, "--mode=trian"): "--mode is 'trian'; modes: train, evaluate, encode, ceiling; nearest: train",
+    (
+        SMALL,
+        "--mode=trian",
+    ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep; nearest: train",
     ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
     ("--config=ae",): "--config is 'ae'; accepted: FILE.py or FILE.py:variant",
     ("--config=configs/nothing_like_it.py",): "--config is 'configs/nothing_like_it.py': no such file",
@@ -70,18 +73,71 @@ REFUSED = {
     (SMALL, "--config.model.widths=(32,6.5)"): (
         'config.model.widths is (32, 6.5); accepted: whole numbers above 0, as in "(64, 128)"'
     ),
-    (SMALL, "--config.latent.kind=gausian"): "config.latent.kind is 'gausian'; accepted: deterministic | gaussian",
+    (SMALL, "--config.latent.kind=gausian"): (
+        "config.latent.kind is 'gausian'; accepted: deterministic | gaussian | vamp_prior | flow_prior | bernoulli | "
+        "categorical | fsq"
+    ),
+    (SMALL, "--config.latent.codes=1"): "config.latent.codes is 1; accepted: a whole number from 2 to 65536",
+    (SMALL, "--config.kl.prior_variance=0"): "config.kl.prior_variance is 0.0; accepted: a number, finite, above 0",
+    (SMALL, "--config.kl.final_weight=-1"): "config.kl.final_weight is -1.0; accepted: a number, finite, at least 0",
+    (SMALL, "--config.kl.cap=0"): "config.kl.cap is 0.0; accepted: a number above 0, at most 1; 1 switches it off",
+    (SMALL, "--config.witness.classes=1"): (
+        "config.witness.classes is 1; accepted: 0 (no witness) or a whole number, at least 2"
+    ),
+    (SMALL, "--config.witness.classes=8"): (
+        "config.witness.classes is 8 and data.count 1: one shape is NOT-CERTIFIABLE, its latent can hold no "
+        "information; accepted: witness.classes = 0, or data.count of at least 8"
+    ),
+    (SMALL, "--config.witness.classes=8", "--config.data.count=4"): (
+        "config.witness.classes is 8; accepted: at most data.count = 4"
+    ),
+    (SMALL, "--config.witness.classes=8", "--config.data.count=9", "--config.witness.floor=0.2"): (
+        "config.witness.floor is 0.2; accepted: from 0, below 1 / witness.classes = 0.125"
+    ),
+    (
+        SMALL,
+        "--config.witness.classes=99",
+        "--config.data.count=99",
+        "--config.latent.side=1",
+        "--config.witness.floor=0",
+    ): (
+        "config.witness.classes is 99; accepted: at most one above the latent's floats of one view, "
+        "latent.side^2 x latent.channels = 64"
+    ),
+    (SMALL, "--config.latent.kind=categorical", "--config.latent.channels=1"): (
+        "config.latent.channels is 1; accepted: at least 2, the codes of latent.kind = categorical"
+    ),
+    (SMALL, "--config.model.input=depth"): (
+        "config.reconstruction.kind is 'surface'; accepted with model.input = depth: channels | gaussian | "
+        "calibrated_gaussian | bernoulli | continuous_bernoulli"
+    ),
+    (
+        SMALL,
+        "--config.model.input=silhouette_sdf",
+        "--config.reconstruction.kind=gaussian",
+        "--config.data.cached=false",
+    ): ("config.data.cached is False; accepted with model.input = silhouette_sdf: true"),
+    (SMALL, "--mode=sweep"): (
+        "--mode=sweep, and ae_continuous-small has no config.sweep; accepted: configs of configs/sweeps/"
+    ),
+    ("--config=configs/sweeps/collapse_cause.py", "--mode=sweep", "--config.sweep.cells=('a: kl.capp=1',)"): (
+        "config.sweep.cells, a: config.kl.capp is unknown; nearest: kl.cap"
+    ),
     (SMALL, "--config.data.up=Y"): "config.data.up is 'Y'; accepted: y | z",
     (SMALL, "--config.model.stem_px=3"): "config.model.stem_px is 3; accepted: a power of two",
     (SMALL, "--config.data.path=missing.ply"): (
-        "config.data.path is 'missing.ply': no such file or folder; "
-        "accepted: a mesh file, a folder of meshes or an NPZ set"
+        "config.data.path is 'missing.ply': no such file or folder as 'missing.ply'; "
+        "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
+    ),
+    (SMALL, "--config.data.path=README.md,missing.ply"): (
+        "config.data.path is 'README.md,missing.ply': no such file or folder as 'missing.ply'; "
+        "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
     ),
     (SMALL, "--config.sdf.pool_points=5"): "config.sdf.points is 2048; accepted: at most sdf.pool_points = 5",
     (SMALL, "--config.model.mixer_side=3"): "config.model.mixer_side is 3; accepted: a divisor of latent.side = 8",
     (SMALL, "--config.train.batch_size=2"): "config.train.batch_size is 2; accepted: at most data.count = 1",
     (SMALL, "--config.data.source=spott"): (
-        "config.data.source is 'spott'; accepted: procedural | demosthenes | goathead | spot"
+        "config.data.source is 'spott'; accepted: procedural | solids | demosthenes | goathead | spot"
     ),
     (SMALL, "--config.hexplane.resolution_px=100"): (
         "config.hexplane.resolution_px is 100; accepted: 128 = model.stem_px 8 x latent.side 8 x 2^1 "
@@ -240,7 +296,7 @@ def test_other_modes_need_only_the_folder(tmp_path):
     assert (command.mode, command.config.extract.grid, command.config.hexplane.resolution_px) == ("evaluate", 64, 128)
     assert refusal(f"--workdir={tmp_path}", "--mode=encode", "--config.latent.channels=8") == (
         f"--workdir={tmp_path} holds a run with other values of latent.channels (64 there, 8 here); "
-        "may differ: train.steps, *.every_steps, data.*, extract.*, score.*, latent.bits"
+        "may differ: train.steps, *.every_steps, data.*, extract.*, score.*, sample.*, diagnostics.*, latent.bits"
     )
 
 
@@ -299,5 +355,5 @@ def test_every_shared_key_has_a_rule_and_the_other_way_round():
 def test_lists_that_are_kept_twice_agree():
     assert (rules.NOT_FAMILIES, rules.families()) == (family.NOT_FAMILIES, family.names())
     assert rules.SOURCES == sources.NAMES
-    codes = (configuration.DONE, configuration.NON_FINITE, configuration.INTERRUPTED)
-    assert codes == (loop.DONE, loop.NON_FINITE, loop.INTERRUPTED)
+    names = ("DONE", "NON_FINITE", "COLLAPSED", "INTERRUPTED")
+    assert [getattr(configuration, name) for name in names] == [getattr(loop, name) for name in names]

@@ -19,8 +19,8 @@ from hexjax import config as configuration
 from hexjax import rules
 from hexjax.evaluation import evaluate, export
 from hexjax.geometry import distance
-from hexjax.models import family
-from hexjax.training import step
+from hexjax.models import family as families
+from hexjax.training import step, sweep
 
 ROOT = pathlib.Path(__file__).parent.parent
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "configs").glob("*.py") if file.stem != "base")
@@ -32,7 +32,13 @@ TOY = {
     "hexplane.resolution_px": 16, "model.stem_px": 4, "model.widths": (4, 8), "model.mixer_side": 2,
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
-    "train.steps": 2, "evaluate.every_steps": 2,
+    "train.steps": 2, "evaluate.every_steps": 2, "sample.count": 1,
+}  # fmt: skip
+SWEEP = {
+    "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
+    "witness.classes": 2, "witness.components": 2, "sweep.seeds": 1, "sweep.measure_every_steps": 1,
+    "sweep.held_out": 0.5, "data.count": 0,
+    "sweep.cells": ("a: latent.kind=bernoulli latent.estimator=gumbel", "b: latent.kind=vamp_prior"),
 }  # fmt: skip
 
 
@@ -88,12 +94,21 @@ def run(arguments: list[str], reads: set[str]) -> None:
     config.model.unread = 0
     command = command._replace(config=config)
     items, family, data = step.load(config, command.mode)
+    make = families.get
 
     def loss(params, batch, key, step, knobs):
         return family.loss(params, batch, key, step, RecordingDict(knobs, reads))
 
     recorded = None if family is None else dataclasses.replace(family, loss=loss)
-    assert launch.run(command, items, recorded, data) == configuration.DONE
+    with pytest.MonkeyPatch.context() as patch:  # a sweep resolves configs of its own
+        patch.setattr(families, "get", lambda name: lambda spec, own: make(name)(spec, Recording(own, reads)))
+        patch.setattr(sweep, "run", functools.partial(run_cells, sweep.run, reads))
+        assert launch.run(command, items, recorded, data) == configuration.DONE
+
+
+def run_cells(original, reads, config, todo, items, folder):
+    """The sweep, with each cell's reads noted."""
+    original(config, [cell._replace(config=Recording(cell.config, reads)) for cell in todo], items, folder)
 
 
 def update(settings: dict[str, object]) -> None:
@@ -123,7 +138,7 @@ def reads(tmp_path_factory) -> dict[str, set[str]]:
     """The keys read by each mode, over all configs and variants."""
     folder, found = tmp_path_factory.mktemp("dead"), collections.defaultdict(set)
     with pytest.MonkeyPatch.context() as patch:
-        for name in ("shape", "unseen", "history"):  # pictures: slow, and they are given no config
+        for name in ("shape", "unseen", "history", "gallery"):  # pictures: slow, and they are given no config
             patch.setattr(export, name, lambda *arguments: None)
         patch.setattr(distance, "_comparison", lambda *arguments: {"f_score": 0.0})
         patch.setattr(evaluate, "_told", lambda row: row["name"])
@@ -135,9 +150,10 @@ def reads(tmp_path_factory) -> dict[str, set[str]]:
 def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
     """Every mode of every config and variant at toy size."""
     mesh = folder / "ball.ply"
+    (folder / "boxes").mkdir()
     trimesh.creation.icosphere(1, 2.0).export(mesh)
     toy = [f"--config.{key}={value}" for key, value in TOY.items()]
-    for name, variant in VARIANTS:
+    for name, variant in dict(VARIANTS).items():  # the last variant of each: they read alike
         config = f"--config={ROOT / 'configs' / name}.py" + (f":{variant}" if variant else "")
         workdir = folder / f"{name}-{variant}"
         start = [config, *toy, f"--config.data.path={mesh}"]
@@ -145,17 +161,25 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         run([f"--workdir={workdir}", "--mode=evaluate"], found["evaluate"])
         run([f"--workdir={workdir}", "--mode=encode"], found["encode"])
         run([*start, f"--workdir={workdir}-ceiling", "--mode=ceiling"], found["ceiling"])
+        if importlib.import_module(f"configs.{name}").get_config(variant).latent.kind != "deterministic":
+            run([f"--workdir={workdir}", "--mode=sample"], found["sample"])
+    for number in range(8):
+        trimesh.creation.box((1, 1 + number, 2)).export(folder / "boxes" / f"box_{number}.ply")
+    toy = [f"--config.{key}={value}" for key, value in SWEEP.items()]
+    start = [f"--config={ROOT / 'configs' / 'sweeps' / 'collapse_cause.py'}", f"--config.data.path={folder / 'boxes'}"]
+    run([*start, *toy, f"--workdir={folder / 'sweep'}", "--mode=sweep"], found["sweep"])
 
 
 def test_some_run_of_some_config_reads_every_key(reads):
     configs = [importlib.import_module(f"configs.{name}").get_config(variant) for name, variant in VARIANTS]
-    keys = set().union(*(rules.flatten(config) for config in configs)) - {"name"}
+    configs.append(importlib.import_module("configs.sweeps.collapse_cause").get_config())
+    keys = set().union(*(rules.flatten(config) for config in configs)) - {"name", "sweep.cells"}  # of command lines
     dead = (keys | {CONTROL}) - set().union(*reads.values())
     assert dead == {CONTROL}, f"no run reads {', '.join(sorted(dead - {CONTROL}))}"
 
 
 def test_modes_that_do_not_train_read_no_key_of_training(reads):
-    for mode in ("evaluate", "encode", "ceiling"):
+    for mode in ("evaluate", "encode", "sample", "ceiling"):
         training = {key for key in reads[mode] if key.startswith(("optimiser.", "train.", "checkpoint.", "validate."))}
         assert training == set(), f"--mode={mode} reads {', '.join(sorted(training))}"
 
@@ -165,5 +189,5 @@ def test_copies_and_checks_do_not_count_as_reads():
     config = Recording(importlib.import_module("configs.ae_continuous").get_config(), noted)
     rules.validate(config)
     configuration.to_json(config)
-    family.knobs(config)
-    assert noted == {"optimiser.learning_rate", "sdf.weight"}
+    families.knobs(config)
+    assert noted == set(rules.KNOBS)

@@ -104,11 +104,15 @@ def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:
     return found
 
 
-def observations(items: Sequence[Item], kind: str, resolution: int) -> Float[Array, "i v c h w"]:
-    """The planes of all shapes for a kind of input, as `planes.planes` gives them, made one by one."""
-    render = lambda item: hexplane.render(item.mesh, resolution)
+def render(items: Sequence[Item], resolution: int) -> list[Hexplane]:
+    """The maps of all shapes, on the host."""
+    return [jax.device_get(hexplane.render(item.mesh, resolution)) for item in items]
+
+
+def observations(rendered: Sequence[Hexplane], kind: str) -> Float[Array, "i v c h w"]:
+    """The planes of shapes for a kind of input, as `planes.planes` gives them, from their maps."""
     found, names = [], planes.fields(kind)
-    for maps in map(render, items):
+    for maps in rendered:
         fields = maps._asdict() | derive(maps, names)
         found.append(np.asarray(planes.planes({name: jnp.asarray(fields[name])[None] for name in names}, kind)[0]))
     return jnp.asarray(np.stack(found))

@@ -23,7 +23,8 @@ NEAREST = 1e-3  # of the grid's step: no value is nearer to 0, so that no two ve
 EVEN = 0.25  # of an edge of the grid: vertices start no nearer to its ends, so that faces are of even size
 PAD = 2  # nodes around the parts, which are surely outside
 
-Vector = Sequence[float] | np.ndarray  # of three
+Number = int | float | np.number
+Vector = Sequence[Number] | np.ndarray  # of three
 Radius = Callable[[Array, Array], Array]  # of a turned body: at places along the axis, and angles about it
 
 
@@ -37,7 +38,7 @@ class Part(NamedTuple):
     hollow: bool = False  # cut away instead of added
 
 
-def box(centre: Vector, half: Vector, rounding: float = 0.04) -> Part:
+def box(centre: Vector, half: Vector, rounding: Number = 0.04) -> Part:
     """A box around `centre` that ends `half` away from it along each axis, with rounded edges."""
     centre, half = np.asarray(centre, np.float32), np.asarray(half, np.float32)
 
@@ -49,17 +50,19 @@ def box(centre: Vector, half: Vector, rounding: float = 0.04) -> Part:
     return Part(distance, centre - half, centre + half)
 
 
-def ball(centre: Vector, radii: float | Vector) -> Part:
+def ball(centre: Vector, radii: Number | Vector) -> Part:
     """An ellipsoid."""
     centre, radii = np.asarray(centre, np.float32), np.broadcast_to(np.float32(radii), 3)
-    return Part(lambda points: procedural.ellipsoid(points - centre, tuple(radii)), centre - radii, centre + radii)
+    return Part(
+        lambda points: procedural.ellipsoid(points - centre, tuple(radii.tolist())), centre - radii, centre + radii
+    )
 
 
-def rod(start: Vector, end: Vector, first: float, last: float | None = None, flat: Vector = (1, 1, 1)) -> Part:
+def rod(start: Vector, end: Vector, first: Number, last: Number | None = None, flat: Vector = (1, 1, 1)) -> Part:
     """A tapered rod with round ends, whose radii are `flat` times the given ones along each axis."""
     ends, flat = np.array([start, end], np.float32), np.asarray(flat, np.float32)
-    radii = np.float32(first), np.float32(first if last is None else last)
-    squeezed = tuple(map(tuple, ends / flat))
+    radii = float(first), float(first if last is None else last)
+    squeezed = tuple(map(tuple, (ends / flat).tolist()))
     reach = np.outer(radii, flat)
     return Part(
         lambda points: procedural.capsule(points / flat, squeezed, radii) * flat.min(),
@@ -68,12 +71,12 @@ def rod(start: Vector, end: Vector, first: float, last: float | None = None, fla
     )
 
 
-def tube(path: Float[Array, "n 3"], radius: float) -> list[Part]:
+def tube(path: Float[Array, "n 3"], radius: Number) -> list[Part]:
     """Rods along a path."""
     return [rod(start, end, radius) for start, end in itertools.pairwise(path)]
 
 
-def ring(centre: Vector, axis: int, major: float, minor: float, stretch: Vector = (0, 0, 0)) -> Part:
+def ring(centre: Vector, axis: int | np.integer, major: Number, minor: Number, stretch: Vector = (0, 0, 0)) -> Part:
     """A torus about an axis, cut in half and drawn apart by `stretch` both ways along each axis."""
     centre, stretch = np.asarray(centre, np.float32), np.asarray(stretch, np.float32)
     reach = np.where(np.arange(3) == axis, minor, major + minor) + stretch
@@ -87,7 +90,9 @@ def ring(centre: Vector, axis: int, major: float, minor: float, stretch: Vector 
     return Part(distance, centre - reach, centre + reach)
 
 
-def turned(centre: Vector, axis: int, half: float, radius: Radius | float, rounding: float = 0.05) -> Part:
+def turned(
+    centre: Vector, axis: int | np.integer, half: Number, radius: Radius | Number, rounding: Number = 0.05
+) -> Part:
     """A body about an axis, `half` long both ways, of a radius that is a function of the place along it and the angle."""
     centre = np.asarray(centre, np.float32)
     find = radius if callable(radius) else lambda along, angle: np.float32(radius)
@@ -103,10 +108,10 @@ def turned(centre: Vector, axis: int, half: float, radius: Radius | float, round
     return Part(distance, centre - reach, centre + reach)
 
 
-def extruded(start: Vector, end: Vector, half: float, depth: float) -> Part:
+def extruded(start: Vector, end: Vector, half: Number, depth: Number) -> Part:
     """A stroke in the plane of x and y, `half` wide both ways with round ends, `depth` deep both ways."""
     flat = np.array([1, 1, 0], np.float32)
-    stroke = rod(start * flat, end * flat, half)
+    stroke = rod(np.asarray(start) * flat, np.asarray(end) * flat, half)
     return stroke._replace(
         distance=lambda points: np.maximum(stroke.distance(points * flat), np.abs(points[..., 2]) - depth),
         low=np.append(stroke.low[:2], -depth),
@@ -114,7 +119,7 @@ def extruded(start: Vector, end: Vector, half: float, depth: float) -> Part:
     )
 
 
-def profile(*radii: float, half: float, smooth: bool = False) -> Radius:
+def profile(*radii: Number, half: Number, smooth: bool = False) -> Radius:
     """A radius for `turned`, through given ones evenly spaced from -half to half."""
     places, fine = np.linspace(-half, half, len(radii)), np.linspace(-half, half, 128)
     curve = scipy.interpolate.pchip_interpolate(places, radii, fine) if smooth else np.interp(fine, places, radii)

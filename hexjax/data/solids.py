@@ -274,16 +274,18 @@ def building(random: Generator) -> list[csg.Part]:
 
 
 def shelf(random: Generator) -> list[csg.Part]:
-    """Boards and posts, open or with a back; some compartments are closed by a box."""
+    """Boards and posts on two skids, open or with a back; some compartments are closed by a box."""
     u, rows, columns = random.uniform, random.integers(2, 5), random.integers(1, 4)
     w, h, d, t = u(0.4, 0.9), u(0.6, 1.0), u(0.2, 0.4), u(0.045, 0.06)
     heights = np.linspace(-h, h, rows + 1) + np.r_[0, u(-0.2, 0.2, rows - 1) * h / rows, 0]
     sides = np.linspace(-w, w, columns + 1)
     parts = [csg.box((0, y, 0), (w + t, t, d), 0.01) for y in heights]
     parts += [csg.box((x, 0, 0), (t, h + t, d), 0.01) for x in sides]
-    if random.random() < 0.35:
+    foot, x = u(0.08, 0.3), u(0.3, 1) * w
+    parts += [csg.box((i * x, -h - foot, 0), (1.3 * t, foot, 0.9 * d), 0.01) for i in (-1, 1)]
+    if random.random() < 0.25:
         parts.append(csg.box((0, 0, t - d), (w, h, t), 0.01))
-    for i, j in np.argwhere(random.random((rows, columns)) < 0.2):
+    for i, j in np.argwhere(random.random((rows, columns)) < 0.12):
         low, high = np.array([sides[j], heights[i], -d]), np.array([sides[j + 1], heights[i + 1], d])
         parts.append(csg.box((low + high) / 2, (high - low) / 2, 0.01))
     return [part._replace(blend=0.005) for part in parts]

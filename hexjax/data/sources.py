@@ -1,4 +1,4 @@
-"""What a run learns from: named meshes out of a file, a folder or an NPZ set, made in code, or fetched once.
+"""What a run learns from: named meshes out of files, folders or NPZ sets, made in code, or fetched once.
 
 NPZ forms: one mesh (vertices [n, 3], faces [f, 3]); a head set (mean [n, 3], faces [f, 3], scale, delta [i, n, 3]: the
 vertices of head i are mean + scale * delta[i]); its low-resolution form (faces [f, 3], corner [m, 3], weight [m, 3]:
@@ -7,6 +7,7 @@ vertices are weighted sums of three of the full ones), with heads.npz beside it.
 
 import collections
 import functools
+import itertools
 import pathlib
 import sys
 import zipfile
@@ -16,7 +17,7 @@ from collections.abc import Callable
 import numpy as np
 import pooch
 
-from hexjax.data import meshfile, polygons, procedural
+from hexjax.data import meshfile, polygons, procedural, solids
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Item, Mesh
 
@@ -32,7 +33,7 @@ PUBLIC = {  # name: file in the collection, its SHA-256
     # Spot the cow; Keenan Crane, public domain
     "spot": ("spot/spot_low_resolution.obj", "87e930ef794271d6c6ab18ded4f8b8343d414720fe655489336c09cc9e7d5430"),
 }
-NAMES = ("procedural", *PUBLIC)  # what config.data.source accepts
+NAMES = ("procedural", "solids", *PUBLIC)  # what config.data.source accepts
 SUFFIXES = (*meshfile.READERS, ".npz")
 HEAD_SET = "heads.npz"
 BROKEN_ARCHIVE = (OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -41,26 +42,25 @@ Entry = tuple[str, Callable[[], Mesh]]  # a name, and what loads its mesh
 
 
 def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
-    """The shapes that the keys of config.data name, each with a name of its own, in the files' alphabetical order.
+    """The shapes that the keys of config.data name, each with a name of its own; those of a folder in alphabetical order.
 
     Args:
-        path: a mesh file, a folder of them or an NPZ set; empty: `source` decides.
+        path: a mesh file, a folder of them or an NPZ set, or several with commas between; empty: `source` decides.
         up: the axis of the source that points up, y or z.
         count: shapes to take; 0 takes all. Files of a folder that do not load are told on stderr and do not count.
-        seed: of the first procedural head; head_0007 is that of seed 7, whatever the count.
+        seed: of the first procedural head or solid; head_0007 is that of seed 7, whatever the count.
 
     Raises:
         ValueError: for an unknown source, a path without meshes, a file that does not load, fewer shapes than `count`.
     """
-    place = pathlib.Path(path)
-    if path and (place / HEAD_SET).is_file():
-        place /= HEAD_SET
-    entries = _at(place) if path else _named(source, count, seed)
-    skips = bool(path) and place.is_dir()
-    found, failed = [], 0
-    for name, load in entries:
+    named = places(path)
+    skipped = [place.name for place in named if place.is_dir() and not (place / HEAD_SET).is_file()]
+    entries = _all_at(named) if named else [(*entry, False) for entry in _named(source, count, seed)]
+    found, failed, tried = [], 0, 0
+    for name, load, skips in entries:
         if count and len(found) == count:
             break
+        tried += skips
         try:
             mesh = load()
         except ValueError as error:
@@ -75,12 +75,20 @@ def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
     if len(found) + failed < len(entries):
         print(f"config.data.count takes {len(found)} of {len(entries)} shapes; 0 takes all", file=sys.stderr)
     if failed:
-        print(f"{failed} of {failed + len(found)} files in {place.name} were left out", file=sys.stderr)
+        print(f"{failed} of {tried} files in {','.join(skipped)} were left out", file=sys.stderr)
     if not found:
-        raise ValueError(f"config.data.path is {place.name!r}; none of its {len(entries)} files loads")
+        raise ValueError(f"config.data.path is {','.join(skipped)!r}; none of its {len(entries)} files loads")
     if len(found) < count:
         raise ValueError(f"config.data.count is {count}; accepted: 0 (all) to {len(found)}, which is all there is")
     return found
+
+
+def places(path: str) -> list[pathlib.Path]:
+    """What a path names: itself if it is there or has no comma, else what stands between its commas; nothing if empty."""
+    whole = pathlib.Path(path).expanduser()
+    if not path or whole.exists():
+        return [whole] if path else []
+    return [pathlib.Path(part).expanduser() for part in path.split(",")]
 
 
 def _named(source: str, count: int, seed: int) -> list[Entry]:
@@ -89,8 +97,10 @@ def _named(source: str, count: int, seed: int) -> list[Entry]:
     if source in PUBLIC:
         return [(source, functools.partial(_fetch, source))]
     if count < 1:
-        raise ValueError(f"config.data.count is {count}; config.data.source = procedural accepts 1 and above")
+        raise ValueError(f"config.data.count is {count}; config.data.source = {source} accepts 1 and above")
     seeds = range(seed, seed + count)
+    if source == "solids":
+        return [(solids.name(number), functools.partial(solids.shape, number)) for number in seeds]
     return [(f"head_{number:04d}", functools.partial(procedural.head, number)) for number in seeds]
 
 
@@ -108,13 +118,30 @@ def _fetch(source: str) -> Mesh:
         return meshfile.load(stored)
     raise ValueError(
         f"config.data.source is {source!r}; {reason} from {COLLECTION}{file}; "
-        "accepted offline: procedural, or a file of yours in config.data.path"
+        "accepted offline: procedural, solids, or a file of yours in config.data.path"
     )
+
+
+def _all_at(named: list[pathlib.Path]) -> list[tuple[str, Callable[[], Mesh], bool]]:
+    """The entries at some places, in order, a repeated name with a number behind it, and whether failures are left out."""
+    entries, taken = [], set()
+    for place in named:
+        if len(named) > 1 and place == pathlib.Path():
+            raise ValueError("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each")
+        skips = place.is_dir() and not (place / HEAD_SET).is_file()
+        for name, load in _at(place):
+            names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+            name = next(free for free in names if free not in taken)
+            taken.add(name)
+            entries.append((name, load, skips))
+    return entries
 
 
 def _at(place: pathlib.Path) -> list[Entry]:
     if not place.exists():
         raise ValueError(f"config.data.path is {place.name!r}; there is no such file or folder")
+    if (place / HEAD_SET).is_file():
+        return _in_file(place / HEAD_SET)
     if not place.is_dir():
         return _in_file(place)
     files = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())

@@ -122,7 +122,8 @@ def diagnose(
     scalars, shapes = jax.device_get(moment.scalars), len(np.unique(np.asarray(x).reshape(len(x), -1), axis=0))
     judged, _ = measure.judge(scalars, shapes, family.probe.pays_rate, lower, held_out=False)
     units = int(scalars["active_units"]) if shapes > 1 else None
-    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, scalars)))
+    figures = {name: float(value) for name, value in scalars.items()}
+    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, figures)))
 
 
 def ceiling(
@@ -251,7 +252,10 @@ def _write(
         clock["load"] = loaded
     if began is not None:
         clock["since_command"] = time.monotonic() - began
-    settings = {"data": pathlib.Path(config.data.path).name or config.data.source, "grid": config.extract.grid}
+    settings = {
+        "data": ",".join(pathlib.Path(place).name for place in config.data.path.split(",")) or config.data.source,
+        "grid": config.extract.grid,
+    }
     settings |= {"resolution_px": config.hexplane.resolution_px, "samples": config.score.samples}
     scores = {
         "mode": mode,

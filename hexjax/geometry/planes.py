@@ -1,9 +1,10 @@
 """What of six maps a network sees, as planes with values in [0, 1], and how such planes become maps again.
 
 A kind (config.model.input) names what is seen. Opposite silhouettes are mirror images, so three hold all that six do:
-those of INDEPENDENT, the views that show a head's face and profile. The signed distance of a silhouette is given as 1/2 minus it, cut to [0, 1]: above 1/2 inside, the
-same information as the silhouette, continuous. Depth is given as nearness 1 - depth/2, 0 where nothing is hit. A voxel
-grid is one view whose channels are x, rows y and columns z. Pure, differentiable, with a leading b.
+those of INDEPENDENT, which show a head's face and profile. The signed distance of a silhouette is given as 1/2 minus it,
+cut to [0, 1]: above 1/2 inside, the same information as the silhouette, continuous. Depth is given as nearness
+1 - depth/2, 0 where nothing is hit. A voxel grid is one view whose channels are x, rows y and columns z. Pure,
+differentiable, with a leading b.
 """
 
 import jax

@@ -214,7 +214,9 @@ def make(spec: dict[str, Any], config: Any) -> Family:
             total, parts = surface_loss(raw, batch, config)
         else:
             spread = knobs["reconstruction.variance"], knobs["reconstruction.sigma_floor"]
-            total = losses.reduced(losses.nll(raw, x, likelihood, *spread), config.reconstruction.reduction)
+            total = losses.reduced(
+                losses.nll(raw, planes.planes(batch, kind), likelihood, *spread), config.reconstruction.reduction
+            )
             parts = dict(reconstruction=total)
         term, told = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
         total, parts = total + term, parts | told

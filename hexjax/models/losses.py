@@ -273,7 +273,7 @@ def controlled(
     term, stopped, total = controls(rates), jax.lax.stop_gradient(rates), rates.sum() / len(rates)
     full = jnp.where(weight > 0, jax.grad(plain)(stopped), 1)
     kept = jnp.sqrt(jnp.mean((jax.grad(controls)(stopped) / full) ** 2))
-    removed = jax.lax.stop_gradient(jnp.where(weight > 0, jnp.clip(1 - kept, 0, 1), 0))
+    removed = jnp.where(weight > 0, jnp.clip(1 - kept, 0, 1), 0)
     parts = dict(kl=total, kl_per_float=total / floats, kl_weight=weight, kl_term=term, kl_gradient_removed=removed)
     return term, parts
 

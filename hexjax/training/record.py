@@ -45,7 +45,9 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     if config is not None:
         write_atomically(folder / "config.json", config)
     if config is not None and data_path:
-        write_atomically(folder / "checkpoints" / "data_path.txt", str(pathlib.Path(data_path).resolve()))
+        places = [data_path] if pathlib.Path(data_path).exists() else data_path.split(",")
+        resolved = ",".join(str(pathlib.Path(place).resolve()) for place in places)
+        write_atomically(folder / "checkpoints" / "data_path.txt", resolved)
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     device = jax.devices()[0]
     with (folder / "command.txt").open("a") as file:

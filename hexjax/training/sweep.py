@@ -25,7 +25,7 @@ from hexjax.diagnostics import collapse, measure, teacher, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import monitor, optimiser, record, step
-from hexjax.types import Array, Item, TrainState
+from hexjax.types import Array, Hexplane, Item, TrainState
 
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
            "mean_map_distance", "outline_gradient", "codes_used", "bit_entropy", "largest_mean", "largest_log_variance",
@@ -65,7 +65,8 @@ def split(items: Sequence[Item], share: float) -> Split:
 def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence[Item], folder: pathlib.Path) -> None:
     """Nothing; every cell that was not done before is trained, judged and written to folder/<cell>.json."""
     parts, done = split(items, config.sweep.held_out), 0
-    observed = functools.cache(functools.partial(_observed, tuple(items), parts))
+    rendered = functools.cache(lambda resolution: cache.render(items, resolution))
+    observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
     programs, taught = functools.cache(_programs), {}
     for number, cell in enumerate(todo, 1):
         file = folder / f"{cell.name.replace('/', '-')}.json"
@@ -84,9 +85,9 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     print(f"{len(todo)} cells in {folder.name}, {done} of them done before", file=sys.stderr)
 
 
-def _observed(items: tuple[Item, ...], parts: Split, kind: str, resolution: int) -> Observed:
+def _observed(rendered: Sequence[Hexplane], parts: Split, kind: str) -> Observed:
     """The planes of all shapes, made once for each kind of input."""
-    x = cache.observations(items, kind, resolution)
+    x = cache.observations(rendered, kind)
     return Observed(x[np.array(parts.train)], x[np.array(parts.held_out)])
 
 

@@ -8,7 +8,7 @@ import pytest
 import requests
 
 from hexjax import rules
-from hexjax.data import meshfile, procedural, sources
+from hexjax.data import meshfile, procedural, solids, sources
 from hexjax.geometry import frame
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
@@ -53,12 +53,60 @@ def test_procedural_heads_are_named_by_their_seed(monkeypatch):
     np.testing.assert_array_equal(take(count=1, seed=4)[0].source.vertices, second.source.vertices)
 
 
+def test_solids_are_named_by_their_kind_and_number():
+    found = take(source="solids", count=3, seed=4)
+    assert [item.name for item in found] == ["tree_0004", "letter_0005", "table_0006"]
+    np.testing.assert_array_equal(found[1].source.vertices, solids.shape(5).vertices)
+
+
 def test_the_similarity_leads_back_to_the_source(tmp_path):
     (tmp_path / "tetrahedron.obj").write_text(OBJ)
     (item,) = take(tmp_path / "tetrahedron.obj", up="z", count=1)
     assert item.name == "tetrahedron"
     back = meshes.to_source(item.mesh, item.similarity)
     np.testing.assert_allclose(back.vertices, item.source.vertices, atol=1e-6)
+
+
+def test_several_places_give_their_meshes_in_order_each_with_a_name_of_its_own(tmp_path):
+    for folder in ("first", "second", "heads"):
+        (tmp_path / folder).mkdir()
+    for file in ("first/b.obj", "first/a.obj", "second/a.obj", "a.obj", "second/a_2.obj"):
+        (tmp_path / file).write_text(OBJ)
+    save(tmp_path / "heads" / "heads.npz", HEADS)
+    found = take(",".join(str(tmp_path / name) for name in ("second", "heads", "first", "a.obj")))
+    assert [item.name for item in found] == ["a", "a_2", "head_0000", "head_0001", "a_3", "b", "a_4"]
+    assert [item.name for item in take(f"{tmp_path / 'heads'},{tmp_path / 'first'}", count=3)][2] == "a"
+
+
+def test_a_path_with_a_comma_that_is_there_is_one_place(tmp_path):
+    (tmp_path / "a,b.obj").write_text(OBJ)
+    assert [item.name for item in take(tmp_path / "a,b.obj")] == ["a,b"]
+
+
+def test_a_missing_one_of_several_places_is_refused_by_name(tmp_path):
+    (tmp_path / "a.obj").write_text(OBJ)
+    with refuses("config.data.path is 'nowhere'; there is no such file or folder"):
+        take(f"{tmp_path / 'a.obj'},{tmp_path / 'nowhere'}")
+    with refuses("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each"):
+        take(f"{tmp_path / 'a.obj'},")
+
+
+def test_a_file_of_a_folder_that_does_not_load_is_left_out_but_one_named_itself_is_refused(tmp_path, capsys):
+    (tmp_path / "folder").mkdir()
+    for file in ("folder/a.obj", "b.obj"):
+        (tmp_path / file).write_text("v 0 0 0\n")
+    for file in ("folder/c.obj", "d.obj"):
+        (tmp_path / file).write_text(OBJ)
+    assert [item.name for item in take(f"{tmp_path / 'd.obj'},{tmp_path / 'folder'}")] == ["d", "c"]
+    assert capsys.readouterr().err.splitlines()[-1] == "1 of 2 files in folder were left out"
+    with refuses("b.obj: has no faces (1 vertices)"):
+        take(f"{tmp_path / 'folder'},{tmp_path / 'b.obj'}")
+
+
+def test_the_config_and_the_data_read_a_path_alike(tmp_path):
+    (tmp_path / "a,b").mkdir()
+    for path in ("", "one", "one,two", "~/one,two", str(tmp_path / "a,b"), str(tmp_path / "a,c")):
+        assert rules.places(path) == sources.places(path)
 
 
 def test_a_folder_gives_its_meshes_in_alphabetical_order(tmp_path):
@@ -192,12 +240,13 @@ def test_more_shapes_than_there_are_are_refused(tmp_path):
     (tmp_path / "a.obj").write_text(OBJ)
     with refuses("config.data.count is 2; accepted: 0 (all) to 1, which is all there is"):
         take(tmp_path / "a.obj", count=2)
-    with refuses("config.data.count is 0; config.data.source = procedural accepts 1 and above"):
-        take(count=0)
+    for source in ("procedural", "solids"):
+        with refuses(f"config.data.count is 0; config.data.source = {source} accepts 1 and above"):
+            take(source=source, count=0)
 
 
 def test_an_unknown_source_is_refused():
-    with refuses("config.data.source is 'bunny'; accepted: procedural, demosthenes, goathead, spot"):
+    with refuses("config.data.source is 'bunny'; accepted: procedural, solids, demosthenes, goathead, spot"):
         take(source="bunny", count=1)
 
 
@@ -235,7 +284,7 @@ def test_a_public_mesh_that_cannot_be_fetched_is_told_in_one_line(monkeypatch, e
 
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     address = f"{sources.COLLECTION}spot/spot_low_resolution.obj"
-    tail = "accepted offline: procedural, or a file of yours in config.data.path"
+    tail = "accepted offline: procedural, solids, or a file of yours in config.data.path"
     with refuses(f"config.data.source is 'spot'; {reason} from {address}; {tail}"):
         take(source="spot", count=1)
 
@@ -248,6 +297,14 @@ def test_real_head_set_in_both_resolutions(data_folder):
     assert len(low[0].source.faces) == 10999
     for one, other in zip(full, low):  # the same head: boxes agree to a centimetre
         np.testing.assert_allclose(one.source.vertices.max(0), other.source.vertices.max(0), atol=1)
+
+
+def test_real_shapes_and_heads_together(data_folder):
+    found = take(f"{data_folder / 'shapes'},{data_folder / 'head_set' / 'lowres.npz'}", count=2)
+    assert len(found) == 2
+    names = [name for name, _, _ in sources._all_at([data_folder / "shapes", data_folder / "head_set" / "lowres.npz"])]
+    assert len(names) == len(set(names)) == 594 + 200
+    assert names[-1] == "head_0199"
 
 
 def test_real_shapes_and_heads(data_folder):

@@ -121,10 +121,10 @@ def test_bounds_hold_on_samples_of_a_known_margin():
 def test_bounds_hold_and_tighten_over_400_repeats():
     last = np.full(4, -np.inf)
     for count in (200, 1000, 5000):
-        share, mean, true = violations(count, 400, 200)
+        share, mean, _ = violations(count, 400, 200)
         assert (share[1:3] <= 0.05).all()
         assert share[3] <= 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
-        assert mean[1] < mean[2] < mean[3] < mean[0] < true
+        assert mean[1] < mean[2] < mean[3] < mean[0]
         assert (mean[1:] > last[1:]).all()
         last = mean
 

@@ -2,6 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.ndimage
 
 from hexjax.geometry import frame, hexplane
 from tests import shapes
@@ -108,3 +109,55 @@ def test_a_mesh_is_not_padded_to_less_than_it_has():
     with pytest.raises(ValueError) as error:
         hexplane.pad(shapes.cube(), 8, 11)
     assert str(error.value) == "the mesh has 8 vertices and 12 faces; it cannot be padded to 8 and 11"
+
+
+def silhouettes(kind):
+    """Masks [k, n, n]: blots of every density, noise, lines and points, and those of a real renderer."""
+    random = np.random.default_rng(3)
+    if kind == "rendered":
+        return np.asarray(hexplane.render(shapes.torus(), 48).mask)
+    if kind == "degenerate":
+        masks = np.zeros((5, 20, 20), bool)
+        masks[0, 0, 0] = masks[1, :, 7] = masks[2, 19] = True
+        masks[3] = ~masks[0]
+        masks[4, ::2] = True
+        return masks
+    noise, share = random.random((9, 33, 33)), np.linspace(0.05, 0.95, 9)
+    if kind == "noise":
+        return noise < share[:, None, None]
+    smooth = scipy.ndimage.gaussian_filter(noise, (0, 2, 2))
+    return smooth < np.quantile(smooth, share)[:, None, None]
+
+
+@pytest.mark.parametrize("kind", ["blots", "noise", "degenerate", "rendered"])
+def test_the_silhouette_distance_is_that_of_scipy(kind):
+    masks = silhouettes(kind)
+    found = np.asarray(hexplane.silhouette_distance(masks))
+    transform = scipy.ndimage.distance_transform_edt
+    pixel = 2 / masks.shape[-1]
+    expected = [np.where(mask, 0.5 - transform(mask), transform(~mask) - 0.5) * pixel for mask in masks]
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+    np.testing.assert_array_equal(found < 0, masks)
+    assert np.abs(found).min() >= np.float32(pixel) / 2
+
+
+def test_an_empty_silhouette_is_a_diagonal_away_and_a_full_one_as_deep():
+    empty = np.zeros((1, 12, 12), bool)
+    np.testing.assert_allclose(hexplane.silhouette_distance(empty), 2 * np.sqrt(2), rtol=1e-6)
+    np.testing.assert_allclose(hexplane.silhouette_distance(~empty), -2 * np.sqrt(2), rtol=1e-6)
+
+
+def test_the_silhouette_distance_turns_and_flips_with_the_mask_bit_for_bit():
+    masks = silhouettes("blots")
+    found = np.asarray(hexplane.silhouette_distance(masks))
+    for change in (lambda a: a[:, ::-1], lambda a: a[:, :, ::-1], lambda a: np.swapaxes(a, 1, 2)):
+        np.testing.assert_array_equal(hexplane.silhouette_distance(change(masks)), change(found))
+    np.testing.assert_array_equal(hexplane.silhouette_distance(~masks), -found)
+
+
+def test_the_silhouette_distance_is_the_same_under_vmap_and_with_more_leading_axes():
+    masks = silhouettes("blots")
+    found = np.asarray(hexplane.silhouette_distance(masks))
+    np.testing.assert_array_equal(jax.vmap(hexplane.silhouette_distance)(masks), found)
+    np.testing.assert_array_equal(hexplane.silhouette_distance(masks.reshape(3, 3, 33, 33)).reshape(found.shape), found)
+    np.testing.assert_array_equal(hexplane.silhouette_distance(masks[0]), found[0])

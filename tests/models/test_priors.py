@@ -59,6 +59,11 @@ def test_the_volume_change_is_the_jacobian_s(tokens, floats, layers):
     assert np.abs(volume).min() > 1e-3
 
 
+def test_layers_change_halves_and_then_every_second_float_in_turn():
+    found = [list(priors.changed(4, layer)) for layer in range(5)]
+    assert found == [[0, 0, 1, 1], [1, 1, 0, 0], [0, 1, 0, 1], [1, 0, 1, 0], [0, 0, 1, 1]]
+
+
 def test_every_float_is_changed_and_seen_by_the_flow():
     params = flow(1, 6, 4)
     jacobian = jax.jit(jax.jacobian(lambda x: priors.flow_to_base(params, x)[0]))(normal(1, 1, 6))[0, 0, :, 0, 0]

@@ -113,7 +113,7 @@ def test_cells_that_differ_in_knobs_alone_share_their_programs():
 
 def test_what_the_observed_planes_are(items):
     parts = sweep.split(items, 0.4)
-    x = sweep._observed(tuple(items), parts, "silhouettes", 8)
+    x = sweep._observed(sweep.cache.render(items, 8), parts, "silhouettes")
     assert (x.train.shape, x.held_out.shape) == ((12, 3, 1, 8, 8), (8, 3, 1, 8, 8))
     assert dataclasses.is_dataclass(sweep.cache.of_planes(x.train))
     assert jax.tree.leaves(sweep.cache.of_planes(x.train))[0].shape == x.train.shape
