@@ -152,8 +152,9 @@ HULLS = ("binary", "silhouettes", "silhouette_sdf")
 UNIT = (*HULLS, "depth", "voxels")  # inputs of one channel with values in [0, 1]
 
 # Numbers beside those of kl that may vary without a new program.
-KNOBS = ("sdf.weight", "optimiser.learning_rate", "optimiser.clip_norm", "reconstruction.variance",
-         "reconstruction.sigma_floor", "witness.weight", "witness.prefit_steps")  # fmt: skip
+LIKELIHOOD = ("reconstruction.variance", "reconstruction.sigma_floor")
+KNOBS = ("sdf.weight", "optimiser.learning_rate", "optimiser.clip_norm", *LIKELIHOOD, "witness.weight",
+         "witness.prefit_steps")  # fmt: skip
 
 # Keys that a variant does not read: pattern, the test, and the key whose value leaves them unread.
 UNREAD = (

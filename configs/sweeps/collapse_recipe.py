@@ -11,6 +11,7 @@ import ml_collections
 from configs import base
 
 VARIANTS = ("",)
+KINDS = ("silhouettes", "silhouette_sdf")
 CONTROLS = {
     "warm_up": "kl.initial_weight=1e-6 kl.warmup_steps=3000",
     "cap": "kl.cap=0.1",
@@ -36,12 +37,13 @@ def get_config() -> ml_collections.ConfigDict:
     config.witness.components = 16
     config.sweep.seeds = 3
     cells = []
-    for kind in ("silhouettes", "silhouette_sdf"):
-        for shapes, count in (("many", 0), ("one", 1)):
+    for shapes, count in (("many", 0), ("one", 1)):
+        for kind in KINDS:
             for name, given in _recipes().items():
                 words = f"model.input={kind} sweep.shapes={count} sweep.control={name} {given}"
                 cells.append(f"{kind},mean_mse,gaussian,{shapes},{name}: {words}")
-        cells += [_pair(kind, *each) for each in _pairs()]
+        if shapes == "many":
+            cells += [_pair(kind, *each) for each in _pairs() for kind in KINDS]
     config.sweep.cells = tuple(cells)
     return config
 

@@ -116,7 +116,7 @@ def diagnose(
     given = [pipeline.fields(maps, family) for maps in seen]
     batch = {name: jnp.stack([each[name] for each in given]) for name in given[0]}
     known = measure.constant(family.probe, x := family.probe.observe(batch))
-    key, knobs = jax.random.key(config.seed), families.knobs(config)
+    key, knobs = jax.random.key(config.seed), families.knobs(config, families.LIKELIHOOD)
     moment = jax.jit(functools.partial(measure.measure, family.encode, family.probe))(params, batch, key, knobs, known)
     lower = float(collapse.bootstrap_lower(moment.swaps, key)) if len(seen) > 1 else None
     scalars, shapes = jax.device_get(moment.scalars), len(np.unique(np.asarray(x).reshape(len(x), -1), axis=0))

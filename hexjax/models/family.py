@@ -8,7 +8,7 @@ loop, the evaluation and the tables know nothing else of a model. All functions 
 import dataclasses
 import importlib
 import pathlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax.numpy as jnp
@@ -19,6 +19,7 @@ from hexjax import rules
 from hexjax.types import Array
 
 Knobs = dict[str, Float[Array, "*sweep"]]
+LIKELIHOOD = rules.LIKELIHOOD  # the knobs that measuring reads beside those of kl
 
 NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
@@ -75,10 +76,10 @@ class Family:
     latent_bits: int
 
 
-def knobs(config: ml_collections.ConfigDict) -> Knobs:
-    """Scalars that may vary without a new program: every number of kl, and those of `rules.KNOBS`."""
+def knobs(config: ml_collections.ConfigDict, names: Sequence[str] = rules.KNOBS) -> Knobs:
+    """Scalars that may vary without a new program: every number of kl, and those of `names`."""
     values = {f"kl.{name}": value for name, value in config.kl.items() if not isinstance(value, str)}
-    for key in rules.KNOBS:
+    for key in names:
         section, name = key.split(".")
         values[key] = config[section][name]
     return {name: jnp.float32(value) for name, value in values.items()}

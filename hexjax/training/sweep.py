@@ -109,7 +109,7 @@ def _run_cell(cell: Cell, parts: Split, x: Observed, programs: Any, taught: dict
     knobs = {name: jnp.broadcast_to(value, every.shape) for name, value in families.knobs(config).items()}
     for name in cell.settings[0]:
         knobs[name] = jnp.array([setting[name] for setting in settings], jnp.float32)
-    program = programs(static(config), len(x_train), len(every))
+    program = programs(static(config), len(x_train), len(every), config.sweep.together)
     known = measure.constant(program.family.probe, x_train)
     stored = cache.of_planes(x_train)
     lesson = (config.model.input, x_train.shape, config.witness.to_json(sort_keys=True), config.seed)
@@ -232,7 +232,7 @@ def static(config: ml_collections.ConfigDict) -> str:
     return kept.to_json(sort_keys=True)
 
 
-def _programs(text: str, count: int, runs: int) -> Programs:
+def _programs(text: str, count: int, runs: int, together: str) -> Programs:
     config = ml_collections.ConfigDict(json.loads(text))
     side = config.hexplane.resolution_px
     family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
@@ -262,7 +262,7 @@ def _programs(text: str, count: int, runs: int) -> Programs:
     def lower(swaps: Array, seed: Array) -> Array:
         return collapse.bootstrap_lower(swaps, step.stream_key(seed, "bootstrap", 0))
 
-    each = _each(config.sweep.together)
+    each = _each(together)
     return Programs(
         family,
         jax.jit(each(one_init, (None, 0))),

@@ -96,16 +96,14 @@ def held_out_margin(t, mean):
 @SETTINGS
 def test_statement_2_no_witness_of_a_constant_mean_has_a_positive_margin(classes, temperature):
     t, rng = soft_classes(classes), np.random.default_rng(1)
-    for constant in 3 * rng.normal(size=(3, 1, classes + 2)):
+    for constant in 3 * rng.normal(size=(10, 1, classes + 2)):
         mean = np.repeat(constant, len(t), 0)
         network = np.tanh(mean @ rng.normal(size=(classes + 2, 16))) @ rng.normal(size=(16, classes))
-        fixed = log_q_of(mean, classes, temperature)
-        regressed = fitted.apply_witness(fitted.fit_witness(mean, t), mean, 0.0)
-        for log_q in (fixed, jax.nn.log_softmax(network), regressed):
+        said = np.exp(network) / np.exp(network).sum(1, keepdims=True)
+        for log_q in (log_q_of(mean, classes, temperature), np.log(said)):
             found = float(score_of(t, log_q))
             np.testing.assert_allclose(found, -divergence(t.mean(0), np.exp(log_q[0])), atol=1e-12)
             assert found <= 1e-12
-    np.testing.assert_allclose(score_of(t, regressed), 0, atol=1e-9)  # which finds the mean class
 
 
 @SETTINGS
