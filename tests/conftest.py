@@ -9,10 +9,33 @@ jaxtyping.install_import_hook("hexjax", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
+from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="module")
+def quick_programs(tmp_path_factory):
+    """Programs are compiled carelessly, and each once only: for tests that compile much and calculate little."""
+    settings = {
+        "jax_disable_most_optimizations": True,
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+    }
+    before = {name: jax.config.values[name] for name in settings}
+    try:
+        _update(settings)
+        yield
+    finally:
+        _update(before)
+
+
+def _update(settings: dict[str, object]) -> None:
+    compilation_cache.reset_cache()
+    for name, value in settings.items():
+        jax.config.update(name, value)
 
 
 @pytest.fixture(scope="session")

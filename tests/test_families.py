@@ -11,6 +11,7 @@ import pytest
 from hexjax.models import family as families
 from tests import toys
 
+
 KEY = jax.random.key(0)
 
 

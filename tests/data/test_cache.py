@@ -52,6 +52,8 @@ def test_fields_are_stacked_over_shapes(whole):
         "depth": maps,
         "normal": (*maps, 3),
         "mask": maps,
+        "silhouette_distance": maps,
+        "voxels": (2, RESOLUTION, RESOLUTION, RESOLUTION),
         "points": (*pool, 3),
         "sdf": pool,
         "slack": pool,
@@ -140,10 +142,10 @@ def test_preparation_is_told_in_one_line(items, capsys):
 
 
 def test_unknown_fields_are_refused(items):
-    accepted = "depth, normal, mask, points, sdf, slack, weight, item"
-    text = f"the family of config.model.family reads 'voxels'; accepted: {accepted}"
+    accepted = "depth, normal, mask, silhouette_distance, voxels, points, sdf, slack, weight, item"
+    text = f"the family of config.model.family reads 'colour'; accepted: {accepted}"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-        build(items, ("depth", "voxels"))
+        build(items, ("depth", "colour"))
 
 
 def test_no_shapes_are_refused():

@@ -12,6 +12,8 @@ from hexjax.models import losses
 from hexjax.models.family import Probe
 from hexjax.types import Latent
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 SHAPES, SIDE = 24, 8
 KEY = jax.random.key(0)
 KNOBS = {"reconstruction.sigma_floor": jnp.float32(0.01)}

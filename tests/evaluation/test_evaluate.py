@@ -67,7 +67,7 @@ def test_scores_json_holds_what_was_returned_and_every_key_of_the_protocol(ident
     assert scores["seed"] == 0
     assert scores["latent_bits"] == 32 * scores["latent_floats"] == 32 * 6 * 32 * 32 * 5
     assert scores["compression"] == 4 / 5
-    stages = ("render", "encode", "decode", "field", "polygonise", "score", "ceiling", "export")
+    stages = ("render", "encode", "decode", "field", "polygonise", "score", "ceiling", "export", "diagnose")
     assert set(scores["seconds"]) == set(stages)
 
 
@@ -186,10 +186,15 @@ def test_input_bits_are_those_of_the_maps_that_are_encoded():
     assert evaluate.input_bits(config) == 6 * 32 * 32 * 4 * 32
     config.model.input = "binary"
     assert evaluate.input_bits(config) == 6 * 32 * 32
+    floats = {"silhouettes": 3, "silhouette_sdf": 3 * 32, "depth": 3 * 32}
+    for kind, bits in floats.items():
+        config.model.input = kind
+        assert evaluate.input_bits(config) == 32 * 32 * bits
+    config.model.input = "voxels"
+    assert evaluate.input_bits(config) == 32**3
     config.model.input = "colour"
-    with pytest.raises(
-        ValueError, match=re.escape("config.model.input is 'colour'; accepted: continuous, binary") + "$"
-    ):
+    known = "config.model.input is 'colour'; accepted: continuous, binary, silhouettes, silhouette_sdf, depth, voxels"
+    with pytest.raises(ValueError, match=re.escape(known) + "$"):
         evaluate.input_bits(config)
 
 

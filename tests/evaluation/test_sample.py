@@ -22,6 +22,8 @@ from hexjax.types import Latent
 from tests import shapes
 from tests.evaluation import toys
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 RADII = (0.8, 0.5, 0.0, np.nan, 0.8, 0.3)  # a draw with no surface, and one that is not finite
 
 

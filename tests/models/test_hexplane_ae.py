@@ -6,6 +6,8 @@ import pytest
 from hexjax.models import hexplane_ae
 from tests import toys
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 
 @pytest.mark.parametrize("kind", ["surface", "channels"])
 def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
@@ -55,8 +57,16 @@ def test_each_extra_level_and_thirty_percent_more_parameters():
             "model.widths = 16",
         ),
         ({"model.mixer_side": 3}, "config.model.mixer_side is 3; accepted: divisors of latent.side 2"),
-        ({"reconstruction.kind": "l1"}, "config.reconstruction.kind is 'l1'; accepted: surface, channels"),
-        ({"latent.kind": "vq"}, "config.latent.kind is 'vq'; accepted: deterministic, gaussian"),
+        (
+            {"reconstruction.kind": "l1"},
+            "config.reconstruction.kind is 'l1'; accepted: surface, channels, gaussian, "
+            "calibrated_gaussian, bernoulli, continuous_bernoulli",
+        ),
+        (
+            {"latent.kind": "vq"},
+            "config.latent.kind is 'vq'; accepted: deterministic, gaussian, vamp_prior, "
+            "flow_prior, bernoulli, categorical, fsq",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused(overrides, text):
@@ -69,7 +79,10 @@ def test_an_unknown_input_is_refused():
     batch = toys.batch_of(toys.config_of("hexplane_ae", "surface"))
     with pytest.raises(ValueError) as error:
         hexplane_ae.network_input(batch, "voxels")
-    assert str(error.value) == "config.model.input is 'voxels'; accepted: continuous, binary"
+    assert (
+        str(error.value)
+        == "config.model.input is 'voxels'; accepted: continuous, binary, silhouettes, silhouette_sdf, depth"
+    )
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

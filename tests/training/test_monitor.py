@@ -15,6 +15,8 @@ from hexjax.types import Item
 from tests import shapes
 from tests.training import toy
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 TOY = {
     "model.family": "hexplane_mlp", "model.input": "silhouettes", "model.widths": (16,), "hexplane.resolution_px": 8,
     "latent.kind": "gaussian", "latent.side": 1, "latent.channels": 4, "reconstruction.kind": "bernoulli",

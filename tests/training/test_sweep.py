@@ -14,6 +14,8 @@ from hexjax.training import sweep
 from hexjax.types import Item
 from tests import shapes
 
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
 TOY = {
     "hexplane.resolution_px": 8, "model.widths": (12,), "latent.side": 2, "latent.channels": 2, "train.steps": 6,
     "train.batch_size": 4, "witness.classes": 3, "witness.components": 2, "sweep.seeds": 2,
