@@ -11,7 +11,6 @@ import pytest
 from hexjax.models import family as families
 from tests import toys
 
-
 KEY = jax.random.key(0)
 
 
