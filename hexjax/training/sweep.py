@@ -35,6 +35,7 @@ PROBED = 64  # held-out shapes on the way
 JUDGED = 256  # held-out shapes in the end, and training shapes for calibration and the witness
 MESHED, NODES = 16, 24  # decoded fields that are looked at for a surface, and their nodes a side
 SAMPLED = 64  # draws from the prior
+KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
 
 Runs = list[dict[str, Any]]
 
@@ -67,7 +68,7 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     parts, done = split(items, config.sweep.held_out), 0
     rendered = functools.cache(lambda resolution: cache.render(items, resolution))
     observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
-    programs, taught = functools.cache(_programs), {}
+    programs, taught = functools.lru_cache(KEPT)(_programs), {}
     for number, cell in enumerate(todo, 1):
         file = folder / f"{cell.name.replace('/', '-')}.json"
         digest = _digest(cell, parts)
