@@ -5,6 +5,8 @@ import pathlib
 
 import jaxtyping
 
+# Tests compile much and calculate little: LLVM is asked for no optimisation; XLA's own passes stay.
+os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
 jaxtyping.install_import_hook("hexjax", "beartype.beartype")
 
 import jax  # noqa: E402

@@ -21,6 +21,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     for name, values in full.items():  # the network of the other experiments
         config[name].update(values)
     config.latent.kind = "gaussian"
+    config.latent.channels *= 2  # three views instead of six: as many floats as published
     config.model.input = "silhouettes"
     config.reconstruction.kind, config.reconstruction.reduction = "channels", "mean"
     config.kl.initial_weight, config.kl.final_weight, config.kl.warmup_steps = 1e-6, 1e-4, 3000

@@ -21,6 +21,6 @@ def get_config() -> ml_collections.ConfigDict:
         f"silhouettes,entropy,gaussian,many,aligned: {weights} witness.weight=10",
         f"silhouettes,entropy,gaussian,many,prefit: {weights} witness.weight=10 witness.prefit_steps=200",
         f"silhouettes,mean_mse,gaussian,many,aligned: reconstruction.kind=channels reconstruction.reduction=mean "
-        f"{weights} witness.weight=0|10 witness.prefit_steps=1|200",
+        f"{weights} witness.weight=0|10 witness.prefit_steps=0|200",
     )
     return config

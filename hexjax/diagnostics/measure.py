@@ -4,6 +4,7 @@ A family takes part through its `encode` and its `probe` (models/family.py). All
 over runs, but `judge`, which turns scalars into a verdict on the host.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -40,8 +41,11 @@ class Moment(NamedTuple):
 
 
 def constant(probe: Any, x: Float[Array, "n *x"]) -> Constant:
-    """The constant predictor of training values; half a value of 1/2 is added, so that no held-out value is impossible."""
-    mean = (x.sum(0) + 0.25) / (len(x) + 0.5)
+    """The constant predictor of training values; half a value of 1/2 is added, so that no held-out value is impossible.
+
+    Of one shape it is that shape: nothing else is held out.
+    """
+    mean = x[0] if len(x) == 1 else (x.sum(0) + 0.25) / (len(x) + 0.5)
     low, high = jnp.full_like(mean, -LOGIT_LIMIT), jnp.full_like(mean, LOGIT_LIMIT)
 
     def halve(_: Any, ends: tuple[Array, Array]) -> tuple[Array, Array]:
@@ -81,13 +85,14 @@ def measure(
     everywhere = jnp.broadcast_to(known.predicted[None], x.shape)
     nats = lambda given, spread: flat(probe.nll(given, x, spread)).sum(-1)
     error = lambda given: flat(probe.error(given, x)).sum(-1)
-    own, other, blind = nats(predicted, variance), nats(swapped, variance), nats(everywhere, known.variance)
+    own, other, blind = nats(predicted, variance), nats(swapped, variance), nats(everywhere, jnp.maximum(known.variance, floor))
     rates, mean, sample = probe.rate(params, latent, knobs), flat(latent.statistics["mean"]), flat(latent.code)
     hit = probe.coverage(x) > 0.5
-    slope = jnp.abs(jax.grad(lambda given: probe.error(given, x).sum())(predicted))
+    slope = jnp.abs(jax.grad(lambda given: probe.nll(given, x, variance).sum())(predicted))
     slope = slope.reshape(hit.shape) if slope.size == hit.size else slope.sum(2)
     near, near_pixels = collapse.outline_gradient_share(slope, hit, OUTLINE_PX)
     scalars = collapse.kl_summary(rates) | {
+        "rate_bits": rates.reshape(len(x), -1).sum(1).mean() / math.log(2),
         "nll": own.mean(),
         "nll_constant": blind.mean(),
         "gain": collapse.gain(blind, own),
@@ -117,12 +122,12 @@ def measure(
     return Moment(scalars, other - own, mean, sample)
 
 
-def information(latent: Latent) -> Float[Array, ""]:
-    """Mutual information of shape and latent in nats by the aggregated posterior of at most PAIRED shapes.
+def information(latent: Latent, paired: int = PAIRED) -> Float[Array, ""]:
+    """Mutual information of shape and latent in nats by the aggregated posterior of at most `paired` shapes.
 
     A deterministic code tells a shape from all whose code differs.
     """
-    found = jax.tree.map(lambda a: a[:PAIRED].reshape(min(len(a), PAIRED), -1), latent)
+    found = jax.tree.map(lambda a: a[:paired].reshape(min(len(a), paired), -1), latent)
     if "log_variance" in found.statistics:
         densities = collapse.gaussian_log_densities(
             found.code, found.statistics["mean"], found.statistics["log_variance"]

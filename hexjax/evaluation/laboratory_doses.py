@@ -24,9 +24,9 @@ def shapes(groups: Groups) -> figure.Figure | str:
     chosen = drawing.select(groups, "collapse_dose", control="shapes")
     if not chosen:
         return "the cells shapes of collapse_dose"
-    known = all(len(lab.final(group, "train_information")) for group in chosen)
+    known = all(len(lab.final(group, "information_train")) for group in chosen)
     names, told = (
-        (("train_information", "train_kl"), "training shapes") if known else (("information", "kl"), "held-out shapes")
+        (("information_train", "train_kl"), "training shapes") if known else (("information", "kl"), "held-out shapes")
     )
     title = "Information and KL against the number of shapes"
     if one := [group for group in chosen if _count(group) == 1]:
@@ -113,6 +113,14 @@ def rates(groups: Groups) -> figure.Figure | str:
     for group in chosen:
         for axes, name in zip(panels[:, kinds.index(group.parts[0])], ("iou", "squared_error")):
             _draw_point(axes, group, name)
+    for latent, (colour, _) in LATENT_MARKS.items():
+        row = [group for group in chosen if group.parts[2] == latent and group.parts[1] == FILLED]
+        for column, kind in zip(panels.T, kinds):
+            mine = [group for group in row if group.parts[0] == kind and lab.control(group) != "gumbel"]
+            mine.sort(key=lambda group: lab.median(bits(group)))
+            for axes, name in zip(column, ("iou", "squared_error")):
+                middle = [lab.median(lab.final(group, name)) for group in mine]
+                axes.plot([lab.median(bits(group)) for group in mine], middle, color=colour, lw=0.8, alpha=0.6)
     for axes in panels.flat:
         drawing.plain(axes).set_xscale("log", base=2)
         axes.xaxis.set_major_formatter(ticker.FormatStrFormatter("%g"))
@@ -136,7 +144,7 @@ def _draw_point(axes: Axes, group: Group, name: str) -> None:
     colour, mark = LATENT_MARKS[group.parts[2]]
     x, y = (drawing.band(values[:, None]) for values in (bits(group), lab.final(group, name)))
     spread = lambda each: np.stack([each[0] - each[1], each[2] - each[0]])
-    fill, edge = colour if group.parts[1] == FILLED else "white", "black" if lab.control(group) else colour
+    fill, edge = colour if group.parts[1] == FILLED else "white", "black" if lab.control(group) == "gumbel" else colour
     axes.errorbar(
         x[0], y[0], spread(y), spread(x), color=colour, lw=0.8, marker=mark, ms=6.5, mew=1.2, mfc=fill, mec=edge
     )
@@ -151,5 +159,5 @@ def _keys(groups: Groups) -> list[lines.Line2D]:
         drawing.key_line(drawing.word(FILLED), **grey),
         drawing.key_line("calibrated Gaussian", mfc="white", **grey),
     ]
-    controls = dict.fromkeys(lab.control(group) for group in groups if lab.control(group))
-    return keys + [drawing.key_line(f"estimator: {name}", mec="black", **grey) for name in controls]
+    is_other = any(lab.control(group) == "gumbel" for group in groups)
+    return keys + [drawing.key_line("estimator: gumbel", mec="black", **grey)] * is_other

@@ -127,12 +127,22 @@ def cause(results: Results, sweep: str = "collapse_cause") -> str:
 def latents(results: Results) -> str:
     """One row a kind of latent, input and likelihood."""
     columns = {name: CELL[name] for name in ("input", "likelihood", "latent")}
-    columns |= {"estimator": lambda group: lab.control(group) or lab.NONE, "verdicts": verdicts}
+    columns |= {"changed": _changed, "verdicts": verdicts}
     columns |= {"stored bits": lambda group: f"{group.cell['settings']['latent_bits']:,}"}
-    columns |= {"rate (nats)": KL["KL (nats)"], "squared error": final("squared_error")} | OVERLAP | LATENT
+    columns |= {"rate (nats)": KL["KL (nats)"], "rate (bits)": rate(_bits), "squared error": final("squared_error")} | OVERLAP | LATENT
     columns |= {"share of codes used": final("codes_used"), "bits of entropy a code": final("bit_entropy")}
     columns |= {"prior's IoU": final("prior_iou"), "prior non-empty": final("prior_non_empty")}
     return _block(results, "collapse_latents", columns)
+
+
+def _changed(group: Group) -> str:
+    """A column: the estimator, size or weight that is not the table's own."""
+    weight = f" β {lab.weight(group):g}" if group.setting else ""
+    return f"{lab.control(group)}{weight}".replace("weights ", "") or lab.NONE
+
+
+def _bits(group: Group) -> str:
+    return lab.spread(lab.final(group, "kl") / np.log(2))
 
 
 def recipe(results: Results) -> str:
@@ -177,8 +187,8 @@ def dose(results: Results) -> str:
 
 def _of_shapes() -> Columns:
     columns: Columns = {"input": part(0), "training shapes N": part(3), "log N": _log_count, "verdicts": verdicts}
-    columns |= {"KL, training": final("train_kl"), "I_q, training": final("train_information")}
-    columns |= {"KL − I_q, training": less("train_kl", "train_information"), "KL, held out": final("kl")}
+    columns |= {"KL, training": final("train_kl"), "I_q, training": final("information_train")}
+    columns |= {"KL − I_q, training": less("train_kl", "information_train"), "KL, held out": final("kl")}
     columns |= {"I_q, held out [ceiling]": LATENT["I_q [ceiling]"], "IoU, training": final("train_iou")}
     return columns | {"IoU, held out [constant's]": OVERLAP["IoU [constant's]"]}
 

@@ -31,7 +31,7 @@ class Probe(NamedTuple):
     predict(params, latent) -> the decoder's output of the same shape, before `expectation`
     expectation(predicted) -> the mean of x that it stands for
     nll(predicted, x, variance) -> nats of each value; a likelihood without a variance does not read it
-    error(predicted, x) -> the same without a variance: nats, or the squared error
+    error(predicted, x) -> never negative and without a variance: nats of a probability, or the squared error
     coverage(x) -> [b, k, h, w], in [0, 1]: how surely each pixel is hit, 1/2 the threshold
     rate(params, latent, knobs) -> nats [b, u] of each unit of the latent
     pays_rate: whether the loss charges the encoder for the rate; codes: of a discrete latent's unit, 0 for others

@@ -138,10 +138,12 @@ def probe(kind: str | None) -> dict[str, Callable[..., Array]]:
     """
     if kind in ("bernoulli", "continuous_bernoulli"):
         nats = cross_entropy if kind == "bernoulli" else continuous_bernoulli_nll
+        mean = functools.partial(expectation, kind=kind)
+        squared = lambda predicted, x: (mean(predicted) - x) ** 2  # nats of a density may be negative: no share of them
         return dict(
-            expectation=functools.partial(expectation, kind=kind),
+            expectation=mean,
             nll=lambda predicted, x, variance: nats(predicted, x),
-            error=nats,
+            error=nats if kind == "bernoulli" else squared,
         )
     if kind is not None:
         check_likelihood(kind)

@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Int, PRNGKeyArray
 
 from hexjax.data import batches, cache, sources
-from hexjax.diagnostics import witness
+from hexjax.diagnostics import collapse, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
 from hexjax.training import optimiser as optimisers
@@ -119,6 +119,7 @@ def make_step(
         rate = knobs["optimiser.learning_rate"] * optimiser.schedule(state.step)
         params = optax.apply_updates(state.params, jax.tree.map(lambda update: rate * update, direction))
         norms = {"gradient_norm": norm, "parameter_norm": optax.tree.norm(params)}
+        norms["gradient_clipped"] = collapse.clip_removed(norm, knobs["optimiser.clip_norm"])
         return TrainState(state.step + 1, params, memory), {"loss": total, **parts, **norms, "learning_rate": rate}
 
     return step

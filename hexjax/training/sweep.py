@@ -30,11 +30,12 @@ from hexjax.types import Array, Hexplane, Item, TrainState
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
            "mean_map_distance", "outline_gradient", "codes_used", "bit_entropy", "largest_mean", "largest_log_variance",
            "variance")  # fmt: skip
-TRAINED = ("loss", "gradient_norm", "kl_weight", "kl_gradient_removed")  # of the step's metrics
+TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradient_removed")  # of the step's metrics
 PROBED = 64  # held-out shapes on the way
 JUDGED = 256  # held-out shapes in the end, and training shapes for calibration and the witness
 MESHED, NODES = 16, 24  # decoded fields that are looked at for a surface, and their nodes a side
 SAMPLED = 64  # draws from the prior
+PAIRED, SMALL = 512, 128  # training shapes whose posteriors are compared in pairs, where the latent has few floats
 KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
 
 Runs = list[dict[str, Any]]
@@ -110,7 +111,7 @@ def _run_cell(cell: Cell, parts: Split, x: Observed, programs: Any, taught: dict
     knobs = {name: jnp.broadcast_to(value, every.shape) for name, value in families.knobs(config).items()}
     for name in cell.settings[0]:
         knobs[name] = jnp.array([setting[name] for setting in settings], jnp.float32)
-    program = programs(static(config), len(x_train), len(every), config.sweep.together)
+    program = programs(static(config, cell.settings), len(x_train), len(every), config.sweep.together)
     known = measure.constant(program.family.probe, x_train)
     stored = cache.of_planes(x_train)
     lesson = (config.model.input, x_train.shape, config.witness.to_json(sort_keys=True), config.seed)
@@ -133,7 +134,7 @@ def _run_cell(cell: Cell, parts: Split, x: Observed, programs: Any, taught: dict
         count = min(JUDGED, len(x_held))
     judged = program.measure(state.params, x_held[:count], knobs, every, known, fitted.scalars["squared_error"])
     scalars = judged.scalars | program.extra(state.params, x_train, x_held[:count], knobs, every)
-    scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl", "information")}
+    scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl")}
     if t_train is not None and not one:
         bounds = program.certify(fitted, judged, t_train[: len(fitted.swaps[0])], t_held[:count],
                                  config.witness.temperature, config.witness.floor)  # fmt: skip
@@ -185,8 +186,8 @@ def factors(config: ml_collections.ConfigDict) -> dict[str, Any]:
 
 
 def _teachers(config: ml_collections.ConfigDict, x_train: Array, x_held: Array) -> tuple[Array | None, Array | None]:
-    if not config.witness.classes or len(x_train) < max(2, config.witness.classes):
-        return None, None
+    if not config.witness.classes or len(x_train) <= max(config.witness.classes, config.witness.components):
+        return None, None  # so few shapes have no more components, and as many classes would be the shapes themselves
     rows = [x.reshape(len(x), -1) for x in (x_train, x_held)]
     known = monitor.fit_teacher(np.asarray(rows[0]), config)
     return tuple(jnp.asarray(teacher.posterior(known, row), jnp.float32) for row in rows)
@@ -219,17 +220,21 @@ class Programs(NamedTuple):
     lower: Any
 
 
-def static(config: ml_collections.ConfigDict) -> str:
-    """The config as text without what is a knob or a name: cells of equal text share their programs."""
+def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float]] = ()) -> str:
+    """The config as text without what is a knob or a name: cells of equal text share their programs.
+
+    Of the witness the largest values of all settings are kept, as whether it trains at all is the program's.
+    """
     kept = ml_collections.ConfigDict(config.to_dict())
+    for name in ("weight", "prefit_steps"):
+        with kept.ignore_type():
+            kept.witness[name] = max([kept.witness[name], *(each.get(f"witness.{name}", 0) for each in settings)])
     kept.name = kept.data.path = kept.data.source = kept.sweep.control = ""
     kept.sweep.cells, kept.sweep.shapes, kept.sweep.seeds = (), 0, 1
     for key in families.knobs(config):
         section, name = key.split(".")
         with kept.ignore_type():
             kept[section][name] = 0.0 if section != "witness" else kept[section][name]
-    for section, name in (("kl", "free_bits"), ("kl", "cap")):
-        kept[section][name] = 0.0
     return kept.to_json(sort_keys=True)
 
 
@@ -308,6 +313,10 @@ def extra(
     points = jnp.stack(jnp.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
     inside = jax.vmap(lambda one: (family.field(params, one, points) < 0).any())(decoded)
     found["mesh_non_empty"] = inside.mean()
+    if family.latent_floats <= SMALL:
+        of_training = family.encode(params, {"planes": x_train[:PAIRED]}, key, knobs)
+        found["information_train"] = measure.information(of_training, PAIRED)
+        found["information_train_ceiling"] = np.log(min(PAIRED, len(x_train)))
     if family.sample is not None:
         latent = family.sample(params, key, SAMPLED, knobs)
         drawn = probe.coverage(probe.expectation(probe.predict(params, latent))) > 0.5

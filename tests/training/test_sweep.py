@@ -113,6 +113,20 @@ def test_cells_that_differ_in_knobs_alone_share_their_programs():
     assert len(set(texts)) == 3
 
 
+def test_a_cell_whose_settings_train_a_witness_has_the_program_that_does():
+    plain, aligned = cells.read(make("a: kl.cap=1", "b: witness.weight=0|10 witness.prefit_steps=0|2"))
+    assert [json.loads(sweep.static(cell.config, cell.settings))["witness"]["weight"] for cell in (plain, aligned)] == [
+        0, 10
+    ]  # fmt: skip
+
+
+def test_few_shapes_have_no_teacher_and_train_all_the_same(items, tmp_path):
+    found = run(make("a: sweep.shapes=3", "b: sweep.shapes=4"), items, tmp_path)
+    assert "witness_sample_lower" not in found["a"]["runs"][0]["final"]
+    assert "witness_sample_lower" in found["b"]["runs"][0]["final"]
+    assert found["b"]["runs"][0]["final"]["information_train_ceiling"] == pytest.approx(np.log(4), rel=1e-4)
+
+
 def test_what_the_observed_planes_are(items):
     parts = sweep.split(items, 0.4)
     x = sweep._observed(sweep.cache.render(items, 8), parts, "silhouettes")
