@@ -67,8 +67,19 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
                 rules.override(resolved, key, value)
                 rules.validate(resolved)
         rules.validate(resolved)
+        _check_sweep(resolved)
     except ValueError as error:
         raise ValueError(f"config.sweep.cells, {name}: {error}") from error
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)
+
+
+def _check_sweep(config: ml_collections.ConfigDict) -> None:
+    steps, every = config.train.steps, config.sweep.measure_every_steps
+    if steps % every:
+        raise ValueError(f"config.sweep.measure_every_steps is {every}; accepted: a divisor of train.steps = {steps}")
+    if config.sdf.weight:
+        raise ValueError(
+            f"config.sdf.weight is {config.sdf.weight:g}; accepted in a sweep: 0, as planes have no points"
+        )

@@ -123,7 +123,7 @@ RULES = {
     "witness.classes": Rule(int, "0 (no witness) or a whole number, at least 2", lambda value: value == 0 or value > 1),
     "witness.components": whole(1),
     "witness.teacher_temperature": POSITIVE,
-    "witness.floor": number(" from 0, below 1", lambda value: 0 <= value < 1),
+    "witness.floor": number(" above 0, below 1", lambda value: 0 < value < 1),
     "witness.temperature": POSITIVE,
     "witness.weight": NOT_NEGATIVE,
     "witness.prefit_steps": whole(0),
@@ -148,6 +148,7 @@ SWEEP_RULES = {  # of configs/sweeps/
 
 GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")
 CHARGED = (*GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
+DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 HULLS = ("binary", "silhouettes", "silhouette_sdf")
 UNIT = (*HULLS, "depth", "voxels")  # inputs of one channel with values in [0, 1]
 
@@ -311,6 +312,11 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if not config.data.cached and config.model.input in ("silhouette_sdf", "voxels"):
         raise ValueError(f"config.data.cached is False; accepted with model.input = {config.model.input}: true")
     _check_witness(config)
+    if config.kl.cap < 1 and config.reconstruction.kind in DENSITIES:
+        raise ValueError(
+            f"config.kl.cap is {config.kl.cap:g}; accepted with reconstruction.kind = {config.reconstruction.kind}: 1, as "
+            "nats of a density may be negative, and then a share of them is none"
+        )
     if config.sdf.points > config.sdf.pool_points:
         raise ValueError(
             f"config.sdf.points is {config.sdf.points}; accepted: at most sdf.pool_points = {config.sdf.pool_points}"
@@ -321,20 +327,34 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         )
 
 
+def check_teacher(config: ml_collections.ConfigDict, count: int) -> None:
+    """Nothing; so many shapes (0: not known yet) can have the teacher that a config asks for.
+
+    Raises:
+        ValueError: for fewer shapes than classes, or no more than components.
+    """
+    classes, components = config.witness.classes, config.witness.components
+    if classes and count == 1:
+        raise ValueError(
+            f"config.witness.classes is {classes} and there is one shape: it is NOT-CERTIFIABLE, its latent can hold no "
+            f"information; accepted: witness.classes = 0, or at least {max(classes, components + 1)} shapes"
+        )
+    if classes and 0 < count < classes:
+        raise ValueError(f"config.witness.classes is {classes}; accepted: at most the number of shapes, {count}")
+    if classes and 0 < count <= components:
+        raise ValueError(f"config.witness.components is {components}; accepted: fewer than the shapes, {count}")
+
+
 def _check_witness(config: ml_collections.ConfigDict) -> None:
     classes, witness = config.witness.classes, config.witness
     if not classes:
         return
-    if config.data.count == 1:
-        raise ValueError(
-            f"config.witness.classes is {classes} and data.count 1: one shape is NOT-CERTIFIABLE, its latent can hold no "
-            f"information; accepted: witness.classes = 0, or data.count of at least {classes}"
-        )
-    if 0 < config.data.count < classes:
-        raise ValueError(f"config.witness.classes is {classes}; accepted: at most data.count = {config.data.count}")
+    if not config.data.cached:
+        raise ValueError(f"config.data.cached is False; accepted with witness.classes = {classes}: true")
+    check_teacher(config, config.data.count)
     if witness.floor * classes >= 1:
         raise ValueError(
-            f"config.witness.floor is {witness.floor}; accepted: from 0, below 1 / witness.classes = {1 / classes:g}"
+            f"config.witness.floor is {witness.floor}; accepted: above 0, below 1 / witness.classes = {1 / classes:g}"
         )
     if config.latent.side**2 * config.latent.channels < classes - 1:
         raise ValueError(

@@ -65,6 +65,15 @@ def test_what_is_no_cell_is_refused():
     assert refusal("a: kl.cap=0.1|2") == (
         "config.sweep.cells, a: config.kl.cap is 2.0; accepted: a number above 0, at most 1; 1 switches it off"
     )
+    assert refusal("a: train.steps=1030") == (
+        "config.sweep.cells, a: config.sweep.measure_every_steps is 50; accepted: a divisor of train.steps = 1030"
+    )
+    assert refusal("a: sweep.measure_every_steps=5000") == (
+        "config.sweep.cells, a: config.sweep.measure_every_steps is 5000; accepted: a divisor of train.steps = 1000"
+    )
+    assert refusal("a: sdf.weight=1") == (
+        "config.sweep.cells, a: config.sdf.weight is 1; accepted in a sweep: 0, as planes have no points"
+    )
     knobs = ", ".join(cells.knob_names(collapse_cause.get_config()))
     assert refusal("a: latent.side=1|2") == (
         f"config.sweep.cells, a: config.latent.side has several values, 1|2; accepted for: {knobs}"

@@ -85,21 +85,34 @@ REFUSED = {
         "config.witness.classes is 1; accepted: 0 (no witness) or a whole number, at least 2"
     ),
     (SMALL, "--config.witness.classes=8"): (
-        "config.witness.classes is 8 and data.count 1: one shape is NOT-CERTIFIABLE, its latent can hold no "
-        "information; accepted: witness.classes = 0, or data.count of at least 8"
+        "config.witness.classes is 8 and there is one shape: it is NOT-CERTIFIABLE, its latent can hold no information; "
+        "accepted: witness.classes = 0, or at least 9 shapes"
     ),
     (SMALL, "--config.witness.classes=8", "--config.data.count=4"): (
-        "config.witness.classes is 8; accepted: at most data.count = 4"
+        "config.witness.classes is 8; accepted: at most the number of shapes, 4"
+    ),
+    (SMALL, "--config.witness.classes=2", "--config.data.count=8"): (
+        "config.witness.components is 8; accepted: fewer than the shapes, 8"
+    ),
+    (SMALL, "--config.witness.classes=2", "--config.data.count=9", "--config.data.cached=false"): (
+        "config.data.cached is False; accepted with witness.classes = 2: true"
+    ),
+    (SMALL, "--config.witness.classes=2", "--config.data.count=9", "--config.witness.floor=0"): (
+        "config.witness.floor is 0.0; accepted: a number above 0, below 1"
+    ),
+    (SMALL, "--config.kl.cap=0.1", "--config.model.input=depth", "--config.reconstruction.kind=calibrated_gaussian"): (
+        "config.kl.cap is 0.1; accepted with reconstruction.kind = calibrated_gaussian: 1, as nats of a density may be "
+        "negative, and then a share of them is none"
     ),
     (SMALL, "--config.witness.classes=8", "--config.data.count=9", "--config.witness.floor=0.2"): (
-        "config.witness.floor is 0.2; accepted: from 0, below 1 / witness.classes = 0.125"
+        "config.witness.floor is 0.2; accepted: above 0, below 1 / witness.classes = 0.125"
     ),
     (
         SMALL,
         "--config.witness.classes=99",
         "--config.data.count=99",
         "--config.latent.side=1",
-        "--config.witness.floor=0",
+        "--config.witness.floor=1e-3",
     ): (
         "config.witness.classes is 99; accepted: at most one above the latent's floats of one view, "
         "latent.side^2 x latent.channels = 64"

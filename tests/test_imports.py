@@ -31,6 +31,7 @@ MAY = {
     "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
     "pipeline": (*GEOMETRY, "data", "models.family"),
+    "training.step": ("types", "rules", "data", "diagnostics", "models.family", "training"),
     "training": ("types", "cells", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config"),  # a run's folder alone tells its config

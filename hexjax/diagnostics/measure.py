@@ -85,7 +85,11 @@ def measure(
     everywhere = jnp.broadcast_to(known.predicted[None], x.shape)
     nats = lambda given, spread: flat(probe.nll(given, x, spread)).sum(-1)
     error = lambda given: flat(probe.error(given, x)).sum(-1)
-    own, other, blind = nats(predicted, variance), nats(swapped, variance), nats(everywhere, jnp.maximum(known.variance, floor))
+    own, other, blind = (
+        nats(predicted, variance),
+        nats(swapped, variance),
+        nats(everywhere, jnp.maximum(known.variance, floor)),
+    )
     rates, mean, sample = probe.rate(params, latent, knobs), flat(latent.statistics["mean"]), flat(latent.code)
     hit = probe.coverage(x) > 0.5
     slope = jnp.abs(jax.grad(lambda given: probe.nll(given, x, variance).sum())(predicted))

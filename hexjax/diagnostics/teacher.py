@@ -7,6 +7,7 @@ held-out shapes, or the bounds of `diagnostics.witness` do not hold.
 Source: the mixture teacher of arXiv:2605.18224, rederived; floor, common scale and regularisation are ours.
 """
 
+import pathlib
 from typing import NamedTuple
 
 import jax
@@ -19,6 +20,7 @@ from hexjax.types import Array
 REGULARISATION = 1e-2  # added to each covariance, in units of the mean variance of the kept components
 RESTARTS = 4  # of the mixture; the likeliest is kept
 MOST_ITERATIONS = 1000
+FILE = "checkpoints/teacher.npz"  # in a run's folder
 
 
 class Teacher(NamedTuple):
@@ -103,3 +105,11 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> Teacher:
     if set(arrays) != set(Teacher._fields):
         raise ValueError(f"the arrays are {', '.join(sorted(arrays))}; a teacher's: {', '.join(Teacher._fields)}")
     return Teacher(**{name: np.asarray(arrays[name]) for name in Teacher._fields})
+
+
+def read(folder: pathlib.Path) -> Teacher | None:
+    """The teacher that lies in a run's folder, or None."""
+    if not (folder / FILE).is_file():
+        return None
+    with np.load(folder / FILE, allow_pickle=False) as arrays:
+        return from_arrays(dict(arrays))

@@ -285,7 +285,7 @@ def _by_controls(kl: Any, latent: str, latent_floats: int, weight: float) -> tup
         effects = {"clip": "is 0", "scale": "is scaled down, not cut", "penalty": "grows"}
         effect = _named("config.kl.cap_mode", kl["cap_mode"], effects)
         lines.append(f"where the KL term is above {100 * kl['cap']:.4g} % of the loss, its gradient {effect}")
-        if kl["cap_mode"] == "clip" and is_unlimited:
+        if kl["cap_mode"] == "clip" and latent in GAUSSIAN:
             expected = "EXPLODED"
             lines[-1] += ": nothing brings a large KL back"
     if is_unlimited:

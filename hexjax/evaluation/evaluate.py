@@ -5,7 +5,6 @@ in the frame; the meshes written are in the source's own units and orientation.
 """
 
 import contextlib
-import functools
 import json
 import math
 import pathlib
@@ -20,7 +19,7 @@ import ml_collections
 import numpy as np
 
 from hexjax import pipeline
-from hexjax.diagnostics import collapse, measure
+from hexjax.diagnostics import collapse, diagnosis, measure, teacher
 from hexjax.evaluation import export
 from hexjax.geometry import distance, frame, planes
 from hexjax.models import family as families
@@ -93,7 +92,7 @@ def evaluate(
     if pictures:
         export.history(config.name, folder)
     with clock.stage("diagnose"):
-        judged = diagnose(family, params, seen, config)
+        judged = diagnose(family, params, seen, config, folder)
     size = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "latent_floats": family.latent_floats,
@@ -104,26 +103,29 @@ def evaluate(
 
 
 def diagnose(
-    family: Family, params: Params, seen: Sequence[Hexplane], config: ml_collections.ConfigDict
+    family: Family, params: Params, seen: Sequence[Hexplane], config: ml_collections.ConfigDict, folder: pathlib.Path
 ) -> dict[str, Any]:
     """`verdict`, why, and the figures of the laboratory on the maps of some shapes; null where there is no latent to judge.
 
-    A shape that comes twice counts once.
+    The IoU at every threshold stands beside; a teacher that lies with the run's checkpoints is asked too.
     """
-    names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics")
+    names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics", "threshold_sweep")
     if family.probe is None:
         return dict.fromkeys(names)
     given = [pipeline.fields(maps, family) for maps in seen]
     batch = {name: jnp.stack([each[name] for each in given]) for name in given[0]}
-    known = measure.constant(family.probe, x := family.probe.observe(batch))
-    key, knobs = jax.random.key(config.seed), families.knobs(config, families.LIKELIHOOD)
-    moment = jax.jit(functools.partial(measure.measure, family.encode, family.probe))(params, batch, key, knobs, known)
-    lower = float(collapse.bootstrap_lower(moment.swaps, key)) if len(seen) > 1 else None
-    scalars, shapes = jax.device_get(moment.scalars), len(np.unique(np.asarray(x).reshape(len(x), -1), axis=0))
-    judged, _ = measure.judge(scalars, shapes, family.probe.pays_rate, lower, held_out=False)
-    units = int(scalars["active_units"]) if shapes > 1 else None
+    known, x = diagnosis.know(family.probe, batch), family.probe.observe(batch)
+    lesson = teacher.read(folder) if config.witness.classes else None
+    classes = None if lesson is None else jnp.asarray(teacher.posterior(lesson, x.reshape(len(x), -1)), jnp.float32)
+    knobs = families.knobs(config, families.LIKELIHOOD)
+    diagnose, key = diagnosis.make(family.encode, family.probe, config.witness), jax.random.key(config.seed)
+    scalars, judged = diagnose(params, batch, known, key, knobs, classes)
+    swept = measure.threshold_sweep(family.probe, params, family.encode(params, batch, None, knobs), x)
+    swept = {name: [float(value) for value in values] for name, values in swept.items()}
+    swept["threshold"] = list(collapse.THRESHOLDS)
+    units = int(scalars["active_units"]) if len(seen) > 1 else None
     figures = {name: float(value) for name, value in scalars.items()}
-    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, figures)))
+    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, figures, swept)))
 
 
 def ceiling(

@@ -129,7 +129,8 @@ def latents(results: Results) -> str:
     columns = {name: CELL[name] for name in ("input", "likelihood", "latent")}
     columns |= {"changed": _changed, "verdicts": verdicts}
     columns |= {"stored bits": lambda group: f"{group.cell['settings']['latent_bits']:,}"}
-    columns |= {"rate (nats)": KL["KL (nats)"], "rate (bits)": rate(_bits), "squared error": final("squared_error")} | OVERLAP | LATENT
+    columns |= {"rate (nats)": KL["KL (nats)"], "rate (bits)": rate(_bits), "squared error": final("squared_error")}
+    columns |= OVERLAP | LATENT
     columns |= {"share of codes used": final("codes_used"), "bits of entropy a code": final("bit_entropy")}
     columns |= {"prior's IoU": final("prior_iou"), "prior non-empty": final("prior_non_empty")}
     return _block(results, "collapse_latents", columns)

@@ -35,6 +35,7 @@ class Probe(NamedTuple):
     coverage(x) -> [b, k, h, w], in [0, 1]: how surely each pixel is hit, 1/2 the threshold
     rate(params, latent, knobs) -> nats [b, u] of each unit of the latent
     pays_rate: whether the loss charges the encoder for the rate; codes: of a discrete latent's unit, 0 for others
+    scale: how much larger the loss sees a difference of x, where its values have other units
     """
 
     observe: Callable[..., Any]
@@ -46,6 +47,7 @@ class Probe(NamedTuple):
     rate: Callable[..., Any]
     pays_rate: bool
     codes: int
+    scale: float = 1.0
 
 
 @dataclasses.dataclass(frozen=True)

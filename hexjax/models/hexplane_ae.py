@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from hexjax.geometry import frame, planes
 from hexjax.models import blocks, latents, losses
-from hexjax.models.family import Family, Probe
+from hexjax.models.family import Family
 from hexjax.types import Array, Batch, Hexplane, Latent, Params
 
 INPUTS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth")
@@ -180,9 +180,6 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         found = encoder.apply(params["encoder"], x)
         return found.reshape(found.shape[0], tokens, -1)
 
-    def pseudo(params: Params) -> Array | None:
-        return statistics(params, params["pseudo_inputs"]) if "pseudo_inputs" in params else None
-
     def raw_planes(params: Params, found: Latent) -> Array:
         cells = found.code.reshape(-1, views, latent.side, latent.side, latent.channels)
         raw = decoder.apply(params["decoder"], cells)
@@ -197,14 +194,21 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         return planes.fuse(maps, points, kind, config.extract.threshold)
 
     def init(batch: Batch, key: Array) -> Params:
-        encoder_key, decoder_key = jax.random.split(key)
+        encoder_key, decoder_key, key = jax.random.split(key, 3)
         cells = jnp.zeros((1, views, latent.side, latent.side, latent.channels))
         x = network_input(batch, kind)
         params = dict(encoder=encoder.init(encoder_key, x[:1]), decoder=decoder.init(decoder_key, cells))
         return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
 
-    def rate(params: Params, found: Latent, knobs: dict[str, Array]) -> Array:
-        return bottleneck.rate(params.get("prior", {}), found, pseudo(params), knobs)
+    def predict(params: Params, found: Latent) -> Array:
+        raw = raw_planes(params, found)
+        return (
+            raw if likelihood is not None else planes.planes(to_maps(raw, config.reconstruction.kind)._asdict(), kind)
+        )
+
+    see = functools.partial(network_input, kind=kind)
+    scale = 2.0 if likelihood is None else 1.0  # depth in units and normals in [-1, 1], not planes in [0, 1]
+    rate, fields = latents.around(bottleneck, config.kl, kind, likelihood, see, statistics, predict, scale)
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
         x = network_input(batch, kind)
@@ -225,42 +229,16 @@ def make(spec: dict[str, Any], config: Any) -> Family:
             total, parts = total + knobs["sdf.weight"] * sum(terms.values()), parts | terms
         return total, parts
 
-    def encode(params: Params, batch: Batch, key: Array | None, knobs: dict[str, Array] | None = None) -> Latent:
-        knobs = latents.knobs(config.kl) if knobs is None else knobs
-        return bottleneck.encode(statistics(params, network_input(batch, kind)), key, knobs)
-
     def decode(params: Params, found: Latent) -> Hexplane:
         return maps_of(raw_planes(params, found))
-
-    def predict(params: Params, found: Latent) -> Array:
-        raw = raw_planes(params, found)
-        return (
-            raw if likelihood is not None else planes.planes(to_maps(raw, config.reconstruction.kind)._asdict(), kind)
-        )
-
-    def sample(params: Params, key: Array, count: int, knobs: dict[str, Array] | None = None) -> Latent:
-        knobs = latents.knobs(config.kl) if knobs is None else knobs
-        return bottleneck.sample(params.get("prior", {}), key, count, pseudo(params), knobs)
 
     supervised = ("points", "sdf", "slack", "weight") if config.sdf.weight > 0 else ()
     return Family(
         inputs=(*planes.fields(kind), *supervised),
         init=init,
         loss=loss,
-        encode=encode,
         decode=decode,
         field=lambda params, maps, points: fuse(maps, points),
         grid=lambda params, maps, count: planes.grid(maps, count, kind, config.extract.threshold),
-        sample=None if bottleneck.sample is None else sample,
-        probe=Probe(
-            observe=lambda batch: planes.planes(batch, kind),
-            predict=predict,
-            **losses.probe(likelihood),
-            coverage=lambda x: planes.coverage(x, kind),
-            rate=rate,
-            pays_rate=bottleneck.pays_rate,
-            codes=bottleneck.codes,
-        ),
-        latent_floats=tokens * latent.channels,
-        latent_bits=bottleneck.bits,
+        **fields,
     )

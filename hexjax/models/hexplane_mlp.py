@@ -4,6 +4,7 @@ The laboratory's network: the same for every input, likelihood and latent, so th
 `geometry.planes` for what it sees, `latents` for what stands between, `losses` for the likelihoods.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -14,7 +15,7 @@ from jaxtyping import Float
 
 from hexjax.geometry import planes
 from hexjax.models import latents, losses
-from hexjax.models.family import Family, Probe
+from hexjax.models.family import Family
 from hexjax.types import Array, Batch, Hexplane, Latent, Params
 
 
@@ -54,9 +55,6 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         flat = encoder.apply(params["encoder"], 2 * x.reshape(x.shape[0], -1) - 1)
         return flat.reshape(x.shape[0], tokens, -1)
 
-    def pseudo(params: Params) -> Array | None:
-        return statistics(params, params["pseudo_inputs"]) if "pseudo_inputs" in params else None
-
     def predict(params: Params, latent: Latent) -> Array:
         code = latent.code.reshape(latent.code.shape[0], -1)
         return decoder.apply(params["decoder"], code).reshape(-1, *form)
@@ -68,8 +66,8 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         params["decoder"] = decoder.init(decoder_key, jnp.zeros((1, tokens * config.latent.channels)))
         return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
 
-    def rate(params: Params, found: Latent, knobs: dict[str, Array]) -> Array:
-        return bottleneck.rate(params.get("prior", {}), found, pseudo(params), knobs)
+    see = functools.partial(planes.planes, kind=kind)
+    rate, fields = latents.around(bottleneck, config.kl, kind, likelihood, see, statistics, predict)
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
         x = planes.planes(batch, kind)
@@ -81,36 +79,16 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         term, parts = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
         return total + term, dict(reconstruction=total) | parts
 
-    def encode(params: Params, batch: Batch, key: Array | None, knobs: dict[str, Array] | None = None) -> Latent:
-        x = planes.planes(batch, kind)
-        return bottleneck.encode(statistics(params, x), key, latents.knobs(config.kl) if knobs is None else knobs)
-
     def decode(params: Params, found: Latent) -> Hexplane | Array:
         mean = losses.expectation(predict(params, found), likelihood)
         return mean[:, 0] if kind == "voxels" else planes.to_maps(mean, kind)
-
-    def sample(params: Params, key: Array, count: int, knobs: dict[str, Array] | None = None) -> Latent:
-        knobs = latents.knobs(config.kl) if knobs is None else knobs
-        return bottleneck.sample(params.get("prior", {}), key, count, pseudo(params), knobs)
 
     return Family(
         inputs=planes.fields(kind),
         init=init,
         loss=loss,
-        encode=encode,
         decode=decode,
         field=lambda params, decoded, points: planes.fuse(decoded, points, kind, config.extract.threshold),
         grid=lambda params, decoded, count: planes.grid(decoded, count, kind, config.extract.threshold),
-        sample=None if bottleneck.sample is None else sample,
-        probe=Probe(
-            observe=lambda batch: planes.planes(batch, kind),
-            predict=predict,
-            **losses.probe(likelihood),
-            coverage=lambda x: planes.coverage(x, kind),
-            rate=rate,
-            pays_rate=bottleneck.pays_rate,
-            codes=bottleneck.codes,
-        ),
-        latent_floats=tokens * config.latent.channels,
-        latent_bits=bottleneck.bits,
+        **fields,
     )

@@ -13,8 +13,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from hexjax.geometry import planes
 from hexjax.models import losses, priors
-from hexjax.types import Array, Latent, Params
+from hexjax.models.family import Probe
+from hexjax.types import Array, Batch, Latent, Params
 
 KINDS = ("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")
 ESTIMATORS = ("straight_through", "gumbel")
@@ -92,6 +94,57 @@ def init_prior(
     return found | ({"prior": prior} if prior else {})
 
 
+def around(
+    bottleneck: Bottleneck,
+    kl: Any,
+    kind: str,
+    likelihood: str | None,
+    see: Callable[[Batch], Array],
+    statistics: Callable[[Params, Array], Array],
+    predict: Callable[[Params, Latent], Array],
+    scale: float = 1.0,
+) -> tuple[Callable[..., Array], dict[str, Any]]:
+    """The rate of a latent, (params, latent, knobs) to nats [b, u], and the fields of a Family that its bottleneck decides.
+
+    Args:
+        kl: the config's section, whose numbers stand where no knobs are given.
+        kind, likelihood: of the planes that are given back; see, statistics: from a batch to what the encoder sees, and
+            from params and that to its statistics.
+        predict, scale: as in `Probe`.
+    """
+
+    def pseudo(params: Params) -> Array | None:
+        return statistics(params, params["pseudo_inputs"]) if "pseudo_inputs" in params else None
+
+    def rate(params: Params, found: Latent, given: Knobs) -> Array:
+        return bottleneck.rate(params.get("prior", {}), found, pseudo(params), given)
+
+    def encode(params: Params, batch: Batch, key: Array | None, given: Knobs | None = None) -> Latent:
+        return bottleneck.encode(statistics(params, see(batch)), key, knobs(kl) if given is None else given)
+
+    def sample(params: Params, key: Array, count: int, given: Knobs | None = None) -> Latent:
+        given = knobs(kl) if given is None else given
+        return bottleneck.sample(params.get("prior", {}), key, count, pseudo(params), given)
+
+    probe = Probe(
+        observe=lambda batch: planes.planes(batch, kind),
+        predict=predict,
+        **losses.probe(likelihood),
+        coverage=lambda x: planes.coverage(x, kind),
+        rate=rate,
+        pays_rate=bottleneck.pays_rate,
+        codes=bottleneck.codes,
+        scale=scale,
+    )
+    return rate, dict(
+        encode=encode,
+        sample=None if bottleneck.sample is None else sample,
+        probe=probe,
+        latent_floats=bottleneck.floats_per_shape,
+        latent_bits=bottleneck.bits,
+    )
+
+
 def charge(
     bottleneck: Bottleneck,
     rates: Float[Array, "b u"],
@@ -119,11 +172,6 @@ def charge(
 def knobs(config: Any) -> Knobs:
     """The numbers of a config's section `kl`, by dotted key."""
     return {f"kl.{name}": jnp.float32(value) for name, value in config.items() if not isinstance(value, str)}
-
-
-def to_bits(nats: Float[Array, "*d"]) -> Float[Array, "*d"]:
-    """Nats as bits."""
-    return nats / math.log(2)
 
 
 # Kinds

@@ -15,6 +15,7 @@ import jax
 import ml_collections
 import numpy as np
 
+from hexjax.diagnostics import verdict
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import checkpoint, monitor, optimiser, record, step
@@ -46,6 +47,7 @@ def train(
             return _train(family, config, data, folder, evaluate, signals, store)
     except NonFiniteError as error:
         print(f"stopped: {error}; the last good checkpoint is kept", file=sys.stderr)
+        record.write_verdict(folder, verdict.Verdict("EXPLODED", str(error), ("non-finite",)))
         return NON_FINITE
     except checkpoint.CheckpointError as error:
         print(f"stopped: {error}", file=sys.stderr)
@@ -88,7 +90,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             if diagnoses and not signals.name:
                 figures, judged = diagnose(state, cache, knobs)
                 log.diagnosis(now, figures, judged)
-                stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps
+                stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps > now
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
             try:
                 if evaluates and not collapsed and not signals.name:
@@ -112,6 +114,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         print(
             f"stopped: at step {now} the latent is {collapsed.name}: {collapsed.reason}; it is saved", file=sys.stderr
         )
+        record.write_verdict(folder, collapsed._replace(reason=f"at step {now} {collapsed.reason}"))
         return COLLAPSED
     return DONE
 

@@ -14,13 +14,13 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax.diagnostics import collapse, measure, teacher, verdict, witness
+from hexjax.diagnostics import collapse, diagnosis, teacher, verdict
 from hexjax.models.family import Family, Knobs
 from hexjax.training import step
 from hexjax.types import Array, TrainState
 
 Diagnose = Callable[[TrainState, Any, Knobs], tuple[dict[str, Any], verdict.Verdict]]
-TEACHER = "teacher.npz"
+FORETOLD = 2**26  # floats of the values whose spectrum is looked at
 FAILURES = ("COLLAPSED", "EXPLODED")
 
 
@@ -30,21 +30,12 @@ def with_teacher(family: Family, config: ml_collections.ConfigDict, data: step.D
     The teacher is read from the folder of checkpoints if it lies there, else fitted and written.
 
     Raises:
-        ValueError: for fewer than two shapes, or fewer than classes.
+        ValueError: for too few shapes.
     """
     if not config.witness.classes:
         return data
-    if data.cache.count < 2:
-        raise ValueError(
-            f"config.witness.classes is {config.witness.classes} and there is one shape, which is NOT-CERTIFIABLE: its "
-            "latent can hold no information; accepted: witness.classes = 0, or more shapes"
-        )
-    x = observations(family, data.cache)
-    file = folder / "checkpoints" / TEACHER
-    if file.is_file():
-        with np.load(file, allow_pickle=False) as arrays:
-            known = teacher.from_arrays(dict(arrays))
-    else:
+    x, file = observations(family, data.cache), folder / teacher.FILE
+    if (known := teacher.read(folder)) is None:
         known = fit_teacher(np.asarray(x), config)
         file.parent.mkdir(parents=True, exist_ok=True)
         np.savez(file, allow_pickle=False, **teacher.to_arrays(known))
@@ -64,71 +55,42 @@ def observations(family: Family, cache: Any) -> Array:
     return x.reshape(len(x), -1)
 
 
-def make_measure(family: Family, probed: step.Fixed) -> Callable[..., measure.Moment]:
-    """The pure measurement of a state on the probed batch: (state, cache, knobs, seed) to a moment."""
-
-    def moment(state: TrainState, cache: Any, knobs: Knobs, seed: step.Seed) -> measure.Moment:
-        batch, key = probed(cache), step.stream_key(seed, "diagnostics", 0)
-        known = measure.constant(family.probe, family.probe.observe(batch))
-        return measure.measure(family.encode, family.probe, state.params, batch, key, knobs, known)
-
-    return moment
-
-
 def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> Diagnose | None:
     """The diagnosis of a state, compiled: named scalars and the verdict; None for a family without a latent to judge."""
     if family.probe is None:
         return None
-    moment = jax.jit(make_measure(family, data.probe))
-    certify = jax.jit(certificate)
-    classes, count = config.witness.classes, data.cache.count
+    classes = "teacher" if config.witness.classes else None
+    judge, known = diagnosis.make(family.encode, family.probe, config.witness), []
+    key = step.stream_key(config.seed, "diagnostics", 0)
 
     def diagnose(state: TrainState, cache: Any, knobs: Knobs) -> tuple[dict[str, Any], verdict.Verdict]:
-        found = moment(state, cache, knobs, config.seed)
-        scalars, bound = jax.device_get(found.scalars), None
-        if classes and len(found.mean) >= 4:
-            known = certify(found.mean, found.sample, data.probe(cache)["teacher"], config.witness.temperature,
-                            config.witness.floor)  # fmt: skip
-            scalars |= {f"witness_{name}": value for name, value in jax.device_get(known)._asdict().items()}
-            bound = float(scalars["witness_sample_lower"])
-        lower = None
-        if len(found.swaps) > 1:
-            lower = float(collapse.bootstrap_lower(found.swaps, step.stream_key(config.seed, "bootstrap", 0)))
-        judged, _ = measure.judge(scalars, count, family.probe.pays_rate, lower, bound, held_out=False)
-        return scalars, judged
+        batch = data.probe(cache)
+        known[:] = known or [diagnosis.know(family.probe, batch)]
+        return judge(state.params, batch, known[0], key, knobs, batch[classes] if classes else None)
 
     return diagnose
 
 
-def certificate(
-    mean: Array, sample: Array, teacher: Array, temperature: Array | float, floor: Array | float
-) -> witness.Certificate:
-    """The certificate of n shapes whose witness is fitted on every second of them and judged on the others."""
-    train, held_out = (slice(0, None, 2), slice(1, None, 2))
-    return witness.certificate(
-        mean[train],
-        sample[train],
-        teacher[train],
-        mean[held_out],
-        sample[held_out],
-        teacher[held_out],
-        temperature,
-        floor,
-    )
-
-
 def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> verdict.Preflight | None:
-    """What is to be expected before the first step, from the first shapes' values and the config alone."""
+    """What is to be expected before the first step, from the shapes' values and the config alone.
+
+    The values are those of the first shapes that make up FORETOLD floats, or where they are not kept, of the probed ones.
+    """
     if family.probe is None:
         return None
-    return preflight_of(family, config, family.probe.observe(data.probe(data.cache)), data.cache.count)
+    if not config.data.cached:
+        return preflight_of(family, config, family.probe.observe(data.probe(data.cache)), data.cache.count)
+    floats = jax.eval_shape(family.probe.observe, dict(data.cache.fields)).size // data.cache.count
+    count = max(FORETOLD // floats, 1)
+    x = family.probe.observe({name: field[:count] for name, field in data.cache.fields.items()})
+    return preflight_of(family, config, x, data.cache.count)
 
 
 def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, shapes: int) -> verdict.Preflight:
     """The same from given values [i, ...] of some of the shapes."""
     rows = x.reshape(len(x), -1)
     return verdict.preflight(
-        largest_eigenvalue=float(collapse.largest_eigenvalue(rows)),
+        largest_eigenvalue=float(collapse.largest_eigenvalue(rows)) * family.probe.scale**2,
         entries=rows.shape[1],
         shapes=shapes,
         latent_floats=family.latent_floats,

@@ -78,6 +78,14 @@ def write_atomically(file: pathlib.Path, text: str) -> None:
     temporary.replace(file)
 
 
+def write_verdict(folder: pathlib.Path, judged: Any) -> None:
+    """Nothing; scores.json holds the verdict on a run that stopped, beside the scores of an earlier step if there are any."""
+    file = folder / "scores.json"
+    scores = json.loads(file.read_text()) if file.exists() else {"mode": "stopped", "items": []}
+    scores |= {"verdict": judged.name, "verdict_reason": judged.reason, "verdict_tags": list(judged.tags)}
+    write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+
+
 def rewind(file: pathlib.Path, step: int) -> None:
     """Nothing; drops from a file of rows what a run resumed at `step` will write again, and a torn last line.
 

@@ -15,6 +15,7 @@ import numpy as np
 import optax
 from jaxtyping import Int, PRNGKeyArray
 
+from hexjax import rules
 from hexjax.data import batches, cache, sources
 from hexjax.diagnostics import collapse, witness
 from hexjax.models import family as families
@@ -56,8 +57,9 @@ def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[I
     """The data of a run: maps rendered once, query points made once; the fixed batch is of the first shapes.
 
     Raises:
-        ValueError: for a field that no batch has, or a batch larger than the number of shapes.
+        ValueError: for a field that no batch has, a batch larger than the number of shapes, or too few for a teacher.
     """
+    rules.check_teacher(config, len(items))
     points, count = config.sdf.points, config.train.batch_size
     fuse = functools.partial(family.field, None)  # what rendered maps say: the field of a perfect decoder
     resolution, pool_points = config.hexplane.resolution_px, config.sdf.pool_points

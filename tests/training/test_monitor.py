@@ -87,12 +87,12 @@ def test_the_teacher_is_fitted_once_and_lies_with_the_checkpoints(items, tmp_pat
     t = np.asarray(first.cache.fields["teacher"])
     assert t.shape == (8, 3)
     np.testing.assert_allclose(t.sum(1), 1, atol=1e-5)
-    with np.load(tmp_path / "checkpoints" / monitor.TEACHER, allow_pickle=False) as arrays:
+    with np.load(tmp_path / teacher.FILE, allow_pickle=False) as arrays:
         stored = dict(arrays)
     known = teacher.from_arrays(stored)
     np.testing.assert_allclose(teacher.posterior(known, monitor.observations(family, data.cache)), t, atol=1e-6)
     swapped = teacher.to_arrays(known._replace(temperature=known.temperature * 0 + 50.0))
-    np.savez(tmp_path / "checkpoints" / monitor.TEACHER, **swapped)
+    np.savez(tmp_path / teacher.FILE, **swapped)
     again = np.asarray(monitor.with_teacher(family, config, data, tmp_path).cache.fields["teacher"])
     assert np.abs(again - t).max() > 0.01  # what is stored counts
 
@@ -139,14 +139,55 @@ def test_alignment_alone_makes_the_mean_tell_the_teachers_classes(items):
     assert told(params) < 0.5 * before
 
 
-def test_a_witness_of_one_shape_is_refused(items, tmp_path):
-    config, family, data = make(items, 1, **WITNESS | {"train.batch_size": 1})
+def test_a_witness_of_too_few_shapes_is_refused_before_anything_is_rendered(items, capsys):
     with pytest.raises(ValueError) as error:
-        monitor.with_teacher(family, config, data, tmp_path)
+        make(items, 1, **WITNESS | {"train.batch_size": 1})
     assert str(error.value) == (
-        "config.witness.classes is 3 and there is one shape, which is NOT-CERTIFIABLE: its latent can hold no "
-        "information; accepted: witness.classes = 0, or more shapes"
+        "config.witness.classes is 3 and there is one shape: it is NOT-CERTIFIABLE, its latent can hold no information; "
+        "accepted: witness.classes = 0, or at least 3 shapes"
     )
+    with pytest.raises(ValueError) as error:
+        make(items, 4, **WITNESS | {"witness.components": 4})
+    assert str(error.value) == "config.witness.components is 4; accepted: fewer than the shapes, 4"
+    assert "prepared" not in capsys.readouterr().err
+
+
+def test_a_witness_that_can_certify_nothing_makes_no_verdict(items, tmp_path):
+    """Eight shapes leave four to judge: no bound on their margin is above 0, whatever the latent."""
+    _, rows = run(items, tmp_path, **WITNESS)
+    last = [row for row in rows if "diagnostics.verdict" in row][-1]
+    assert last["diagnostics.witness_ceiling"] <= 0
+    assert "8 shapes are too few for a certificate" in last["diagnostics.tags"]
+    assert "margin of a witness" not in last["diagnostics.reason"]
+
+
+def test_a_mesh_that_comes_twice_is_one_shape(items, tmp_path):
+    _, rows = run([items[0], items[0]], tmp_path, 2, **{"data.count": 2})
+    assert {row["diagnostics.verdict"] for row in rows if "diagnostics.verdict" in row} == {"NOT-CERTIFIABLE"}
+
+
+def test_a_run_that_blows_up_leaves_the_verdict_exploded(items, tmp_path):
+    with jax.debug_nans(False):
+        config, family, data = make(items, **{"optimiser.learning_rate": 1e30})
+        assert loop.train(family, config, data, tmp_path, lambda params, step: {"mean": {}}) == loop.NON_FINITE
+    scores = json.loads((tmp_path / "scores.json").read_text())
+    assert (scores["verdict"], scores["items"], scores["verdict_tags"]) == ("EXPLODED", [], ["non-finite"])
+    assert scores["verdict_reason"].startswith("at step ")
+
+
+def test_a_finished_run_is_evaluated_whatever_its_latent(items, tmp_path):
+    """`stop` saves steps; at the last one there are none to save."""
+    collapsing = {"kl.final_weight": 1e4, "train.steps": 2, "diagnostics.on_collapse": "stop"}
+    assert run(items, tmp_path, **collapsing)[0] == loop.DONE
+
+
+def test_the_preflight_looks_at_all_shapes_that_are_kept(items, monkeypatch):
+    config, family, data = make(items, **{"diagnostics.shapes": 2})
+    few = monitor.preflight_of(family, config, family.probe.observe(data.probe(data.cache)), 8)
+    all_of_them = monitor.preflight(family, config, data)
+    assert all_of_them.largest_eigenvalue != few.largest_eigenvalue
+    monkeypatch.setattr(monitor, "FORETOLD", 2 * 192)
+    assert monitor.preflight(family, config, data).largest_eigenvalue == pytest.approx(few.largest_eigenvalue)
 
 
 def test_the_named_sources_are_still_those_of_the_rules():

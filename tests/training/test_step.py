@@ -42,7 +42,14 @@ def test_all_steps_are_one_program_without_transfers_that_consumes_its_state(run
     assert advance._cache_size() == 1
     assert first.params["first"].is_deleted()
     assert int(state.step) == 4
-    assert set(metrics) == {"loss", "reconstruction", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate"}
+    assert set(metrics) == {
+        "loss",
+        "reconstruction",
+        "gradient_norm",
+        "gradient_clipped",
+        "parameter_norm",
+        "learning_rate",
+    }
 
 
 def test_learning_rate_is_a_knob(run):
