@@ -50,7 +50,9 @@ def _more() -> list[str]:
     for kind in ("binary", "continuous"):
         for name in ("mean_mse", "sum_mse", "calibrated"):
             cells.append(f"{kind},{name},gaussian,many: model.input={kind} {LIKELIHOODS[name]}")
-    cells.append("voxels,entropy,gaussian,many: model.input=voxels sweep.seeds=10 sweep.measure_every_steps=200")
+    voxels = "model.input=voxels sweep.seeds=10 sweep.measure_every_steps=200"
+    cells.append(f"voxels,entropy,gaussian,many: {voxels}")
+    cells.append(f"voxels,entropy,gaussian,many,clamp: {voxels} kl.log_variance_limit=10 sweep.control=clamp")
     for kind in (*INPUTS, "binary", "continuous"):
         for shapes, words in (("many", "sweep.shapes=0"), ("one", "sweep.shapes=1")):
             given = f"model.input={kind} {LIKELIHOODS['mean_mse']} latent.kind=deterministic {words}"
