@@ -19,6 +19,7 @@ PAIRED = 64  # shapes whose posteriors are compared in pairs, at most
 INVERSIONS = 60  # halvings of the interval of logits
 LOGIT_LIMIT = 1e4  # a continuous Bernoulli has the mean 1 / limit there
 OUTLINE_PX = 1
+LEAST_VARIANCE = 1e-6  # of a value that is standardised
 
 Knobs = dict[str, Array]
 
@@ -56,6 +57,13 @@ def constant(probe: Any, x: Float[Array, "n *x"]) -> Constant:
 
     low, high = jax.lax.fori_loop(0, INVERSIONS, halve, (low, high))
     return Constant(mean, (low + high) / 2, jnp.mean(jnp.square(x - mean[None])))
+
+
+def standardised(probe: Any, x: Float[Array, "n *x"]) -> Float[Array, "n *x"]:
+    """Training values less their mean, over the deviation that a cross-entropy's constant predictor gives each of them."""
+    known = constant(probe, x)
+    variance = jax.grad(lambda logits: probe.expectation(logits).sum())(known.predicted)
+    return (x - known.mean[None]) / jnp.sqrt(jnp.maximum(variance, LEAST_VARIANCE))[None]
 
 
 def measure(

@@ -11,6 +11,7 @@ from hexjax.diagnostics import collapse
 
 NAMES = ("EXPLODED", "NOT-CERTIFIABLE", "COLLAPSED", "HEALTHY", "WEAK")
 GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")  # latents whose rate has no bound
+CROSS_ENTROPIES = ("bernoulli", "continuous_bernoulli")
 OVERFLOW = 88.7  # exp of more is infinite in float32
 
 
@@ -204,18 +205,23 @@ def preflight(
     weight amount to: then no direction pays for its rate to second order, whatever the input and the network.
 
     Args:
-        largest_eigenvalue: of the covariance of the values that are given back; entries: how many values a shape has.
+        largest_eigenvalue: of the covariance of the values that are given back; for cross-entropies of `standardised` ones.
+        entries: how many values a shape has.
         likelihood, reduction, variance: of config.reconstruction; kl: config.kl; latent: config.latent.kind.
 
     Raises:
         ValueError: for an unknown name, or an eigenvalue that is not finite.
 
-    Source: Lucas et al. 2019 (arXiv:1911.02469) and arXiv:2510.01621 for the threshold; the rest ours.
+    Source: Lucas et al. 2019 (arXiv:1911.02469) and arXiv:2510.01621 for the threshold; the rest ours. A cross-entropy with
+    logits b + W z is, for small W z, l(b) - (x - m)^T W z + (W z)^T D (W z) / 2 with m its mean at b and D the variances of its
+    values there: the squared error, of variance 1, of D^(-1/2) (x - m).
     """
     if not math.isfinite(largest_eigenvalue):
         raise ValueError(f"the largest eigenvalue of the data is {largest_eigenvalue}; accepted: data of finite values")
     values = _named("config.reconstruction.reduction", reduction, {"sum": 1, "mean": entries})
-    lines = [f"{shapes} shapes of {entries} values; largest eigenvalue of their covariance {largest_eigenvalue:.4g}"]
+    unit = ", each in units of its deviation" if likelihood in CROSS_ENTROPIES else ""
+    known = f"largest eigenvalue of their covariance {largest_eigenvalue:.4g}"
+    lines = [f"{shapes} shapes of {entries} values{unit}; {known}"]
     weight, threshold, predicted = 0.0, None, "HEALTHY"
     if pays_rate:
         weight, told = _weight(kl, latent_floats, steps)
@@ -254,8 +260,8 @@ def _weight(kl: Any, latent_floats: int, steps: int) -> tuple[float, list[str]]:
 
 def _decoder_variance(likelihood: str, weight: float, variance: float) -> float | None:
     """Of the Gaussian whose negative ELBO the loss is, but for a factor; the weight is that beside summed values."""
-    none = dict.fromkeys(("calibrated_gaussian", "bernoulli", "continuous_bernoulli", "surface"))
-    known = {"channels": weight / 2, "gaussian": weight * variance} | none
+    none = dict.fromkeys(("calibrated_gaussian", "surface"))
+    known = {"channels": weight / 2, "gaussian": weight * variance} | dict.fromkeys(CROSS_ENTROPIES, weight) | none
     return _named("config.reconstruction.kind", likelihood, known)
 
 
@@ -266,7 +272,8 @@ def _by_data(eigenvalue: float, threshold: float | None, likelihood: str, weight
         if likelihood == "calibrated_gaussian" and weight <= 1:  # a constant fits the mean eigenvalue as its variance
             return "HEALTHY", f"{reason}: up to 1, the first principal direction pays for its rate"
         return "UNKNOWN", reason
-    known = f"the loss is that of a Gaussian decoder of variance {threshold:.4g}"
+    near = ", near the constant predictor," if likelihood in CROSS_ENTROPIES else ""
+    known = f"the loss is{near} that of a Gaussian decoder of variance {threshold:.4g}"
     if eigenvalue >= threshold:
         return "HEALTHY", f"{known}, not above {eigenvalue:.4g}: the first principal direction pays for its rate"
     if kl["free_bits"] > 0:

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax.diagnostics import collapse, diagnosis, teacher, verdict
+from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict
 from hexjax.models.family import Family, Knobs
 from hexjax.training import step
 from hexjax.types import Array, TrainState
@@ -88,6 +88,8 @@ def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data
 
 def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, shapes: int) -> verdict.Preflight:
     """The same from given values [i, ...] of some of the shapes."""
+    if config.reconstruction.kind in verdict.CROSS_ENTROPIES and len(x) > 1:
+        x = measure.standardised(family.probe, x)
     rows = x.reshape(len(x), -1)
     return verdict.preflight(
         largest_eigenvalue=float(collapse.largest_eigenvalue(rows)) * family.probe.scale**2,

@@ -99,6 +99,39 @@ def test_the_constant_predictor_has_the_mean_of_the_data(kind):
     np.testing.assert_allclose(known.variance, np.square(np.asarray(x) - np.asarray(known.mean)).mean(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("kind", ["bernoulli", "continuous_bernoulli"])
+def test_standardised_values_make_the_nats_a_squared_error_near_the_constant(kind):
+    """Second differences of the nats along a small change of logits, against the squares that stand for them."""
+    x, ask = shapes(), probe(kind, blind)
+    if kind == "continuous_bernoulli":
+        x = 0.1 + 0.7 * x + 0.1 * jnp.linspace(0, 1, SHAPES)[:, None, None, None, None]
+    known, rows = measure.constant(ask, x), measure.standardised(ask, x)
+    step = 0.05 * jax.random.normal(KEY, x.shape[1:])
+    slope = jax.grad(lambda logits: ask.expectation(logits).sum())(known.predicted)
+    nats = lambda logits: ask.nll(jnp.broadcast_to(logits[None], x.shape), x, 1.0).sum((1, 2, 3, 4))
+    found = np.asarray(nats(known.predicted + step) - nats(known.predicted))
+    moved = (jnp.sqrt(slope) * step)[None]
+    expected = np.asarray((jnp.square(rows - moved) - jnp.square(rows)).sum((1, 2, 3, 4)) / 2)
+    np.testing.assert_allclose(found, expected, atol=0.02 * np.abs(expected).max())
+
+
+def test_the_constant_of_one_shape_is_that_shape():
+    x, ask = shapes()[:1], probe("calibrated_gaussian", blind)
+    known = measure.constant(ask, x)
+    np.testing.assert_array_equal(known.mean, x[0])
+    assert float(known.variance) == 0
+
+
+def test_a_continuous_bernoulli_that_ignores_its_latent_has_no_swap_error_and_a_constant_one_above_it():
+    """Its nats lie below 0, where 1 % of them is no bound; its squared error does not."""
+    known = measure.constant(probe("continuous_bernoulli", blind), shapes())
+    ignorant = lambda params, latent: jnp.broadcast_to(known.predicted[None], shapes().shape) + 0 * params
+    scalars = {name: float(value) for name, value in taken("continuous_bernoulli", ignorant).scalars.items()}
+    assert scalars["swap_error"] == 0 < scalars["constant_error"]
+    judged, _ = measure.judge(scalars | {"active_units": 0, "kl": 0.0}, SHAPES, True, 0.0)
+    assert judged.name == "COLLAPSED"
+
+
 def test_a_given_variance_is_that_of_the_nats():
     wide, own = (taken("gaussian", faithful, variance=variance).scalars for variance in (4.0, 0.0))
     assert float(wide["variance"]) == 4.0

@@ -298,8 +298,8 @@ def forecast(controls=None, **changes):
         ("gaussian", "sum", 0.3, 2.0, 0.6),
         ("gaussian", "mean", 0.5, 1e-6, 0.786432),
         ("calibrated_gaussian", "sum", 1.0, 1.0, None),
-        ("bernoulli", "mean", 1.0, 1.0, None),
-        ("continuous_bernoulli", "sum", 1.0, 1.0, None),
+        ("bernoulli", "mean", 1.0, 1e-6, 1.572864),
+        ("continuous_bernoulli", "sum", 1.0, 0.7, 0.7),
         ("surface", "sum", 1.0, 1.0, None),
     ],
 )
@@ -416,12 +416,24 @@ def test_a_fitted_variance_foretells_health_up_to_a_weight_of_one_for_the_larges
 
 
 def test_a_likelihood_without_a_threshold_foretells_nothing_and_says_so():
-    found = forecast(dict(log_variance_limit=10.0), likelihood="bernoulli", reduction="mean")
+    found = forecast(dict(log_variance_limit=10.0), likelihood="surface", reduction="mean")
     assert found.predicted == "UNKNOWN"
     assert found.lines == (
         "700 shapes of 3072 values; largest eigenvalue of their covariance 54.8",
-        "bernoulli has no threshold for the eigenvalue; beside summed values the KL weight is 3072",
+        "surface has no threshold for the eigenvalue; beside summed values the KL weight is 3072",
         "expected: UNKNOWN",
+    )
+
+
+@pytest.mark.parametrize(("reduction", "weight", "predicted"), [("sum", 1.0, "HEALTHY"), ("sum", 55.0, "COLLAPSED"),
+                                                                ("mean", 1.0, "COLLAPSED")])  # fmt: skip
+def test_a_cross_entropy_is_near_the_constant_a_squared_error_of_standardised_values(reduction, weight, predicted):
+    controls = dict(final_weight=weight, log_variance_limit=10.0)
+    found = forecast(controls, likelihood="bernoulli", reduction=reduction)
+    assert found.predicted == predicted
+    assert "values, each in units of its deviation; largest eigenvalue" in found.lines[0]
+    assert found.lines[1].startswith(
+        "the loss is, near the constant predictor, that of a Gaussian decoder of variance "
     )
 
 
@@ -491,8 +503,8 @@ def test_a_plain_dict_is_as_good_as_a_config():
         (
             {},
             dict(likelihood="laplace"),
-            "config.reconstruction.kind is 'laplace'; accepted: channels, gaussian, calibrated_gaussian, bernoulli, "
-            "continuous_bernoulli, surface",
+            "config.reconstruction.kind is 'laplace'; accepted: channels, gaussian, bernoulli, continuous_bernoulli, "
+            "calibrated_gaussian, surface",
         ),
     ],
 )
