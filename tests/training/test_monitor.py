@@ -56,7 +56,7 @@ def test_rows_of_diagnostics_stand_in_the_metrics_and_the_verdict_in_the_progres
     assert told[-1]["diagnostics.tags"].startswith("training shapes")
     error = capsys.readouterr().err
     assert f"loss {[row['loss'] for row in rows if 'loss' in row][-1]:.4g}  {told[-1]['diagnostics.verdict']}" in error
-    assert "preflight: 8 shapes of 192 values; largest eigenvalue" in error
+    assert "preflight: 8 shapes of 192 values, each in units of its deviation; largest eigenvalue" in error
 
 
 def test_one_shape_is_not_certifiable(items, tmp_path):
