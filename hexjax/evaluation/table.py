@@ -1,8 +1,8 @@
 """Markdown tables of results, made from the run folders and written between markers; never typed.
 
 `python -m hexjax.evaluation.table results/ --into README.md` replaces what stands between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), ceiling (one row a shape) or vae
-(one row a run with a KL term, stopped ones too).
+`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), ceiling (one row a shape), vae
+(one row a run with a KL term, stopped ones too) or verdicts (one row a run whose latent was judged, stopped ones too).
 """
 
 import argparse
@@ -76,7 +76,30 @@ def vae(results: list[tuple[str, Scores]]) -> str:
     return _table(head, rows)
 
 
-TABLES: dict[str, Callable[[list[tuple[str, Scores]]], str]] = {"runs": runs, "ceiling": ceiling, "vae": vae}
+def verdicts(results: list[tuple[str, Scores]]) -> str:
+    """One row a run whose latent was judged: the verdict, and the figures that it rests on."""
+    head = ("run", "shapes", "verdict", "what is to be known of it", "KL (nats)", "gain − KL (nats)", "swap gap (nats)",
+            "active units", "I_q [ceiling]", "IoU of outlines [the mean's]", "F@0.02 (ceiling)")  # fmt: skip
+    rows = []
+    for name, scores in results:
+        if not scores.get("verdict"):
+            continue
+        told, count = scores.get("diagnostics") or {}, len(scores["items"])
+        kl, gain = told.get("kl"), told.get("gain")
+        net = None if kl is None or gain is None else f"{gain - kl:,.0f}"
+        shown = lambda key, form="{:,.0f}": None if told.get(key) is None else form.format(told[key])
+        beside = lambda key, best, form: None if shown(key) is None else f"{shown(key, form)} [{shown(best, form)}]"
+        rows.append((
+            name, count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None, shown("kl"), net,
+            shown("swap_gap"), scores.get("active_units"), beside("information", "information_ceiling", "{:.2f}"),
+            beside("iou", "iou_constant", "{:.3f}"), _beside(scores["mean"], "f_score_0.02") if count else None,
+        ))  # fmt: skip
+    return _table(head, rows)
+
+
+TABLES: dict[str, Callable[[list[tuple[str, Scores]]], str]] = {
+    "runs": runs, "ceiling": ceiling, "vae": vae, "verdicts": verdicts
+}  # fmt: skip
 
 
 def fill(text: str, results: list[tuple[str, Scores]]) -> str:

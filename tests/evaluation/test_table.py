@@ -51,6 +51,24 @@ def test_a_row_of_the_ceiling_is_a_shape(results):
     assert lines[2].endswith("| yes | 1 | 2 |")
 
 
+def test_a_row_of_verdicts_is_a_run_that_was_judged_stopped_ones_too(results):
+    figures = {"kl": 12.0, "gain": 2345.0, "swap_gap": 99.4, "information": 1.5, "information_ceiling": 2.08,
+               "iou": 0.8, "iou_constant": 0.5}  # fmt: skip
+    file = results / "001-small" / "scores.json"
+    judged = {"verdict": "HEALTHY", "verdict_tags": ["no witness"], "active_units": 7, "diagnostics": figures}
+    file.write_text(json.dumps(json.loads(file.read_text()) | judged))
+    stopped = {"mode": "stopped", "items": [], "verdict": "EXPLODED", "verdict_tags": ["non-finite"]}
+    (results / "003-unfinished" / "scores.json").write_text(json.dumps(stopped))
+    rows = [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in table.verdicts(table.read(results)).splitlines()
+    ]
+    assert rows[2:] == [
+        ["001-small", "2", "HEALTHY", "no witness", "12", "2,333", "99", "7", "1.50 [2.08]", "0.800 [0.500]", "0.250 (0.500)"],
+        ["003-unfinished", "–", "EXPLODED", "non-finite", *["–"] * 7],
+    ]  # fmt: skip
+
+
 def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(results, tmp_path):
     text = (
         "before\n<!-- table:runs -->\nold\n<!-- /table:runs -->\n"
@@ -71,7 +89,7 @@ def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(results,
 
 def test_an_unknown_table_is_refused(results):
     text = "<!-- table:pictures -->\n<!-- /table:pictures -->"
-    message = "a marker names the table 'pictures'; tables: runs, ceiling, vae"
+    message = "a marker names the table 'pictures'; tables: runs, ceiling, vae, verdicts"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         table.fill(text, table.read(results))
 
