@@ -86,13 +86,11 @@ def verdicts(results: list[tuple[str, Scores]]) -> str:
             continue
         told, count = scores.get("diagnostics") or {}, len(scores["items"])
         kl, gain = told.get("kl"), told.get("gain")
-        net = None if kl is None or gain is None else f"{gain - kl:,.0f}"
-        shown = lambda key, form="{:,.0f}": None if told.get(key) is None else form.format(told[key])
-        beside = lambda key, best, form: None if shown(key) is None else f"{shown(key, form)} [{shown(best, form)}]"
+        net = None if kl is None or gain is None else gain - kl
         rows.append((
-            name, count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None, shown("kl"), net,
-            shown("swap_gap"), scores.get("active_units"), beside("information", "information_ceiling", "{:.2f}"),
-            beside("iou", "iou_constant", "{:.3f}"), _beside(scores["mean"], "f_score_0.02") if count else None,
+            name, count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None, _whole(kl), _whole(net),
+            _whole(told.get("swap_gap")), scores.get("active_units"), _against(told, "information", "information_ceiling"),
+            _against(told, "iou", "iou_constant"), _beside(scores["mean"], "f_score_0.02") if count else None,
         ))  # fmt: skip
     return _table(head, rows)
 
@@ -139,6 +137,14 @@ def read(folder: pathlib.Path) -> list[tuple[str, Scores]]:
 
 def _beside(mean: Scores, key: str, factor: float = 1.0) -> str:
     return f"{_number(mean[key], factor)} ({_number(mean['ceiling'][key], factor)})"
+
+
+def _against(figures: Scores, key: str, best: str) -> str | None:
+    return None if figures.get(key) is None else f"{_number(figures[key])} [{_number(figures.get(best))}]"
+
+
+def _whole(value: float | None) -> str | None:
+    return None if value is None else f"{value:,.0f}"
 
 
 def _number(value: float | int | None, factor: float = 1.0) -> str:
