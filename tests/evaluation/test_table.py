@@ -64,7 +64,8 @@ def test_a_row_of_verdicts_is_a_run_that_was_judged_stopped_ones_too(results):
         for line in table.verdicts(table.read(results)).splitlines()
     ]
     assert rows[2:] == [
-        ["001-small", "2", "HEALTHY", "no witness", "12", "2,333", "99", "7", "1.500 [2.080]", "0.800 [0.500]", "0.250 (0.500)"],
+        ["001-small", "2", "HEALTHY", "no witness", "12", "2,333", "99", "7", "1.500 [2.080]", "0.800 [0.500]",
+         "0.250 (0.500)"],
         ["003-unfinished", "–", "EXPLODED", "non-finite", *["–"] * 7],
     ]  # fmt: skip
 
