@@ -46,6 +46,11 @@ def rate(column: Callable[[Group], str]) -> Callable[[Group], str]:
     return lambda group: lab.NONE if group.parts[2] == "deterministic" else column(group)
 
 
+def of_several(column: Callable[[Group], str]) -> Callable[[Group], str]:
+    """The column, left empty for one shape, against which a constant predictor loses nothing."""
+    return lambda group: lab.NONE if group.cell["data"]["train"] == 1 else column(group)
+
+
 def verdicts(group: Group) -> str:
     """A column: counts of verdicts and tags."""
     return lab.counted(group.runs)
@@ -75,7 +80,10 @@ def empty(group: Group) -> str:
 
 CELL: Columns = {"input": part(0), "likelihood": part(1), "latent": part(2), "shapes": part(3)}
 KL: Columns = {"KL (nats)": rate(final("kl"))}
-RATE: Columns = KL | {"KL a latent unit": rate(final("kl_per_latent")), "gain − KL": rate(less("gain", "kl"))}
+RATE: Columns = KL | {
+    "KL a latent unit": rate(final("kl_per_latent")),
+    "gain − KL": of_several(rate(less("gain", "kl"))),
+}
 ACTIVE: Columns = {"active units": final("active_units")}
 LATENT: Columns = ACTIVE | {
     "I_q [ceiling]": beside("information", "information_ceiling"),
@@ -149,7 +157,8 @@ def _bits(group: Group) -> str:
 def recipe(results: Results) -> str:
     """One row a control and number of shapes, silhouettes beside their signed distance."""
     columns = {
-        "verdicts": verdicts, "KL": final("kl"), "gain": final("gain"), "KL gradient removed": _removed,
+        "verdicts": verdicts, "KL": final("kl"), "gain": of_several(final("gain")),
+        "KL gradient removed": _meaned("kl_gradient_removed"), "gradient clipped": _meaned("gradient_clipped"),
         "not finite": not_finite, "surface": final("mesh_non_empty"), "empty at every threshold": empty,
     }  # fmt: skip
     head = ("control", "shapes", *(f"{short}: {name}" for short in INPUTS for name in columns))
@@ -166,10 +175,9 @@ def recipe(results: Results) -> str:
     return complete(by_source(results, results.of("collapse_recipe"), make), results, "collapse_recipe")
 
 
-def _removed(group: Group) -> str:
-    """The share of the KL term's gradient that cap and clipping took, meaned over the steps."""
-    _, values = lab.history(group, "kl_gradient_removed")
-    return lab.spread(values.mean(1))
+def _meaned(name: str) -> Callable[[Group], str]:
+    """A column: a scalar meaned over the steps of a run."""
+    return lambda group: lab.spread(lab.history(group, name)[1].mean(1))
 
 
 def dose(results: Results) -> str:
