@@ -1,17 +1,25 @@
 """Shape annotations are checked on every call; ranks do not promote; real meshes are found or the test skips."""
 
+import atexit
 import os
 import pathlib
+import shutil
+import tempfile
 
 import jaxtyping
 
 # Tests compile much and calculate little: LLVM is asked for no optimisation; XLA's own passes stay.
 os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")
+if (
+    "JAX_COMPILATION_CACHE_DIR" not in os.environ
+):  # shared by all processes of one session: each program is compiled once
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hexjax-tests-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
+    atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
 jaxtyping.install_import_hook("hexjax", "beartype.beartype")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
-from jax.experimental.compilation_cache import compilation_cache  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
@@ -19,25 +27,13 @@ ROOT = pathlib.Path(__file__).parent.parent
 
 
 @pytest.fixture(scope="module")
-def quick_programs(tmp_path_factory):
-    """Programs are compiled carelessly, and each once only: for tests that compile much and calculate little."""
-    settings = {
-        "jax_disable_most_optimizations": True,
-        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("xla")),
-        "jax_persistent_cache_min_compile_time_secs": 0,
-    }
-    before = {name: jax.config.values[name] for name in settings}
-    try:
-        _update(settings)
-        yield
-    finally:
-        _update(before)
-
-
-def _update(settings: dict[str, object]) -> None:
-    compilation_cache.reset_cache()
-    for name, value in settings.items():
-        jax.config.update(name, value)
+def quick_programs():
+    """XLA's own passes are left out too: for tests that compile much and calculate next to nothing."""
+    name = "jax_disable_most_optimizations"
+    before = jax.config.values[name]
+    jax.config.update(name, True)
+    yield
+    jax.config.update(name, before)
 
 
 @pytest.fixture(scope="session")

@@ -22,7 +22,7 @@ class Thresholds(NamedTuple):
     swap_share: float  # of the constant predictor's error: a smaller swap gap is none
     wasted_nats: float  # a rate that a collapsed latent must not cost
     excess_nats: float  # of the rate above the gain
-    iou_margin: float  # above the constant predictor
+    iou_margin: float  # above the constant predictor, or half of what is missing to 1, where that is less
     decoder_iou: float  # at which a decoder gives back the one shape that there is
     codes_share: float  # of the codes in use
 
@@ -119,7 +119,9 @@ def _conditions(evidence: Evidence) -> list[tuple[str, bool]]:
     net, name = evidence.gain, "gain"
     if evidence.pays_rate:
         net, name = _sum(net, None if evidence.kl is None else -evidence.kl), "gain less rate"
-    least = _sum(evidence.iou_constant, THRESHOLDS.iou_margin)
+    least = evidence.iou_constant
+    if least is not None:  # of shapes that are much alike the mean is so good that there is no such margin above it
+        least += min(THRESHOLDS.iou_margin, (1 - least) / 2)
     is_covered = evidence.iou is not None and least is not None and evidence.iou >= least
     conditions = [
         (_phrase(name, net, "nats"), _above(net, 0.0)),

@@ -271,6 +271,12 @@ def test_every_evidence_gets_one_verdict_in_one_line_and_healthy_has_all_its_con
         assert evidence.swap_error < evidence.constant_error / 100
 
 
+@pytest.mark.parametrize(("constant", "least"), [(0.4, 0.5), (0.8, 0.9), (0.95, 0.975)])
+def test_shapes_that_are_much_alike_are_asked_for_half_of_what_is_missing(constant, least):
+    judged = lambda iou: verdict.verdict(HEALTHY._replace(iou=iou, iou_constant=constant)).name
+    assert (judged(least + 1e-6), judged(least - 1e-6)) == ("HEALTHY", "WEAK")
+
+
 def test_thresholds_are_those_of_the_rules():
     assert verdict.THRESHOLDS == (collapse.ACTIVE_VARIANCE, 0.01, 5, 10, 0.10, 0.95, 0.10)
 
