@@ -21,5 +21,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.sdf.weight = 0.1
     if variant == "small":
         base.make_small(config)
-        config.optimiser.learning_rate = 1.5e-3  # at the 6e-3 of the autoencoder the floats saturate: all codes become one
+        config.optimiser.learning_rate = (
+            1.5e-3  # at the 6e-3 of the autoencoder the floats saturate: all codes become one
+        )
     return config

@@ -7,7 +7,7 @@ import pytest
 from hexjax.data import procedural
 from hexjax.geometry import mesh as meshes
 
-SEEDS = range(10)
+SEEDS = range(5)
 
 
 @pytest.fixture(scope="module")

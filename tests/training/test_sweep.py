@@ -78,6 +78,7 @@ def test_a_cell_holds_all_its_runs_with_verdicts(found):
         assert {"kl", "gain", "iou", "swap_gap", "loss", "kl_gradient_removed"} <= set(each["history"][0])
         assert {"witness_sample_lower", "prior_iou", "mesh_non_empty", "sweep_iou"} <= set(each["final"])
         assert len(each["final"]["sweep_iou"]) == 19
+        assert each["final"]["information_train_ceiling"] == pytest.approx(np.log(12), rel=1e-4)
     seeds = {each["final"]["nll"] for each in many["runs"]}
     assert len(seeds) == 4
 
@@ -133,11 +134,12 @@ def test_a_cell_whose_settings_train_a_witness_has_the_program_that_does():
     ]  # fmt: skip
 
 
-def test_few_shapes_have_no_teacher_and_train_all_the_same(items, tmp_path):
-    found = run(make("a: sweep.shapes=3", "b: sweep.shapes=4"), items, tmp_path)
-    assert "witness_sample_lower" not in found["a"]["runs"][0]["final"]
-    assert "witness_sample_lower" in found["b"]["runs"][0]["final"]
-    assert found["b"]["runs"][0]["final"]["information_train_ceiling"] == pytest.approx(np.log(4), rel=1e-4)
+@pytest.mark.parametrize(("count", "has_one"), [(2, False), (3, False), (4, True)])
+def test_no_more_shapes_than_classes_or_components_have_no_teacher(count, has_one):
+    x = jax.random.uniform(jax.random.key(0), (8, 3, 1, 4, 4))
+    (cell,) = cells.read(make("a: seed=0"))  # three classes, two components
+    t_train, t_held = sweep._teachers(cell.config, x[:count], x)
+    assert (t_train is not None) == (t_held is not None) == has_one
 
 
 def test_what_the_observed_planes_are(items):
