@@ -68,7 +68,7 @@ def parse(arguments: list[str]) -> Command:
     if mode == "sample" and config.latent.kind == "deterministic":
         raise ValueError(
             "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: "
-            "gaussian, vamp_prior, flow_prior, bernoulli, categorical, fsq"
+            f"{', '.join(rules.PRIORS)}"
         )
     if mode == "sweep":
         cells.read(config)

@@ -147,6 +147,7 @@ SWEEP_RULES = {  # of configs/sweeps/
 }
 
 GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")
+PRIORS = (*GAUSSIAN, "bernoulli", "categorical", "fsq")  # latents that can be drawn
 CHARGED = (*GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 HULLS = ("binary", "silhouettes", "silhouette_sdf")

@@ -12,7 +12,7 @@ from configs import base, vae_binary
 from hexjax import config as configuration
 from hexjax import rules
 from hexjax.data import sources
-from hexjax.models import family
+from hexjax.evaluation import sample
 from hexjax.training import loop
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -180,7 +180,7 @@ def test_refusal_names_what_was_got_and_what_is_accepted(arguments):
 
 
 def test_unknown_family_is_refused_with_those_that_exist():
-    known = ", ".join(family.names())
+    known = ", ".join(rules.families())
     assert refusal(SMALL, "--config.model.family=vqvae") == f"config.model.family is 'vqvae'; families: {known}"
 
 
@@ -366,7 +366,7 @@ def test_every_shared_key_has_a_rule_and_the_other_way_round():
 
 
 def test_lists_that_are_kept_twice_agree():
-    assert (rules.NOT_FAMILIES, rules.families()) == (family.NOT_FAMILIES, family.names())
+    assert rules.PRIORS == sample.PRIORS
     assert rules.SOURCES == sources.NAMES
     names = ("DONE", "NON_FINITE", "COLLAPSED", "INTERRUPTED")
     assert [getattr(configuration, name) for name in names] == [getattr(loop, name) for name in names]

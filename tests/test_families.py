@@ -8,6 +8,7 @@ import numpy as np
 import optax
 import pytest
 
+from hexjax import rules
 from hexjax.models import family as families
 from tests import toys
 
@@ -29,13 +30,13 @@ def value_of(name, variant):
 
 
 def test_every_family_file_has_variants_here():
-    assert families.names() == sorted(toys.VARIANTS)
+    assert rules.families() == sorted(toys.VARIANTS)
 
 
 def test_an_unknown_family_is_refused():
     with pytest.raises(ValueError) as error:
         families.get("vqvae")
-    assert str(error.value) == f"config.model.family is 'vqvae'; families: {', '.join(families.names())}"
+    assert str(error.value) == f"config.model.family is 'vqvae'; families: {', '.join(rules.families())}"
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)

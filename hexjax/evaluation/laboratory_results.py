@@ -249,10 +249,13 @@ def separation(failed: Values, healthy: Values) -> float:
 
 
 def number(value: float) -> str:
-    """Three digits or whole, thousands with commas; a dash for what is not a number."""
+    """Three digits or whole, thousands with commas, from a million on as 1.23e6; a dash for what is not a number."""
     size = abs(value)
     if not np.isfinite(value):
         return NONE
+    if size >= 1e6:
+        mantissa, exponent = f"{value:.2e}".split("e")
+        return f"{mantissa}e{int(exponent)}"
     if size >= 100 or value == round(value):
         return f"{value + 0:,.0f}"  # no minus before 0
     if size >= 1:

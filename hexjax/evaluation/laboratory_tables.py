@@ -79,6 +79,7 @@ def empty(group: Group) -> str:
 
 
 CELL: Columns = {"input": part(0), "likelihood": part(1), "latent": part(2), "shapes": part(3)}
+CHANGED: Columns = {"changed": lambda group: lab.control(group) or lab.NONE}
 KL: Columns = {"KL (nats)": rate(final("kl"))}
 RATE: Columns = KL | {
     "KL a latent unit": rate(final("kl_per_latent")),
@@ -128,7 +129,8 @@ def _block(results: Results, sweep: str, columns: Columns) -> str:
 
 def cause(results: Results, sweep: str = "collapse_cause") -> str:
     """One row a cell: does the input, the likelihood or the number of shapes decide?"""
-    columns = CELL | {"verdicts": verdicts, "true rate of the commonest ≥": commonest_rate} | RATE | LATENT | OVERLAP
+    columns = CELL | CHANGED | {"verdicts": verdicts, "true rate of the commonest ≥": commonest_rate}
+    columns |= RATE | LATENT | OVERLAP
     return _block(results, sweep, columns | {"preflight: true of": predicted})
 
 

@@ -7,7 +7,6 @@ loop, the evaluation and the tables know nothing else of a model. All functions 
 
 import dataclasses
 import importlib
-import pathlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -20,8 +19,6 @@ from hexjax.types import Array
 
 Knobs = dict[str, Float[Array, "*sweep"]]
 LIKELIHOOD = rules.LIKELIHOOD  # the knobs that measuring reads beside those of kl
-
-NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
 
 class Probe(NamedTuple):
@@ -87,18 +84,12 @@ def knobs(config: ml_collections.ConfigDict, names: Sequence[str] = rules.KNOBS)
     return {name: jnp.float32(value) for name, value in values.items()}
 
 
-def names() -> list[str]:
-    """The families that exist, by file name, without importing any."""
-    folder = pathlib.Path(__file__).parent
-    return sorted(file.stem for file in folder.glob("*.py") if file.stem not in NOT_FAMILIES)
-
-
 def get(name: str) -> Callable[..., Family]:
     """The `make` of the named family.
 
     Raises:
         ValueError: if there is no such family; it lists those that exist.
     """
-    if name not in names():
-        raise ValueError(f"config.model.family is {name!r}; families: {', '.join(names())}")
+    if name not in rules.families():
+        raise ValueError(f"config.model.family is {name!r}; families: {', '.join(rules.families())}")
     return importlib.import_module(f"hexjax.models.{name}").make

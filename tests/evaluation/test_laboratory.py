@@ -177,7 +177,7 @@ def test_a_spread_is_median_least_and_largest_and_tells_what_is_not_finite():
 @pytest.mark.parametrize(
     ("value", "text"),
     [(-0.0, "0"), (32.0, "32"), (15540.4, "15,540"), (0.0481, "0.048"), (1.2345, "1.23"), (-41.26, "-41.3"),
-     (2e-5, "2e-05"), (np.nan, "–")],
+     (2e-5, "2e-05"), (-1.1309e38, "-1.13e38"), (6562450.0, "6.56e6"), (np.nan, "–")],
 )  # fmt: skip
 def test_numbers_have_three_digits(value, text):
     assert lab.number(value) == text

@@ -10,7 +10,7 @@ import pytest
 from configs.sweeps import collapse_cause
 from hexjax import cells
 from hexjax.geometry import mesh as meshes
-from hexjax.training import sweep
+from hexjax.training import programs, sweep
 from hexjax.types import Item
 from tests import shapes
 
@@ -122,14 +122,14 @@ def test_cells_that_differ_in_knobs_alone_share_their_programs():
             "a: kl.cap=0.1", "b: kl.cap=1 kl.free_bits=2", "c: kl.cap_mode=scale", "d: latent.side=1 latent.channels=8"
         )
     )
-    texts = [sweep.static(cell.config) for cell in read]
+    texts = [programs.static(cell.config) for cell in read]
     assert texts[0] == texts[1]
     assert len(set(texts)) == 3
 
 
 def test_a_cell_whose_settings_train_a_witness_has_the_program_that_does():
     plain, aligned = cells.read(make("a: kl.cap=1", "b: witness.weight=0|10 witness.prefit_steps=0|2"))
-    assert [json.loads(sweep.static(cell.config, cell.settings))["witness"]["weight"] for cell in (plain, aligned)] == [
+    assert [json.loads(programs.static(cell.config, cell.settings))["witness"]["weight"] for cell in (plain, aligned)] == [
         0, 10
     ]  # fmt: skip
 
