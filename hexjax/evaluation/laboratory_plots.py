@@ -28,16 +28,17 @@ Picture = Callable[[Groups], figure.Figure | str]
 
 
 def curves(groups: Groups) -> figure.Figure | str:
-    """KL and gain over the steps of the published recipe, with the cap and without."""
+    """KL and gain over the steps of the published recipe, with the cap and without; one shape has nothing to gain."""
     controls = {"full": "the published recipe", "full-cap": "the same without the cap"}
     chosen = [group for name in controls for group in drawing.select(groups, "collapse_recipe", control=name)]
     if not chosen:
         return "the cells full and full-cap of collapse_recipe"
     told = []
     for name, words in (("full", "with the cap"), ("full-cap", "without")):
-        runs = [run for group in chosen if lab.control(group) == name for run in group.runs]
+        several = [group for group in chosen if lab.control(group) == name and group.parts[3] == "many"]
+        runs = [run for group in several for run in group.runs]
         told.append(f"{sum(_overpays(run) for run in runs)} of {len(runs)} {words}")
-    title = f"Runs whose KL ends above what it gains, or is not finite: {', '.join(told)}"
+    title = f"Runs of many shapes whose KL ends above what it gains, or is not finite: {', '.join(told)}"
     canvas = drawing.new_canvas(8.4, 6.2, title, chosen, drawing.BAND_NOTE)
     panels = canvas.subplots(2, 2, sharex=True, sharey="row")
     for axes, (count, control) in zip(panels.flat, itertools.product(("many", "one"), controls)):
@@ -58,6 +59,8 @@ def curves(groups: Groups) -> figure.Figure | str:
 
 def _draw_curves(axes: Axes, groups: Groups) -> None:
     for group, (name, dash) in itertools.product(groups, (("kl", "-"), ("gain", "--"))):
+        if name == "gain" and group.parts[3] == "one":
+            continue
         steps, values = lab.history(group, name)
         drawing.draw_band(axes, steps, values, color=drawing.INPUT_COLOURS[group.parts[0]], ls=dash)
     drawing.plain(axes).set_yscale("symlog", linthresh=10)

@@ -484,7 +484,7 @@ def test_titles_are_counted_from_the_runs(tmp_path):
     groups = lab.read(tmp_path).groups
     titles = {name: title_of(make(groups)) for name, make in laboratory_plots.PICTURES.items()}
     assert titles["curves"] == (
-        "Runs whose KL ends above what it gains, or is not finite: 4 of 12 with the cap, 0 of 12 without"
+        "Runs of many shapes whose KL ends above what it gains, or is not finite: 2 of 6 with the cap, 0 of 6 without"
     )
     assert titles["decisive"] == (
         "Exploded runs by learning rate, cap and clamp: rate 1e-2: 2/12, cap 0.1: 2/6, no cap: 0/6, "
