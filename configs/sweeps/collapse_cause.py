@@ -52,7 +52,8 @@ def _more() -> list[str]:
             cells.append(f"{kind},{name},gaussian,many: model.input={kind} {LIKELIHOODS[name]}")
     voxels = "model.input=voxels sweep.seeds=10 sweep.measure_every_steps=200"
     cells.append(f"voxels,entropy,gaussian,many: {voxels}")
-    for name, given in (("clamp", "kl.log_variance_limit=10"), ("lr_1e-4", "optimiser.learning_rate=1e-4")):
+    for name, given in (("clamp", "kl.log_variance_limit=10"), ("clamp_2", "kl.log_variance_limit=2"),
+                        ("lr_1e-4", "optimiser.learning_rate=1e-4")):  # fmt: skip
         cells.append(f"voxels,entropy,gaussian,many,{name}: {voxels} {given} sweep.control={name}")
     for kind in (*INPUTS, "binary", "continuous"):
         for shapes, words in (("many", "sweep.shapes=0"), ("one", "sweep.shapes=1")):
