@@ -63,7 +63,7 @@ def get_config() -> ml_collections.ConfigDict:
     kl.prior_variance = 1.0
     kl.free_bits = 0.0  # nats a latent float that cost nothing
     kl.reduction = "sum"  # over the latent's floats: sum | mean
-    kl.log_variance_limit = float("inf")  # the posterior's log-variance is clamped to plus and minus this
+    kl.log_variance_limit = float("inf")  # the log-variance is cut at plus and minus this, and has no gradient beyond
 
     config.reconstruction = reconstruction = ml_collections.ConfigDict()
     # surface: mask as a logit, depth and normals where there is surface | channels: squared error, as published | gaussian

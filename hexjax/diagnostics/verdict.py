@@ -286,7 +286,7 @@ def _by_data(eigenvalue: float, threshold: float | None, likelihood: str, weight
 def _by_controls(kl: Any, latent: str, latent_floats: int, weight: float) -> tuple[str, list[str]]:
     """EXPLODED where nothing holds the rate down, else nothing; and a line for each control of the KL term."""
     lines, expected, prior = [], "", kl["prior_variance"]
-    is_unlimited = latent in GAUSSIAN and math.isinf(kl["log_variance_limit"])
+    limit = kl["log_variance_limit"]
     if weight == 0 and latent in GAUSSIAN:
         expected = "EXPLODED"
         lines.append("the KL weight is 0: nothing holds the rate down")
@@ -297,8 +297,12 @@ def _by_controls(kl: Any, latent: str, latent_floats: int, weight: float) -> tup
         if kl["cap_mode"] == "clip" and latent in GAUSSIAN:
             expected = "EXPLODED"
             lines[-1] += ": nothing brings a large KL back"
-    if is_unlimited:
+    if latent in GAUSSIAN and limit >= OVERFLOW:
         lines.append(f"log-variances have no limit: from {OVERFLOW} on a variance is infinite in float32")
+    elif latent in GAUSSIAN:
+        stuck = (math.exp(limit) / prior - 1 - limit + math.log(prior)) / 2
+        if stuck > THRESHOLDS.excess_nats:
+            lines.append(f"a float beyond the log-variance {limit:g} has no gradient back, and costs {stuck:.4g} nats")
     if latent == "gaussian" and prior != 1:
         cost = (1 / prior - 1 + math.log(prior)) / 2
         costs = f"{cost:.4g} nats a float, {cost * latent_floats:.4g} in all"

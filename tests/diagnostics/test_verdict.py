@@ -4,6 +4,7 @@ import itertools
 import math
 
 import hypothesis
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import pytest
@@ -11,6 +12,8 @@ from hypothesis import strategies
 
 from configs import base
 from hexjax.diagnostics import collapse, verdict
+from hexjax.models import latents
+from hexjax.types import Latent
 
 HEALTHY = verdict.Evidence(
     shapes=700,
@@ -422,7 +425,7 @@ def test_a_fitted_variance_foretells_health_up_to_a_weight_of_one_for_the_larges
 
 
 def test_a_likelihood_without_a_threshold_foretells_nothing_and_says_so():
-    found = forecast(dict(log_variance_limit=10.0), likelihood="surface", reduction="mean")
+    found = forecast(dict(log_variance_limit=2.0), likelihood="surface", reduction="mean")
     assert found.predicted == "UNKNOWN"
     assert found.lines == (
         "700 shapes of 3072 values; largest eigenvalue of their covariance 54.8",
@@ -434,7 +437,7 @@ def test_a_likelihood_without_a_threshold_foretells_nothing_and_says_so():
 @pytest.mark.parametrize(("reduction", "weight", "predicted"), [("sum", 1.0, "HEALTHY"), ("sum", 55.0, "COLLAPSED"),
                                                                 ("mean", 1.0, "COLLAPSED")])  # fmt: skip
 def test_a_cross_entropy_is_near_the_constant_a_squared_error_of_standardised_values(reduction, weight, predicted):
-    controls = dict(final_weight=weight, log_variance_limit=10.0)
+    controls = dict(final_weight=weight, log_variance_limit=2.0)
     found = forecast(controls, likelihood="bernoulli", reduction=reduction)
     assert found.predicted == predicted
     assert "values, each in units of its deviation; largest eigenvalue" in found.lines[0]
@@ -457,8 +460,21 @@ def test_lines_tell_the_published_recipe_in_numbers():
     )
 
 
+def test_a_wide_limit_of_the_log_variance_tells_what_a_float_beyond_it_costs():
+    said = lambda limit, prior=1.0: forecast(dict(log_variance_limit=limit, prior_variance=prior)).lines[2:-1]
+    assert said(2.0) == ()
+    assert said(10.0) == ("a float beyond the log-variance 10 has no gradient back, and costs 1.101e+04 nats",)
+    for limit, prior in ((10.0, 1.0), (5.0, 0.1)):
+        cost = float(said(limit, prior)[0].split("costs ")[1].split(" ")[0])
+        latent = Latent(jnp.zeros((1, 1, 1)), dict(mean=jnp.zeros((1, 1, 1)), log_variance=jnp.full((1, 1, 1), limit)))
+        assert cost == pytest.approx(float(latents.gaussian_kl(latent, prior).sum()), rel=1e-3)
+    assert (
+        said(89.0) == said(math.inf) == ("log-variances have no limit: from 88.7 on a variance is infinite in float32",)
+    )
+
+
 def test_lines_tell_of_the_other_cap_modes_a_weight_of_zero_and_directions_that_do_not_pay():
-    held = dict(log_variance_limit=10.0)
+    held = dict(log_variance_limit=2.0)
     said = lambda controls, **changes: forecast(held | controls, **changes).lines[1:-1]
     shown = "the loss is that of a Gaussian decoder of variance"
     above = "where the KL term is above 25 % of the loss, its gradient"
