@@ -200,6 +200,7 @@ def preflight(
     kl: Any,
     steps: int,
     latent: str = "gaussian",
+    alignment: float = 0.0,
 ) -> Preflight:
     """What to expect of a run from the spectrum of its data and its settings.
 
@@ -210,6 +211,7 @@ def preflight(
         largest_eigenvalue: of the covariance of the values that are given back; for cross-entropies of `standardised` ones.
         entries: how many values a shape has.
         likelihood, reduction, variance: of config.reconstruction; kl: config.kl; latent: config.latent.kind.
+        alignment: weight of the loss that aligns the latent with a teacher, which the spectrum does not see.
 
     Raises:
         ValueError: for an unknown name, or an eigenvalue that is not finite.
@@ -231,6 +233,9 @@ def preflight(
         by_data, why = _by_data(largest_eigenvalue, threshold, likelihood, weight * values, kl)
         by_controls, warnings = _by_controls(kl, latent, latent_floats, weight)
         predicted, lines = by_controls or by_data, [*lines, *told, why, *warnings]
+        if predicted == "COLLAPSED" and alignment > 0:
+            predicted = "UNKNOWN"
+            lines.append("the alignment loss may keep a latent that the reconstruction does not pay for")
     else:
         lines.append("the latent pays no rate: no KL term can collapse or explode it")
     if shapes < 2:

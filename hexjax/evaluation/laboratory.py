@@ -73,13 +73,14 @@ def pairs(results: Results) -> str:
         rows.append((*words, f"{same} of {both}", f"{lab.rate_lower(same, both):.3f}"))
     for sweep in results.sweeps():
         for source in results.sources():
-            found = lab.pairs([group for group in results.of(sweep) if group.source == source], *tables.INPUTS.values())
+            several = [group for group in results.of(sweep) if group.source == source and lab.is_certifiable(group)]
+            found = lab.pairs(several, *tables.INPUTS.values())
             if not found:
                 continue
             alike = sum(lab.commonest(first.runs) == lab.commonest(second.runs) for first, second in found)
             same, both = np.sum([lab.agreeing(*pair) for pair in found], 0)
             told = f"the commonest verdict agrees in {alike} of {len(found)} pairs, the seeds' in {same} of {both}"
-            sums.append(f"- {sweep} on {source}: {told}.\n")
+            sums.append(f"- {sweep} on {source}, several shapes: {told}.\n")
     return tables.complete(
         "\n".join(filter(None, (tables.lines(head, rows), "".join(sums)))), results, "collapse_cause"
     )

@@ -29,10 +29,10 @@ def shapes(groups: Groups) -> figure.Figure | str:
         (("information_train", "train_kl"), "training shapes") if known else (("information", "kl"), "held-out shapes")
     )
     title = "Information and KL against the number of shapes"
-    if one := [group for group in chosen if _count(group) == 1]:
-        medians = [f"{lab.number(lab.median(lab.final(group, names[0])))} nats" for group in one]
-        words = [f"{text} of {drawing.word(group.parts[0])}" for text, group in zip(medians, one)]
-        title = f"What the latent tells of a single shape, medians: {', '.join(words)}"
+    if known:
+        gaps = [abs(lab.median(lab.final(group, names[0])) - np.log(_count(group))) for group in chosen]
+        most = f"{max(_count(group) for group in chosen):,.0f}"
+        title = f"The medians of I_q are log N to within {lab.number(max(gaps))} nats, up to {most} training shapes"
     canvas = drawing.new_canvas(8.4, 3.9, title, chosen, f"{told}; {drawing.POINT_NOTE}")
     counts = np.array(sorted({_count(group) for group in chosen}), np.float64)
     for axes, name, label in zip(canvas.subplots(1, 2), names, ("I_q (nats)", "KL (nats)")):

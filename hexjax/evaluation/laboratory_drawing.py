@@ -113,11 +113,10 @@ def verdict_map(groups: Groups, row: Callable[[Group], str], column: Callable[[G
     for group in groups:
         found.setdefault((row(group), column(group)), []).append(group)
     rows, columns = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 1))
-    twins = lab.pairs(groups)
+    twins = lab.pairs([group for group in groups if lab.is_certifiable(group)])
     alike = sum(lab.commonest(first.runs) == lab.commonest(second.runs) for first, second in twins)
-    title = (
-        f"Silhouettes and their signed distance: the same commonest verdict in {alike} of {len(twins)} pairs of cells"
-    )
+    agree = f"the same commonest verdict in {alike} of {len(twins)} pairs"
+    title = f"Silhouettes and their signed distance, several shapes: {agree}"
     canvas = new_canvas(8.4, 1.6 + 0.27 * len(rows), title, groups, MAP_NOTE)
     axes = canvas.subplots()
     for y, x in itertools.product(range(len(rows)), range(len(columns))):

@@ -74,7 +74,7 @@ def _overpays(run: dict[str, Any]) -> bool:
 def verdicts_cause(groups: Groups) -> figure.Figure | str:
     """The map of verdicts by input, likelihood, latent and number of shapes."""
     chosen = drawing.select(groups, "collapse_cause")
-    row = lambda group: ", ".join((drawing.word(group.parts[1]), *group.parts[2:4]))
+    row = lambda group: ", ".join((drawing.word(group.parts[1]), *group.parts[2:]))
     column = lambda group: drawing.word(group.parts[0])
     return drawing.verdict_map(chosen, row, column) if chosen else "collapse_cause"
 

@@ -133,6 +133,11 @@ def control(group: Group) -> str:
     return ",".join(group.parts[4:])
 
 
+def is_certifiable(group: Group) -> bool:
+    """Whether there was more than one shape, so that the verdict is not given by their number."""
+    return group.cell["data"]["train"] > 1
+
+
 def final(groups: Group | Groups, name: str) -> Values:
     """A scalar of the end of each run, not a number where it was not finite; of runs that have it."""
     runs = groups.runs if isinstance(groups, Group) else [run for group in groups for run in group.runs]

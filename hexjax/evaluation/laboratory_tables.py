@@ -48,7 +48,7 @@ def rate(column: Callable[[Group], str]) -> Callable[[Group], str]:
 
 def of_several(column: Callable[[Group], str]) -> Callable[[Group], str]:
     """The column, left empty for one shape, against which a constant predictor loses nothing."""
-    return lambda group: lab.NONE if group.cell["data"]["train"] == 1 else column(group)
+    return lambda group: column(group) if lab.is_certifiable(group) else lab.NONE
 
 
 def verdicts(group: Group) -> str:

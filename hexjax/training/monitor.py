@@ -103,4 +103,5 @@ def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, sh
         kl=config.kl,
         steps=config.train.steps,
         latent=config.latent.kind,
+        alignment=config.witness.weight if config.witness.classes else 0.0,
     )

@@ -473,6 +473,17 @@ def test_a_wide_limit_of_the_log_variance_tells_what_a_float_beyond_it_costs():
     )
 
 
+def test_an_alignment_loss_makes_a_forecast_collapse_unknown_and_nothing_else():
+    lost = dict(final_weight=55.0, log_variance_limit=2.0)
+    assert forecast(lost).predicted == forecast(lost, alignment=0.0).predicted == "COLLAPSED"
+    found = forecast(lost, alignment=10.0)
+    assert (found.predicted, found.lines[-2]) == (
+        "UNKNOWN", "the alignment loss may keep a latent that the reconstruction does not pay for",
+    )  # fmt: skip
+    assert forecast(dict(cap=0.1), alignment=10.0).predicted == "EXPLODED"
+    assert forecast(alignment=10.0).predicted == "HEALTHY"
+
+
 def test_lines_tell_of_the_other_cap_modes_a_weight_of_zero_and_directions_that_do_not_pay():
     held = dict(log_variance_limit=2.0)
     said = lambda controls, **changes: forecast(held | controls, **changes).lines[1:-1]

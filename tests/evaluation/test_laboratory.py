@@ -56,7 +56,8 @@ def make_run(seed, name="HEALTHY", setting=None, tags=(), history=(), **changed)
 
 def write_cell(folder, sweep, name, runs, source="solids", train=525, **changed):
     """Writes a cell's file as `training.sweep` does."""
-    kind, likelihood, latent = name.split(",")[:3]
+    kind, likelihood, latent, shapes = name.split(",")[:4]
+    train = 1 if shapes == "one" else train
     preflight = {
         "largest_eigenvalue": 50.0,
         "decoder_variance": 1.0,
@@ -328,7 +329,7 @@ def test_verdicts_agree_by_seed_and_only_between_cells_that_are_alike(tmp_path):
     assert lab.agreeing(left, right) == (2, 3)
     (row,) = rows_of(laboratory.pairs(results))
     assert row[-2:] == ["2 of 3", f"{lab.rate_lower(2, 3):.3f}"]
-    told = "- collapse_cause on solids: the commonest verdict agrees in 1 of 1 pairs, the seeds' in 2 of 3.\n"
+    told = "- collapse_cause on solids, several shapes: the commonest verdict agrees in 1 of 1 pairs, the seeds' in 2 of 3.\n"
     assert told in laboratory.pairs(results)
 
 
@@ -495,7 +496,7 @@ def test_titles_are_counted_from_the_runs(tmp_path):
         == "No unit is active in 4 of 4 runs above the predicted threshold, and in 0 of 4 runs below it"
     )
     assert titles["verdicts_cause"] == (
-        "Silhouettes and their signed distance: the same commonest verdict in 2 of 2 pairs of cells"
+        "Silhouettes and their signed distance, several shapes: the same commonest verdict in 1 of 1 pairs"
     )
 
 
