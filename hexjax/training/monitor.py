@@ -15,6 +15,7 @@ import ml_collections
 import numpy as np
 
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict
+from hexjax.diagnostics import preflight as forecast
 from hexjax.models.family import Family, Knobs
 from hexjax.training import step
 from hexjax.types import Array, TrainState
@@ -71,7 +72,7 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
     return diagnose
 
 
-def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> verdict.Preflight | None:
+def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> forecast.Preflight | None:
     """What is to be expected before the first step, from the shapes' values and the config alone.
 
     The values are those of the first shapes that make up FORETOLD floats, or where they are not kept, of the probed ones.
@@ -86,12 +87,12 @@ def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data
     return preflight_of(family, config, x, data.cache.count)
 
 
-def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, shapes: int) -> verdict.Preflight:
+def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, shapes: int) -> forecast.Preflight:
     """The same from given values [i, ...] of some of the shapes."""
-    if config.reconstruction.kind in verdict.CROSS_ENTROPIES and len(x) > 1:
+    if config.reconstruction.kind in forecast.CROSS_ENTROPIES and len(x) > 1:
         x = measure.standardised(family.probe, x)
     rows = x.reshape(len(x), -1)
-    return verdict.preflight(
+    return forecast.preflight(
         largest_eigenvalue=float(collapse.largest_eigenvalue(rows)) * family.probe.scale**2,
         entries=rows.shape[1],
         shapes=shapes,
