@@ -1,7 +1,7 @@
 """Block B5: the published recipe with and without its cap at full size, on silhouettes and their signed distance.
 
 python launch.py --mode=sweep --config=configs/sweeps/collapse_scale.py        37 M parameters, 512² maps: meant for a GPU
-python launch.py --mode=sweep --config=configs/sweeps/collapse_scale.py:small  2.4 M parameters, 128² maps, an hour on two cores
+python launch.py --mode=sweep --config=configs/sweeps/collapse_scale.py:small  2.4 M parameters, 128² maps, 20 min on two cores
 """
 
 import ml_collections

@@ -96,6 +96,16 @@ def test_a_run_in_company_is_the_run_alone(items, tmp_path, alone, together):
         np.testing.assert_allclose(there[name], here[name], rtol=2e-3, atol=1e-3, err_msg=name)
 
 
+def test_one_run_by_map_has_no_loop_and_is_the_run_alone(items, tmp_path, alone):
+    mapped = run(
+        make("a: kl.final_weight=4", **{"sweep.seeds": 1, "seed": 1, "sweep.together": "map"}), items, tmp_path
+    )
+    for there, here in zip(mapped["a"]["runs"][0]["history"], alone["a"]["runs"][0]["history"], strict=True):
+        assert there.keys() == here.keys()
+        for name in ("step", "loss", "kl", "nll"):
+            np.testing.assert_allclose(there[name], here[name], rtol=2e-3, atol=1e-3, err_msg=name)
+
+
 def test_finished_cells_are_not_done_again_and_changed_ones_are(items, tmp_path, capsys, monkeypatch):
     done = []
     trained = lambda cell, *_: done.append(cell.config.train.steps) or {"runs": [{"verdict": "WEAK"}]}
