@@ -41,7 +41,8 @@ STYLE = {
     "axes.edgecolor": "#999999", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
 }  # fmt: skip
 DEPTHS = matplotlib.colormaps["viridis_r"]
-NOT_LOSSES = ("step", "loss", "gradient_norm", "parameter_norm", "learning_rate")
+NOT_LOSSES = ("step", "loss", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate", "kl_weight",
+              "kl_gradient_removed")  # fmt: skip
 SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes
 LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
 UNSEEN = (0.72, 0.13, 0.07)  # linear

@@ -93,6 +93,20 @@ def test_what_no_view_sees_is_red_through_the_surface_and_what_is_seen_is_not(tm
     assert red["hollow"] > 10000
 
 
+def test_a_loss_curve_leaves_out_what_is_no_loss(tmp_path):
+    rows = [{"step": step, "loss": 1 / step, "kl": 2 / step} for step in (1, 2, 3)]
+    controls = dict.fromkeys(("gradient_clipped", "kl_weight", "kl_gradient_removed", "learning_rate"), 0.5)
+    for name, drawn in {
+        "plain": rows,
+        "controls": [row | controls for row in rows],
+        "part": [row | {"sdf": 0.5} for row in rows],
+    }.items():
+        export.loss_curve(drawn, "a run", tmp_path / f"{name}.png")
+    plain, controls, part = (read(tmp_path / f"{name}.png") for name in ("plain", "controls", "part"))
+    np.testing.assert_array_equal(plain, controls)
+    assert (plain != part).any()
+
+
 def test_a_loss_curve_needs_rows_of_losses(tmp_path):
     export.history("run", tmp_path)
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 0, "validation.loss": 1.0}) + "\n")
