@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 GEOMETRY = ("types", "geometry")
 EVALUATION = (
     *GEOMETRY,
+    "progress",
     "data",
     "diagnostics",
     "pipeline",
@@ -22,17 +23,18 @@ EVALUATION = (
 MAY = {
     "__init__": (),
     "types": (),
+    "progress": (),
     "rules": (),
     "cells": ("rules",),
     "config": ("rules", "cells"),
     "geometry": GEOMETRY,
-    "data": (*GEOMETRY, "data"),
+    "data": (*GEOMETRY, "progress", "data"),
     "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
     "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
     "pipeline": (*GEOMETRY, "data", "models.family"),
     "training.step": ("types", "rules", "data", "diagnostics", "models.family", "training"),
-    "training": ("types", "cells", "data", "diagnostics", "models.family", "training"),
+    "training": ("types", "cells", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
@@ -42,6 +44,7 @@ MAY = {
 
 # Packages that a part never imports.
 NEVER = {
+    "progress": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "types": ("flax", "optax", "orbax", "ml_collections", "absl"),
     "rules": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "cells": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
