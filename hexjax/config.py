@@ -96,7 +96,7 @@ def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
         raise ValueError(f"{folder.name}/config.json cannot be read: {_one_line(error)}") from error
     place = folder / "checkpoints" / "data_path.txt"
     if place.is_file() and "data" in config:
-        config.data.path = place.read_text()
+        config.data.path = place.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold any byte
     return config
 
 

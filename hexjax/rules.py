@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import ml_collections
 
+from hexjax import names
+
 SOURCES = ("procedural", "solids", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
 NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
@@ -220,17 +222,7 @@ def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
         _check_network(config)
 
 
-def places(path: str) -> list[pathlib.Path]:
-    """The places that data.path names: one, or several with commas between; none where it is empty."""
-    whole = pathlib.Path(path).expanduser()
-    if not path or whole.exists():
-        return [whole] if path else []
-    return [pathlib.Path(part).expanduser() for part in path.split(",")]
-
-
-def place_names(path: str) -> str:
-    """The same without the folders that they lie in."""
-    return ",".join(place.name for place in places(path))
+place_names = names.place_names  # config.json's form of data.path
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
@@ -254,8 +246,6 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
         value = _READ[kind](text)
     except (ValueError, SyntaxError, KeyError) as error:
         raise ValueError(f"config.{key} is {text!r}; accepted: {accepted}") from error
-    if key == "data.path" and text:
-        value = ",".join(str(pathlib.Path(part).expanduser()) for part in text.split(","))
     *sections, leaf = key.split(".")
     for section in sections:
         config = config[section]
@@ -295,12 +285,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.model.family is {config.model.family!r}; families: {', '.join(known)}"
             f"{nearest(config.model.family, known)}"
         )
-    for place in places(config.data.path):
-        if not place.exists():
-            raise ValueError(
-                f"config.data.path is {config.data.path!r}: no such file or folder as {place.name!r}; "
-                "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
-            )
+    names.refuse_missing(config.data.path)
     if config.reconstruction.kind == "surface" and config.model.input not in ("continuous", "binary"):
         raise ValueError(
             f"config.reconstruction.kind is 'surface'; accepted with model.input = {config.model.input}: channels | "

@@ -8,7 +8,7 @@ import dataclasses
 import functools
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
+from hexjax import progress
 from hexjax.geometry import frame, hexplane, planes, sdf
 from hexjax.types import Array, Hexplane, Item, Mesh
 
@@ -78,11 +79,11 @@ def build(
         pool_points = 0
     kept = [name for name in FIELDS if name in inputs and name != "item" and (cached or name not in MAPS)]
     shapes, doubtful, fuse = [], [], jax.jit(fuse)
-    for number, item in enumerate(items):
+    judged = fuse if {"slack", "weight"} & set(inputs) else None
+    for number, item in enumerate(told(items)):
         maps = hexplane.render(item.mesh, resolution)
         shape = {name: np.asarray(value) for name, value in (maps._asdict() | derive(maps, inputs)).items()}
         if pool_points:
-            judged = fuse if {"slack", "weight"} & set(inputs) else None
             values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), judged)
             shape |= values
             doubtful.append(share)
@@ -106,7 +107,15 @@ def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:
 
 def render(items: Sequence[Item], resolution: int) -> list[Hexplane]:
     """The maps of all shapes, on the host."""
-    return [jax.device_get(hexplane.render(item.mesh, resolution)) for item in items]
+    return [jax.device_get(hexplane.render(item.mesh, resolution)) for item in told(items)]
+
+
+def told(items: Sequence[Item]) -> Iterator[Item]:
+    """The shapes one by one, with the progress of what is done to each between."""
+    with progress.Line(len(items), "rendering") as line:
+        for number, item in enumerate(items, 1):
+            yield item
+            line.update(number)
 
 
 def observations(rendered: Sequence[Hexplane], kind: str) -> Float[Array, "i v c h w"]:

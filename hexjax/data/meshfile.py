@@ -7,10 +7,12 @@ outward where it can be. What was done is told by `inspect`.
 
 import os
 import pathlib
+import stat
 from typing import Any
 
 import numpy as np
 
+from hexjax import names
 from hexjax.data import gltf, meshtext, ply, polygons, winding
 from hexjax.data.polygons import Polygons
 from hexjax.types import Mesh
@@ -25,6 +27,8 @@ READERS = {
 }
 WITH_FOLDER = (".glb", ".gltf")  # their buffers may be files of their own
 SIDES = (1e-30, 1e30)  # of the longest side, in source units: beyond them float32 arithmetic fails
+DOUBTFUL = "the winding could not be made consistent; some normals may be flipped"
+NOTABLE_SHARE = 0.01  # of the faces: fewer dropped ones are not told
 ROUNDING_LIMIT = 1e-3  # the most that float32 may move a vertex, as a share of the longest side
 
 
@@ -44,7 +48,7 @@ def inspect(path: str | os.PathLike) -> tuple[Mesh, dict[str, Any]]:
         ValueError: one line with the file's name and what is wrong with it.
     """
     path = pathlib.Path(path)
-    name = path.name if path.name.isprintable() and path.name else repr(str(path))
+    name = names.printable(path.name or str(path))
     try:
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
             return clean(_read(path))
@@ -56,16 +60,25 @@ def inspect(path: str | os.PathLike) -> tuple[Mesh, dict[str, Any]]:
 
 def _read(path: pathlib.Path) -> Polygons:
     suffix = path.suffix.lower()
-    if not path.exists():
-        raise ValueError("no such file")
-    if not path.is_file():
-        raise ValueError("is a folder" if path.is_dir() else "is not a file")
+    if reason := not_a_file(path):
+        raise ValueError(reason)
     if suffix not in READERS:
         raise ValueError(f"unknown format {suffix!r}; accepted: {', '.join(READERS)}")
     data = path.read_bytes()
     if not data:
         raise ValueError("is empty (0 bytes)")
     return READERS[suffix](data, path.parent) if suffix in WITH_FOLDER else READERS[suffix](data)
+
+
+def not_a_file(path: pathlib.Path) -> str:
+    """What a path is instead of a file: pipes and devices, for one, might be waited for without end. "": a file."""
+    try:
+        kind = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return "is a link to nothing" if path.is_symlink() else "no such file"
+    except (OSError, ValueError) as error:  # no permission, a name too long; a NUL in it
+        return (getattr(error, "strerror", None) or str(error)).lower()
+    return "" if stat.S_ISREG(kind) else "is a folder" if stat.S_ISDIR(kind) else "is not a file"
 
 
 def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
@@ -105,6 +118,20 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         "turned_share": float(np.mean(orientation.turned)),
         "winding_doubtful": orientation.doubtful,
     }
+
+
+def mended(found: dict[str, Any]) -> dict[str, str]:
+    """What `inspect` found that a mesh's owner should know, in words, by the same words for many meshes; often nothing."""
+    turned, doubtful = found["turned_share"], found["winding_doubtful"]
+    dropped = (found["collapsed_faces"] + found["doubled_faces"]) / max(found["polygons_in_file"], 1)
+    told = {}
+    if turned:
+        told["faces turned to face outward"] = f"{turned:.1%} of the faces turned to face outward"
+    if doubtful:
+        told[DOUBTFUL] = DOUBTFUL
+    if dropped >= NOTABLE_SHARE:
+        told["faces dropped, doubled or collapsed"] = f"{dropped:.1%} of the faces dropped, doubled or collapsed"
+    return told
 
 
 def _to_float32(positions: np.ndarray) -> np.ndarray:

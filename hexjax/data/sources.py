@@ -1,25 +1,21 @@
-"""What a run learns from: named meshes out of files, folders or NPZ sets, made in code, or fetched once.
-
-NPZ forms: one mesh (vertices [n, 3], faces [f, 3]); a head set (mean [n, 3], faces [f, 3], scale, delta [i, n, 3]: the
-vertices of head i are mean + scale * delta[i]); its low-resolution form (faces [f, 3], corner [m, 3], weight [m, 3]:
-vertices are weighted sums of three of the full ones), with heads.npz beside it.
-"""
+"""What a run learns from: named meshes out of files, folders or NPZ sets, made in code, or fetched once."""
 
 import collections
+import contextlib
 import functools
 import itertools
+import os
 import pathlib
 import sys
-import zipfile
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
-import numpy as np
 import pooch
 
-from hexjax.data import meshfile, polygons, procedural, solids
+from hexjax import names, progress
+from hexjax.data import meshfile, npz, procedural, solids
 from hexjax.geometry import mesh as meshes
-from hexjax.types import Array, Item, Mesh
+from hexjax.types import Item, Mesh
 
 COLLECTION = "https://raw.githubusercontent.com/odedstein/meshes/835213277571d625722d25880c9c3010c6f45a5a/objects/"
 PUBLIC = {  # name: file in the collection, its SHA-256
@@ -35,76 +31,128 @@ PUBLIC = {  # name: file in the collection, its SHA-256
 }
 NAMES = ("procedural", "solids", *PUBLIC)  # what config.data.source accepts
 SUFFIXES = (*meshfile.READERS, ".npz")
-HEAD_SET = "heads.npz"
-BROKEN_ARCHIVE = (OSError, ValueError, EOFError, KeyError, MemoryError, RuntimeError, zipfile.BadZipFile, zlib.error)
+HIDDEN = (".", "__MACOSX")  # beginnings of names of what is no mesh of the user's
+TOLD = 10  # files left out that are named
+FEW = 3  # shapes whose mending is told in a line each
 
-Entry = tuple[str, Callable[[], Mesh]]  # a name, and what loads its mesh
+
+class Entry(NamedTuple):
+    """A shape before it is loaded: its name, what gives its mesh and report, and the folder in which it may fail."""
+
+    name: str
+    load: Callable[[], npz.Loaded]
+    folder: str = ""  # files of a folder that do not load are left out, others are refused
 
 
 def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
-    """The shapes that the keys of config.data name, each with a name of its own; those of a folder in alphabetical order.
+    """The shapes that the keys of config.data name, as `listing` finds and `load` loads them."""
+    return load(listing(path, source, count, seed), up, count)
+
+
+def listing(path: str, source: str, count: int, seed: int) -> list[Entry]:
+    """The shapes that the keys of config.data name, each with a name of its own, those of a folder in alphabetical order.
 
     Args:
         path: a mesh file, a folder of them or an NPZ set, or several with commas between; empty: `source` decides.
-        up: the axis of the source that points up, y or z.
-        count: shapes to take; 0 takes all. Files of a folder that do not load are told on stderr and do not count.
+            Folders are searched with all that is below them, but for what is hidden.
+        count: shapes to take; 0 takes all.
         seed: of the first procedural head or solid; head_0007 is that of seed 7, whatever the count.
 
     Raises:
-        ValueError: for an unknown source, a path without meshes, a file that does not load, fewer shapes than `count`.
+        ValueError: for an unknown source, a path that is missing or without meshes, fewer shapes than `count`.
     """
-    named = places(path)
-    skipped = [place.name for place in named if place.is_dir() and not (place / HEAD_SET).is_file()]
-    entries = _all_at(named) if named else [(*entry, False) for entry in _named(source, count, seed)]
-    found, failed, tried = [], 0, 0
-    for name, load, skips in entries:
-        if count and len(found) == count:
-            break
-        tried += skips
-        try:
-            mesh = load()
-        except ValueError as error:
-            if not skips:
-                raise
-            print(f"left out: {error}", file=sys.stderr)
-            failed += 1
-            continue
-        if mesh.winding_doubtful:
-            print(f"{name}: the winding could not be made consistent; some normals may be flipped", file=sys.stderr)
-        found.append(Item(name, mesh, *meshes.normalise(mesh, up)))
+    entries = _all_at(path) if path else _named(source, count, seed)
+    _refuse_few(count, len(entries))
+    return entries
+
+
+def load(entries: Sequence[Entry], up: str, count: int) -> list[Item]:
+    """The first `count` shapes that load (0: all), in the frame; what is left out or was mended is told on stderr.
+
+    Args:
+        up: the axis of the source that points up, y or z.
+
+    Raises:
+        ValueError: for a file that does not load, unless it is one of a folder; for fewer shapes than `count`.
+    """
+    found, mended, failed, tried = [], {}, 0, 0
+    folders = ",".join(dict.fromkeys(entry.folder for entry in entries if entry.folder))
+    with progress.Line(count or len(entries), "loading") as line:
+        for entry in entries:
+            if count and len(found) == count:
+                break
+            tried += bool(entry.folder)
+            try:
+                with _one_line(entry.name):
+                    mesh, report = entry.load()
+            except ValueError as error:
+                if not entry.folder:
+                    raise
+                failed += 1
+                if failed <= TOLD:
+                    line.tell(f"left out: {error}")
+                continue
+            mended[entry.name] = meshfile.mended(report) if report else {}
+            with _one_line(entry.name):
+                found.append(Item(entry.name, mesh, *meshes.normalise(mesh, up)))
+            line.update(len(found) if count else len(found) + failed)
+    for text in _told(mended):
+        print(text, file=sys.stderr)
     if len(found) + failed < len(entries):
         print(f"config.data.count takes {len(found)} of {len(entries)} shapes; 0 takes all", file=sys.stderr)
     if failed:
-        print(f"{failed} of {tried} files in {','.join(skipped)} were left out", file=sys.stderr)
+        print(f"{failed} of {tried} files in {folders} were left out", file=sys.stderr)
     if not found:
-        raise ValueError(f"config.data.path is {','.join(skipped)!r}; none of its {len(entries)} files loads")
-    if len(found) < count:
-        raise ValueError(f"config.data.count is {count}; accepted: 0 (all) to {len(found)}, which is all there is")
+        raise ValueError(f"config.data.path is {folders!r}; none of its {len(entries)} files loads")
+    _refuse_few(count, len(found))
     return found
 
 
-def places(path: str) -> list[pathlib.Path]:
-    """What a path names: itself if it is there or has no comma, else what stands between its commas; nothing if empty."""
-    whole = pathlib.Path(path).expanduser()
-    if not path or whole.exists():
-        return [whole] if path else []
-    return [pathlib.Path(part).expanduser() for part in path.split(",")]
+@contextlib.contextmanager
+def _one_line(name: str) -> Iterator[None]:
+    """A block whose faults of the machine are told of the shape with this name."""
+    try:
+        yield
+    except MemoryError as error:
+        raise ValueError(f"{name}: it does not fit into memory") from error
+    except OSError as error:
+        raise ValueError(f"{name}: {(error.strerror or type(error).__name__).lower()}") from error
+
+
+def _refuse_few(count: int, found: int) -> None:
+    if found < count:
+        raise ValueError(f"config.data.count is {count}; accepted: 0 (all) to {found}, which is all there is")
+
+
+def _told(mended: dict[str, dict[str, str]]) -> list[str]:
+    """What was mended at load: a line a shape, or where there are many one for each kind that names the first."""
+    mended = {name: words for name, words in mended.items() if words}
+    if len(mended) <= FEW:
+        return [f"{name}: {'; '.join(words.values())}" for name, words in mended.items()]
+    lines = []
+    for kind in dict.fromkeys(kind for words in mended.values() for kind in words):
+        named = [name for name, words in mended.items() if kind in words]
+        more = ", ..." if len(named) > FEW else ""
+        lines.append(f"{len(named)} shapes ({', '.join(named[:FEW])}{more}): {kind}")
+    return lines
 
 
 def _named(source: str, count: int, seed: int) -> list[Entry]:
     if source not in NAMES:
         raise ValueError(f"config.data.source is {source!r}; accepted: {', '.join(NAMES)}")
     if source in PUBLIC:
-        return [(source, functools.partial(_fetch, source))]
+        return [Entry(source, functools.partial(_fetch, source))]
     if count < 1:
         raise ValueError(f"config.data.count is {count}; config.data.source = {source} accepts 1 and above")
-    seeds = range(seed, seed + count)
-    if source == "solids":
-        return [(solids.name(number), functools.partial(solids.shape, number)) for number in seeds]
-    return [(f"head_{number:04d}", functools.partial(procedural.head, number)) for number in seeds]
+    named, make = (solids.name, solids.shape) if source == "solids" else ("head_{:04d}".format, procedural.head)
+    return [Entry(named(number), functools.partial(_made, make, number)) for number in range(seed, seed + count)]
 
 
-def _fetch(source: str) -> Mesh:
+def _made(make: Callable[[int], Mesh], number: int) -> npz.Loaded:
+    return make(number), {}
+
+
+def _fetch(source: str) -> npz.Loaded:
     """The named public mesh, out of the user's cache folder or, the first time, from the network."""
     file, digest = PUBLIC[source]
     name = f"{source}{pathlib.PurePosixPath(file).suffix}"
@@ -115,148 +163,111 @@ def _fetch(source: str) -> Mesh:
     except ValueError:
         reason = "what was fetched has another SHA-256"
     else:
-        return meshfile.load(stored)
+        return meshfile.inspect(stored)
     raise ValueError(
         f"config.data.source is {source!r}; {reason} from {COLLECTION}{file}; "
         "accepted offline: procedural, solids, or a file of yours in config.data.path"
     )
 
 
-def _all_at(named: list[pathlib.Path]) -> list[tuple[str, Callable[[], Mesh], bool]]:
-    """The entries at some places, in order, a repeated name with a number behind it, and whether failures are left out."""
+def _all_at(path: str) -> list[Entry]:
+    """The entries at the places that a path names, in order, a repeated name with a number behind it."""
+    names.refuse_missing(path)
+    places = names.places(path)
     entries, taken = [], set()
-    for place in named:
-        if len(named) > 1 and place == pathlib.Path():
+    for place in places:
+        if len(places) > 1 and place == pathlib.Path():
             raise ValueError("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each")
-        skips = place.is_dir() and not (place / HEAD_SET).is_file()
-        for name, load in _at(place):
-            names = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
-            name = next(free for free in names if free not in taken)
+        for entry in _at(place):
+            name = names.printable(entry.name)
+            numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
+            name = next(free for free in numbered if free not in taken)
             taken.add(name)
-            entries.append((name, load, skips))
+            entries.append(entry._replace(name=name))
     return entries
 
 
 def _at(place: pathlib.Path) -> list[Entry]:
-    if not place.exists():
-        raise ValueError(f"config.data.path is {place.name!r}; there is no such file or folder")
-    if (place / HEAD_SET).is_file():
-        return _in_file(place / HEAD_SET)
+    if os.path.isfile(place / npz.HEAD_SET):
+        return _in_file(place / npz.HEAD_SET)
     if not place.is_dir():
         return _in_file(place)
-    files = sorted(file for file in place.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file())
-    if not files:
-        raise ValueError(
-            f"config.data.path is {place.name!r}, a folder without meshes; accepted: {', '.join(SUFFIXES)}"
-        )
-    repeated = collections.Counter(file.stem for file in files)
-    names = [file.stem if repeated[file.stem] == 1 else file.name.replace(".", "_") for file in files]
-    return [(name, functools.partial(_load_one, file)) for name, file in zip(names, files)]
+    below, folder, entries = list(_walk(place)), names.printable(names.name(place)), []
+    if below and not below[0][0]:
+        raise ValueError(f"config.data.path is {folder!r}; {below[0][1]}")
+    repeated = collections.Counter(os.path.splitext(path)[0] for path, _ in below)
+    for path, reason in below:
+        parent, slash, file = path.rpartition("/")
+        if file == npz.HEAD_SET:
+            entries += _set_below(place, path, folder)
+            continue
+        stem = os.path.splitext(path)[0]
+        name = stem if repeated[stem] == 1 else parent + slash + file.replace(".", "_")
+        entries.append(Entry(name, functools.partial(_load_below, place, path, reason), folder))
+    if not entries:
+        raise ValueError(f"config.data.path is {folder!r}, a folder without meshes; accepted: {', '.join(SUFFIXES)}")
+    return entries
 
 
-def _load_one(file: pathlib.Path) -> Mesh:
-    entries = _in_file(file)
-    if len(entries) != 1:
-        raise ValueError(f"{file.name}: holds {len(entries)} meshes; accepted in a folder: one a file")
-    return entries[0][1]()
+def _walk(root: pathlib.Path) -> Iterator[tuple[str, str]]:
+    """Mesh files below a folder in the order of their paths from it, and folders that cannot be read with the reason.
+
+    What is hidden is passed over, and so is a folder that a link leads to again; of a folder with a head set, the rest.
+    """
+    waiting, seen = [("", True)], set()
+    while waiting:
+        path, is_folder = waiting.pop()
+        if not is_folder:
+            yield path, ""
+            continue
+        try:
+            status = os.stat(root / path)
+            if (status.st_dev, status.st_ino) in seen:
+                continue
+            seen.add((status.st_dev, status.st_ino))
+            with os.scandir(root / path) as found:
+                below = [(entry.name, _is_folder(entry)) for entry in found]
+        except OSError as error:
+            yield path, (error.strerror or type(error).__name__).lower()
+            continue
+        if path and (npz.HEAD_SET, False) in below:
+            below = [(npz.HEAD_SET, False)]
+        head = f"{path}/" if path else ""
+        waiting += [
+            (head + name, is_folder)
+            for name, is_folder in sorted(below, reverse=True)
+            if not name.startswith(HIDDEN) and (is_folder or os.path.splitext(name)[1].lower() in SUFFIXES)
+        ]
+
+
+def _is_folder(entry: os.DirEntry) -> bool:
+    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+
+
+def _set_below(root: pathlib.Path, path: str, folder: str) -> list[Entry]:
+    """The heads of a set in a folder below, named by that folder; one entry that fails where it does not load."""
+    parent = path.rpartition("/")[0]
+    try:
+        return [Entry(f"{parent}/{head.name}", head.load, folder) for head in _in_file(root / path)]
+    except ValueError as error:
+        return [Entry(parent, functools.partial(_load_below, root, path, str(error).partition(": ")[2]), folder)]
+
+
+def _load_below(root: pathlib.Path, path: str, reason: str) -> npz.Loaded:
+    """The one mesh of a file below a folder; its path from there stands in messages."""
+    parent = names.printable("".join(path.rpartition("/")[:2]))
+    if reason:
+        raise ValueError(f"{names.printable(path)}: {reason}")
+    try:
+        entries = _in_file(root / path)
+        if len(entries) == 1:
+            return entries[0].load()
+    except ValueError as error:
+        raise ValueError(f"{parent}{error}") from error
+    raise ValueError(f"{names.printable(path)}: holds {len(entries)} meshes; accepted in a folder: one a file")
 
 
 def _in_file(file: pathlib.Path) -> list[Entry]:
     if file.suffix.lower() != ".npz":
-        return [(file.stem, functools.partial(meshfile.load, file))]
-    arrays = _read(file)
-    for names, reader in NPZ_FORMS.items():
-        if set(names) <= set(arrays):
-            return reader(file, arrays)
-    forms = " | ".join(" ".join(names) for names in NPZ_FORMS)
-    raise ValueError(f"{file.name}: has the arrays {' '.join(arrays) or '(none)'}; accepted: {forms}")
-
-
-def _read(file: pathlib.Path) -> dict[str, np.ndarray]:
-    try:
-        with zipfile.ZipFile(file):  # so that a bare array or a pickle is no archive
-            pass
-        with np.load(file, allow_pickle=False) as archive:
-            return {name: archive[name] for name in archive.files}
-    except BROKEN_ARCHIVE as error:
-        raise ValueError(f"{file.name}: not a readable NPZ archive ({type(error).__name__})") from error
-
-
-def _one_mesh(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Entry]:
-    vertices = _array(file, arrays, "vertices", ("n", 3), "fiu")
-    return [(file.stem, functools.partial(clean, file.name, vertices, _array(file, arrays, "faces", ("f", 3), "iu")))]
-
-
-def _head_set(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Entry]:
-    faces, heads = _array(file, arrays, "faces", ("f", 3), "iu"), _heads(file, arrays)
-    return _entries(file, len(arrays["delta"]), heads, faces)
-
-
-def _low_head_set(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Entry]:
-    faces = _array(file, arrays, "faces", ("f", 3), "iu")
-    corner = _array(file, arrays, "corner", ("m", 3), "iu")
-    weight = _array(file, arrays, "weight", (len(corner), 3), "f")
-    full = file.with_name(HEAD_SET)
-    if not full.is_file():
-        raise ValueError(f"{file.name}: needs {HEAD_SET} beside it, which is missing")
-    arrays = _read(full)
-    if missing := {"mean", "scale", "delta"} - set(arrays):
-        raise ValueError(f"{full.name}: lacks the arrays {' '.join(sorted(missing))}")
-    heads = _heads(full, arrays)
-    if corner.size and not 0 <= corner.min() <= corner.max() < len(arrays["mean"]):
-        limits = f"{corner.min()} to {corner.max()}"
-        raise ValueError(f"{file.name}: corner runs from {limits}; accepted: 0 to {len(arrays['mean']) - 1}")
-    low = functools.partial(_weighted, heads, corner, weight)
-    return _entries(file, len(arrays["delta"]), low, faces)
-
-
-NPZ_FORMS = {
-    ("vertices", "faces"): _one_mesh,
-    ("mean", "faces", "scale", "delta"): _head_set,
-    ("faces", "corner", "weight"): _low_head_set,
-}
-
-
-def _heads(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> Callable[[int], np.ndarray]:
-    """A function of the head's number: its vertices at full resolution."""
-    mean = _array(file, arrays, "mean", ("n", 3), "f")
-    scale = _array(file, arrays, "scale", (), "f")
-    delta = _array(file, arrays, "delta", ("i", len(mean), 3), "fi")
-    return lambda number: mean + scale * delta[number]
-
-
-def _weighted(heads: Callable[[int], np.ndarray], corner: np.ndarray, weight: np.ndarray, number: int) -> np.ndarray:
-    return (heads(number)[corner] * weight[..., None]).sum(1)
-
-
-def _entries(file: pathlib.Path, count: int, vertices: Callable[[int], np.ndarray], faces: np.ndarray) -> list[Entry]:
-    names = [f"head_{number:04d}" for number in range(count)]
-
-    def load(number: int) -> Mesh:
-        return clean(f"{file.name}: {names[number]}", vertices(number), faces)
-
-    return [(name, functools.partial(load, number)) for number, name in enumerate(names)]
-
-
-def clean(name: str, vertices: Array, faces: Array) -> Mesh:
-    """The mesh of raw arrays, checked and made ready as those of mesh files are."""
-    try:
-        triangles = polygons.triangles(vertices, faces)
-        polygons.refuse_out_of_range(triangles)
-        with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
-            return meshfile.clean(triangles)[0]
-    except ValueError as error:
-        raise ValueError(f"{name}: {error}") from error
-
-
-def _array(
-    file: pathlib.Path, arrays: dict[str, np.ndarray], name: str, shape: tuple[int | str, ...], kinds: str
-) -> np.ndarray:
-    """The named array, if its kind is one of NumPy's `kinds` and it has the shape; letters in a shape are free."""
-    array = arrays[name]
-    fits = len(shape) == array.ndim and all(isinstance(a, str) or a == b for a, b in zip(shape, array.shape))
-    if not fits or array.dtype.kind not in kinds:
-        words = {"f": "floats", "iu": "whole numbers"}.get(kinds, "numbers")
-        wanted = f"{words} ({', '.join(map(str, shape))})"
-        raise ValueError(f"{file.name}: {name} is {array.dtype} {array.shape}; accepted: {wanted}")
-    return array
+        return [Entry(file.stem, functools.partial(meshfile.inspect, file))]
+    return [Entry(name, load) for name, load in npz.shapes(file)]

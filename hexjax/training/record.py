@@ -19,6 +19,8 @@ import jax
 import numpy as np
 import tensorboardX
 
+from hexjax import names
+
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-image", "trimesh")
 
 
@@ -45,12 +47,10 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     if config is not None:
         write_atomically(folder / "config.json", config)
     if config is not None and data_path:
-        places = [data_path] if pathlib.Path(data_path).exists() else data_path.split(",")
-        resolved = ",".join(str(pathlib.Path(place).resolve()) for place in places)
-        write_atomically(folder / "checkpoints" / "data_path.txt", resolved)
+        write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
     device = jax.devices()[0]
-    with (folder / "command.txt").open("a") as file:
+    with (folder / "command.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
             f"command: {line}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
             f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {os.cpu_count()} CPU cores\n\n"
@@ -74,7 +74,7 @@ def commit() -> str:
 def write_atomically(file: pathlib.Path, text: str) -> None:
     """Nothing; the file holds either its old text or the new one, whatever happens."""
     temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(text)
+    temporary.write_text(text, "utf-8", "surrogateescape")
     temporary.replace(file)
 
 

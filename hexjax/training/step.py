@@ -49,7 +49,11 @@ def load(config: ml_collections.ConfigDict, mode: str) -> tuple[list[Item], Fami
     family = None
     if mode not in ("ceiling", "sweep"):
         family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
-    items = sources.items(config.data.path, config.data.source, config.data.up, config.data.count, config.seed)
+    data = config.data
+    entries = sources.listing(data.path, data.source, data.count, config.seed)
+    if mode == "train":
+        _refuse_few(config, data.count or len(entries))
+    items = sources.load(entries, data.up, data.count)
     return items, family, prepare(family, config, items) if mode == "train" else None
 
 
@@ -59,7 +63,7 @@ def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[I
     Raises:
         ValueError: for a field that no batch has, a batch larger than the number of shapes, or too few for a teacher.
     """
-    rules.check_teacher(config, len(items))
+    _refuse_few(config, len(items))
     points, count = config.sdf.points, config.train.batch_size
     fuse = functools.partial(family.field, None)  # what rendered maps say: the field of a perfect decoder
     resolution, pool_points = config.hexplane.resolution_px, config.sdf.pool_points
@@ -68,6 +72,15 @@ def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[I
     jax.eval_shape(batch_at, stored, 0, 0)
     first = lambda number, points: functools.partial(batches.fixed, items=np.arange(number), points=points)
     return Data(stored, batch_at, first(count, points), first(min(config.diagnostics.shapes, stored.count), 1))
+
+
+def _refuse_few(config: ml_collections.ConfigDict, count: int) -> None:
+    """Nothing, if a training can do with at most so many shapes."""
+    rules.check_teacher(config, count)
+    if config.train.batch_size > count:
+        raise ValueError(
+            f"config.train.batch_size is {config.train.batch_size}; accepted: 1 to {count}, the number of shapes"
+        )
 
 
 def stream_key(seed: Seed, stream: str, step: int | Int[Array, ""]) -> PRNGKeyArray:

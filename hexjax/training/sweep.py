@@ -19,6 +19,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
+from hexjax import names
 from hexjax.cells import Cell
 from hexjax.data import cache
 from hexjax.diagnostics import measure, teacher
@@ -76,8 +77,8 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
         found = _run_cell(cell, parts, x, make, taught)
         found |= {"sweep": config.name, "digest": digest, "seconds": round(time.monotonic() - began, 2)}
         record.write_atomically(file, json.dumps(_short(found), allow_nan=False) + "\n")
-        names = [each["verdict"] for each in found["runs"]]
-        counts = ", ".join(f"{names.count(name)} {name}" for name in sorted(set(names)))
+        verdicts = [each["verdict"] for each in found["runs"]]
+        counts = ", ".join(f"{verdicts.count(name)} {name}" for name in sorted(set(verdicts)))
         print(f"[{number}/{len(todo)}] {cell.name}: {counts}; {found['seconds']:.1f} s", file=sys.stderr, flush=True)
     print(f"{len(todo)} cells in {folder.name}, {done} of them done before", file=sys.stderr)
 
@@ -182,7 +183,7 @@ def folder(config: ml_collections.ConfigDict) -> pathlib.Path:
 
 def data_name(config: ml_collections.ConfigDict) -> str:
     """The data's name, without where they lie."""
-    return "+".join(pathlib.Path(part).name for part in config.data.path.split(",")) or config.data.source
+    return "+".join(map(names.name, names.places(config.data.path))) or config.data.source
 
 
 def factors(config: ml_collections.ConfigDict) -> dict[str, Any]:

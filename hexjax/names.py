@@ -1,0 +1,64 @@
+"""How places and shapes are named: what `data.path` names, and text that fits a line. Standard library alone."""
+
+import os
+import pathlib
+
+
+def places(path: str) -> list[pathlib.Path]:
+    """What a path names: itself if it is there or has no comma, else what stands between its commas; nothing if empty."""
+    parts = [path] if os.path.lexists(expand(path)) else path.split(",")
+    return [expand(part) for part in parts] if path else []
+
+
+def expand(path: str) -> pathlib.Path:
+    """The path with ~ and ~user at its start made a home folder, where there is one; else as it is."""
+    return pathlib.Path(os.path.expanduser(path))  # where pathlib's own raises RuntimeError
+
+
+def place_names(path: str) -> str:
+    """The names of what a path names, without the folders that they lie in."""
+    return ",".join(map(name, places(path)))
+
+
+def name(place: pathlib.Path) -> str:
+    """The place's own name, that of the folder meant where it is given as dots."""
+    return place.resolve().name if place.name in ("", "..") else place.name
+
+
+def absolute(path: str) -> str:
+    """The path in a form that names the same from any working folder; links keep their own names."""
+    return ",".join(str(place.absolute()) for place in places(path))
+
+
+def refuse_missing(path: str) -> None:
+    """Nothing, if all that a path names is there.
+
+    Raises:
+        ValueError: for the first place that is not, with the reason.
+    """
+    for place in places(path):
+        try:
+            os.stat(place)
+            continue
+        except (FileNotFoundError, NotADirectoryError):
+            is_link, is_home = place.is_symlink(), str(place).startswith("~")
+            reason = (
+                "a link to nothing, " if is_link else "no home folder for" if is_home else "no such file or folder as"
+            )
+        except (OSError, ValueError) as error:  # no permission, a name too long; a NUL in it
+            reason = f"{(getattr(error, 'strerror', None) or str(error)).lower()}:"
+        shown = str(place) if reason.startswith("no home") else place.name
+        raise ValueError(
+            f"config.data.path is {quote(path)}: {reason} {quote(shown)}; "
+            "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
+        )
+
+
+def printable(text: str) -> str:
+    """The text with escapes for control characters, line ends and bytes that are no UTF-8; else as it is."""
+    return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
+
+
+def quote(text: str, letters: int = 120) -> str:
+    """The text in quotes, printable, and cut where it is too long for a line."""
+    return repr(text if len(text) <= letters else text[: letters - 3] + "...")
