@@ -56,6 +56,8 @@ def refuse_missing(path: str) -> None:
 
 def printable(text: str) -> str:
     """The text with escapes for control characters, line ends and bytes that are no UTF-8; else as it is."""
+    if text.isprintable():
+        return text
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 

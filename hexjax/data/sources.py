@@ -158,14 +158,16 @@ def _fetch(source: str) -> npz.Loaded:
     name = f"{source}{pathlib.PurePosixPath(file).suffix}"
     try:
         stored = pooch.retrieve(COLLECTION + file, f"sha256:{digest}", fname=name, path=pooch.os_cache("hexjax"))
-    except OSError as error:  # of which the network's errors are kinds
-        reason = f"it cannot be fetched ({type(error).__name__})"
+    except OSError as error:  # of which the network's errors are kinds, but without a number
+        reason = f"it cannot be fetched ({type(error).__name__}) from {COLLECTION}{file}"
+        if error.errno or isinstance(error, PermissionError):  # pooch's own has none
+            reason = f"it cannot be stored in the cache folder ({(error.strerror or 'permission denied').lower()})"
     except ValueError:
-        reason = "what was fetched has another SHA-256"
+        reason = f"what was fetched has another SHA-256 from {COLLECTION}{file}"
     else:
         return meshfile.inspect(stored)
     raise ValueError(
-        f"config.data.source is {source!r}; {reason} from {COLLECTION}{file}; "
+        f"config.data.source is {source!r}; {reason}; "
         "accepted offline: procedural, solids, or a file of yours in config.data.path"
     )
 
@@ -214,34 +216,34 @@ def _walk(root: pathlib.Path) -> Iterator[tuple[str, str]]:
 
     What is hidden is passed over, and so is a folder that a link leads to again; of a folder with a head set, the rest.
     """
-    waiting, seen = [("", True)], set()
+    real = os.path.realpath(root)
+    waiting, seen = [("", real)], set()  # paths from the root, and for folders where they really are
     while waiting:
-        path, is_folder = waiting.pop()
-        if not is_folder:
+        path, real = waiting.pop()
+        if not real:
             yield path, ""
             continue
+        if real in seen:
+            continue
+        seen.add(real)
         try:
-            status = os.stat(root / path)
-            if (status.st_dev, status.st_ino) in seen:
-                continue
-            seen.add((status.st_dev, status.st_ino))
-            with os.scandir(root / path) as found:
-                below = [(entry.name, _is_folder(entry)) for entry in found]
+            with os.scandir(real) as found:
+                below = [(entry.name, _real(entry, real)) for entry in found if not entry.name.startswith(HIDDEN)]
         except OSError as error:
             yield path, (error.strerror or type(error).__name__).lower()
             continue
-        if path and (npz.HEAD_SET, False) in below:
-            below = [(npz.HEAD_SET, False)]
+        if path and (npz.HEAD_SET, "") in below:
+            below = [(npz.HEAD_SET, "")]
         head = f"{path}/" if path else ""
-        waiting += [
-            (head + name, is_folder)
-            for name, is_folder in sorted(below, reverse=True)
-            if not name.startswith(HIDDEN) and (is_folder or os.path.splitext(name)[1].lower() in SUFFIXES)
-        ]
+        below = [(head + name, real) for name, real in below if real or name.lower().endswith(SUFFIXES)]
+        waiting += sorted(below, reverse=True)
 
 
-def _is_folder(entry: os.DirEntry) -> bool:
-    return entry.is_dir(follow_symlinks=False) or (entry.is_symlink() and os.path.isdir(entry.path))
+def _real(entry: os.DirEntry, parent: str) -> str:
+    """Where the folder of an entry really is; "": it is no folder."""
+    if entry.is_dir(follow_symlinks=False):
+        return f"{parent}/{entry.name}"
+    return os.path.realpath(entry.path) if entry.is_symlink() and os.path.isdir(entry.path) else ""
 
 
 def _set_below(root: pathlib.Path, path: str, folder: str) -> list[Entry]:

@@ -1,6 +1,11 @@
 """What config.data names becomes items; what it cannot become is refused in one line."""
 
+import contextlib
+import errno
+import os
+import pathlib
 import re
+import socket
 
 import numpy as np
 import pooch
@@ -132,6 +137,222 @@ def test_files_that_do_not_load_are_told_and_do_not_count(tmp_path, capsys):
         "left out: c.npz: holds 2 meshes; accepted in a folder: one a file",
         f"2 of 3 files in {tmp_path.name} were left out",
     ]
+
+
+TREE = ("02691156/1a04e/models/model_normalized.obj", "02691156/2b/models/model_normalized.obj", "plain.obj")
+
+
+def grow(folder, files, content=OBJ):
+    """A folder with such files of meshes in it, in folders that are made."""
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(content)
+    return folder
+
+
+def test_folders_are_searched_and_shapes_named_by_their_paths(tmp_path):
+    grow(tmp_path, (*TREE, "glbs/000-023/a.off"))
+    (tmp_path / "glbs/000-023/a.off").write_text(
+        "OFF 4 4 0\n0 0 0\n1 0 0\n0 2 0\n0 0 3\n3 0 2 1\n3 0 1 3\n3 0 3 2\n3 1 2 3\n"
+    )
+    expected = [name.rpartition(".")[0] for name in (*TREE[:2], "glbs/000-023/a.off", TREE[2])]
+    assert [item.name for item in take(tmp_path)] == expected
+    assert [item.name for item in take(tmp_path, count=2)] == expected[:2]
+    assert [item.name for item in take(f"{tmp_path},{tmp_path}", count=6)][4:] == [f"{name}_2" for name in expected[:2]]
+
+
+def test_what_is_hidden_in_a_folder_is_passed_over_but_may_be_named_itself(tmp_path, capsys):
+    grow(tmp_path, ("a.obj", ".b.obj", "sub/._a.obj", ".git/c.obj", "__MACOSX/a.obj", "sub/.DS_Store", "sub/d.obj"))
+    assert [item.name for item in take(tmp_path)] == ["a", "sub/d"]
+    assert capsys.readouterr().err == ""
+    assert [item.name for item in take(f"{tmp_path / '.git'},{tmp_path / '.b.obj'}")] == ["c", ".b"]
+
+
+def test_files_below_that_differ_only_in_suffix_or_case_keep_both(tmp_path):
+    grow(tmp_path, ("sub/a.obj", "sub/A.obj", "other/a.obj"))
+    save(tmp_path / "sub" / "a.npz", TETRAHEDRON)
+    assert [item.name for item in take(tmp_path)] == ["other/a", "sub/A", "sub/a_npz", "sub/a_obj"]
+
+
+def test_links_to_folders_are_followed_once_and_never_in_a_circle(tmp_path):
+    grow(tmp_path / "real", ("a.obj", "sub/b.obj"))
+    grow(tmp_path / "elsewhere", ("c.obj",))
+    (tmp_path / "real" / "sub" / "up").symlink_to(tmp_path / "real")
+    (tmp_path / "real" / "self").symlink_to(tmp_path / "real" / "self")
+    (tmp_path / "real" / "other").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "real" / "twice").symlink_to(tmp_path / "elsewhere")
+    assert [item.name for item in take(tmp_path / "real")] == ["a", "other/c", "sub/b"]
+
+
+def test_a_folder_below_that_may_not_be_read_is_left_out_in_a_line(tmp_path, monkeypatch, capsys):
+    grow(tmp_path, ("a.obj", "shut/b.obj"))
+    scandir = os.scandir
+
+    def guarded(place):
+        if pathlib.Path(place).name == "shut":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scandir(place)
+
+    monkeypatch.setattr(os, "scandir", guarded)
+    assert [item.name for item in take(tmp_path)] == ["a"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: shut: permission denied",
+        f"1 of 2 files in {tmp_path.name} were left out",
+    ]
+    with refuses("config.data.path is 'shut'; permission denied"):
+        take(tmp_path / "shut")
+
+
+def test_head_sets_in_folders_below_are_head_sets_or_told(tmp_path, capsys):
+    grow(tmp_path, ("a.obj", "heads/beside.obj", "wrong/b.obj"))
+    save(tmp_path / "heads" / "heads.npz", HEADS)
+    save(tmp_path / "wrong" / "heads.npz", HEADS, delta=np.zeros((2, 5, 3), np.int16))
+    assert [item.name for item in take(tmp_path)] == ["a", "heads/head_0000", "heads/head_0001"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: wrong/heads.npz: delta is int16 (2, 5, 3); accepted: numbers (i, 4, 3)",
+        f"1 of 4 files in {tmp_path.name} were left out",
+    ]
+
+
+def test_of_a_large_tree_only_what_is_asked_for_is_loaded(tmp_path, monkeypatch):
+    def walk(root):
+        return ((f"{number:05d}/models/model_normalized.obj", "") for number in range(5_000))
+
+    monkeypatch.setattr(sources, "_walk", walk)
+    listed = sources.listing(str(tmp_path), "procedural", 3, 0)
+    assert (len(listed), listed[-1].name) == (5_000, "04999/models/model_normalized")
+    grow(tmp_path, [f"{number:05d}/models/model_normalized.obj" for number in range(3)])
+    assert len(sources.load(listed, "y", 3)) == 3
+    with refuses("config.data.count is 5001; accepted: 0 (all) to 5000, which is all there is"):
+        sources.listing(str(tmp_path), "procedural", 5_001, 0)
+
+
+def test_what_is_no_file_is_left_out_or_refused_and_never_waited_for(tmp_path, capsys):
+    grow(tmp_path, ("z.obj",))
+    for name in ("pipe.obj", "pipe.npz"):
+        os.mkfifo(tmp_path / name)
+    (tmp_path / "link.ply").symlink_to(tmp_path / "nothing")
+    (tmp_path / "null.stl").symlink_to("/dev/zero")
+    (tmp_path / "circle.obj").symlink_to(tmp_path / "circle.obj")
+    with contextlib.closing(socket.socket(socket.AF_UNIX)) as end:
+        end.bind(os.path.relpath(tmp_path / "socket.glb"))
+    assert [item.name for item in take(tmp_path)] == ["z"]
+    assert capsys.readouterr().err.splitlines() == [
+        "left out: circle.obj: too many levels of symbolic links",
+        "left out: link.ply: is a link to nothing",
+        "left out: null.stl: is not a file",
+        "left out: pipe.npz: is not a file",
+        "left out: pipe.obj: is not a file",
+        "left out: socket.glb: is not a file",
+        f"6 of 7 files in {tmp_path.name} were left out",
+    ]
+    for name in ("pipe.obj", "pipe.npz", "null.stl"):
+        with refuses(f"{name}: is not a file"):
+            take(tmp_path / name)
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("-x", "-x"),
+        ("x" * 246, "x" * 246),
+        ("te\u0302te", "te\u0302te"),
+        ("a\nb\t", "a\\nb\\t"),
+        ("a\udcff", "a\\udcff"),
+        ("头 x", "头 x"),
+        ("a.b", "a.b"),
+        ("~x", "~x"),
+    ],
+)
+def test_any_name_loads_and_is_named_printably(tmp_path, monkeypatch, capsys, file, name):
+    monkeypatch.chdir(tmp_path)
+    grow(tmp_path, (f"{file}.obj", f"{file}/{file}.obj"))
+    for path in (f"{file}.obj", f"./{file}.obj", tmp_path / f"{file}.obj"):
+        assert [item.name for item in take(path)] == [name]
+    for path in (f"{file}", f"./{file}/", f"{tmp_path}/./{file}//"):
+        assert [item.name for item in take(path)] == [name]
+    (tmp_path / f"{file}.obj").write_text("")
+    take(tmp_path)
+    told = capsys.readouterr().err
+    assert told.splitlines() == [
+        f"left out: {name}.obj: is empty (0 bytes)",
+        f"1 of 2 files in {tmp_path.name} were left out",
+    ]
+    assert told.replace("\n", "").isprintable()
+
+
+def test_files_left_out_are_named_up_to_ten(tmp_path, capsys):
+    grow(tmp_path, ("z.obj",))
+    grow(tmp_path, [f"{number:02d}.obj" for number in range(12)], "")
+    take(tmp_path)
+    told = capsys.readouterr().err.splitlines()
+    assert told[:10] == [f"left out: {number:02d}.obj: is empty (0 bytes)" for number in range(10)]
+    assert told[10:] == [f"12 of 13 files in {tmp_path.name} were left out"]
+
+
+TURNED = OBJ.replace("f 1 3 2", "f 1 2 3")
+INSIDE_OUT = "v 0 0 0\nv 1 0 0\nv 0 2 0\nv 0 0 3\nf 1 2 3\nf 1 4 2\nf 1 3 4\nf 2 4 3\n"
+
+
+def test_what_was_mended_at_load_is_told_in_a_line_a_shape(tmp_path, capsys):
+    grow(tmp_path, ("plain.obj",))
+    grow(tmp_path, ("turned.obj",), TURNED)
+    grow(tmp_path, ("both.obj",), INSIDE_OUT + "f 2 4 3\nf 1 1 2\n")
+    take(tmp_path)
+    assert capsys.readouterr().err.splitlines() == [
+        "both: 100.0% of the faces turned to face outward; 33.3% of the faces dropped, doubled or collapsed",
+        "turned: 25.0% of the faces turned to face outward",
+    ]
+
+
+def test_what_was_mended_in_many_shapes_is_told_in_a_line_each_kind(tmp_path, capsys):
+    grow(tmp_path, [f"{number}.obj" for number in range(3)], TURNED)
+    grow(tmp_path, [f"{number}.obj" for number in range(3, 5)], INSIDE_OUT + "f 1 1 2\n")
+    fin = "v 0 0 0\nv 1 0 0\nv 0 2 0\nv 0 0 3\nv 1 1 1\nf 1 2 3\nf 1 2 4\nf 1 2 5\n"
+    grow(tmp_path, ("fin.obj",), fin)
+    take(tmp_path)
+    assert capsys.readouterr().err.splitlines() == [
+        "5 shapes (0, 1, 2, ...): faces turned to face outward",
+        "2 shapes (3, 4): faces dropped, doubled or collapsed",
+        "1 shapes (fin): the winding could not be made consistent; some normals may be flipped",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"),
+    [
+        (MemoryError(), "it does not fit into memory"),
+        (OSError(errno.EIO, "Input/output error"), "input/output error"),
+        (TimeoutError(), "timeouterror"),
+    ],
+)
+def test_faults_of_the_machine_are_told_of_the_shape(tmp_path, monkeypatch, fault, reason):
+    def fail(*_):
+        raise fault
+
+    monkeypatch.setattr(procedural, "head", fail)
+    with refuses(f"head_0002: {reason}"):
+        take(count=1, seed=2)
+    monkeypatch.setattr(meshes, "normalise", fail)
+    with refuses(f"a: {reason}"):
+        take(grow(tmp_path, ("a.obj",)))
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [(None, "not a directory"), (PermissionError("pooch's own words"), "permission denied")]
+)
+def test_a_cache_folder_that_cannot_be_written_is_told_in_one_line(tmp_path, monkeypatch, fault, reason):
+    def fail(*_, **__):
+        raise fault
+
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "file" / name)
+    if fault:
+        monkeypatch.setattr(pooch, "retrieve", fail)
+    reason = f"it cannot be stored in the cache folder ({reason})"
+    tail = "accepted offline: procedural, solids, or a file of yours in config.data.path"
+    with refuses(f"config.data.source is 'spot'; {reason}; {tail}"):
+        take(source="spot", count=1)
 
 
 def test_a_file_that_does_not_load_is_refused(tmp_path):
