@@ -4,8 +4,10 @@
 stacked over shapes, i first; only those that a family names in `inputs` are kept.
 """
 
+import contextlib
 import dataclasses
 import functools
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -68,7 +70,8 @@ def build(
         fuse: the signed distance that the maps themselves give, for the slack and the weight of query points.
 
     Raises:
-        ValueError: for a name in `inputs` that no batch has, no items, or a mesh outside the cube.
+        ValueError: for a name in `inputs` that no batch has, no items, a mesh outside the cube, and where the maps of
+            one shape or the fields of all do not fit into memory.
     """
     if unknown := [name for name in inputs if name not in FIELDS]:
         raise ValueError(f"the family of config.model.family reads {unknown[0]!r}; accepted: {', '.join(FIELDS)}")
@@ -81,18 +84,49 @@ def build(
     shapes, doubtful, fuse = [], [], jax.jit(fuse)
     judged = fuse if {"slack", "weight"} & set(inputs) else None
     for number, item in enumerate(told(items)):
-        maps = hexplane.render(item.mesh, resolution)
-        shape = {name: np.asarray(value) for name, value in (maps._asdict() | derive(maps, inputs)).items()}
-        if pool_points:
-            values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), judged)
-            shape |= values
-            doubtful.append(share)
+        with fitting(item.name, resolution):
+            maps = hexplane.render(item.mesh, resolution)
+            shape = {name: np.asarray(value) for name, value in (maps._asdict() | derive(maps, inputs)).items()}
+            if pool_points:
+                values, share = pool(item.mesh, maps, pool_points, item_seed(seed, number), judged)
+                shape |= values
+                doubtful.append(share)
         shapes.append({name: shape[name] for name in kept})
+        if number == 0:
+            refuse_too_many(len(items), sum(field.nbytes for field in shapes[0].values()), memory())
     fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
     padded = None if cached else stack([item.mesh for item in items])
     signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
     print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
     return Cache(fields, padded, tuple(inputs), len(items), pool_points, resolution)
+
+
+@contextlib.contextmanager
+def fitting(name: str, resolution: int) -> Iterator[None]:
+    """A block that renders the shape with this name; memory that does not suffice is told in a line."""
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise ValueError(
+                f"{name}: its maps do not fit into memory; config.hexplane.resolution_px is {resolution}"
+            ) from error
+        raise
+
+
+def memory() -> int:
+    """Bytes that the host and the device both have, where they tell."""
+    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
+    return min(host, (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", sys.maxsize))
+
+
+def refuse_too_many(count: int, size: int, room: int) -> None:
+    """Nothing, if the fields of so many shapes, of `size` bytes each, fit: asked before the second one is rendered."""
+    if count * size > room:
+        raise ValueError(
+            f"config.data.path and data.count give {count} shapes, whose fields take {count * size / 1e9:.3g} GB of the "
+            f"{room / 1e9:.3g} GB there are; accepted: at most {room // size}, data.cached = false, or smaller maps"
+        )
 
 
 def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:

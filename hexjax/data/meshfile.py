@@ -29,6 +29,7 @@ WITH_FOLDER = (".glb", ".gltf")  # their buffers may be files of their own
 SIDES = (1e-30, 1e30)  # of the longest side, in source units: beyond them float32 arithmetic fails
 DOUBTFUL = "the winding could not be made consistent; some normals may be flipped"
 NOTABLE_SHARE = 0.01  # of the faces: fewer dropped ones are not told
+BULK_SHARE = 0.01  # of the longest side: 98 % of the vertices on each axis in less than that are told
 ROUNDING_LIMIT = 1e-3  # the most that float32 may move a vertex, as a share of the longest side
 
 
@@ -96,9 +97,12 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
     faces = same[faces]
     whole, doubled = _whole(faces)
     faces = faces[whole]
-    corners = welded.astype(np.float64)[faces]
+    low, high = (np.float64(bound) for bound in (welded.min(axis=0), welded.max(axis=0)))
+    side = np.max(high - low)
+    corners = np.float64(np.float32((welded - (low + high) / 2) / side))[faces]  # as exact as in the frame
     if not np.any(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])):
-        raise ValueError("no face has an area")
+        raise ValueError(f"no face has an area at a longest side of {side:.3g}")
+    bulk = np.max(np.ptp(np.percentile(welded, (1, 99), axis=0), axis=0)) / side
     kept, faces = np.unique(faces, return_inverse=True)
     faces = faces.reshape(-1, 3)
     orientation = winding.orient(welded[kept], faces)
@@ -117,6 +121,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         "parts": orientation.parts,
         "turned_share": float(np.mean(orientation.turned)),
         "winding_doubtful": orientation.doubtful,
+        "bulk_share": float(bulk),
     }
 
 
@@ -131,6 +136,10 @@ def mended(found: dict[str, Any]) -> dict[str, str]:
         told[DOUBTFUL] = DOUBTFUL
     if dropped >= NOTABLE_SHARE:
         told["faces dropped, doubled or collapsed"] = f"{dropped:.1%} of the faces dropped, doubled or collapsed"
+    if found["bulk_share"] < BULK_SHARE:
+        told["a few vertices far from the rest"] = (
+            f"a few vertices far from the rest, which take up {found['bulk_share']:.1g} of its longest side"
+        )
     return told
 
 

@@ -69,6 +69,33 @@ def test_only_the_fields_that_are_read_are_kept(items):
     assert list(build(items, ("weight",), 8).fields) == ["weight"]
 
 
+def test_shapes_that_do_not_fit_into_memory_are_refused_by_name_or_before_the_second(items, monkeypatch):
+    text = "ball: its maps do not fit into memory; config.hexplane.resolution_px is 64"
+    render, rendered = hexplane.render, []
+    for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
+        monkeypatch.setattr(hexplane, "render", lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            build(items, ("mask",))
+    monkeypatch.setattr(hexplane, "render", lambda mesh, side: rendered.append(mesh) or render(mesh, side))
+    monkeypatch.setattr(caches, "memory", lambda: 40_000)
+    text = (
+        "config.data.path and data.count give 2 shapes, whose fields take 4.92e-05 GB of the 4e-05 GB there are; "
+        "accepted: at most 1, data.cached = false, or smaller maps"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        build(items, ("mask",))
+    assert len(rendered) == 1
+    monkeypatch.undo()
+    assert caches.memory() > 2**28
+
+
+def test_the_progress_of_many_shapes_is_told(items, monkeypatch, capsys):
+    now = iter(range(0, 60, 6))
+    monkeypatch.setattr(caches.progress.time, "monotonic", lambda: next(now))
+    assert list(caches.told(items)) == items
+    assert capsys.readouterr().err.splitlines() == ["rendering 1/2", "rendering 2/2  0:00 left"]
+
+
 def test_maps_are_those_of_a_render(items, whole):
     for number, shape in enumerate(items):
         for name, value in hexplane.render(shape.mesh, RESOLUTION)._asdict().items():

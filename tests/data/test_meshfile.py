@@ -504,8 +504,8 @@ def test_a_doubled_face_is_dropped_and_its_back_side_kept(tmp_path):
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2\n", "face 1 has 2 corners, at least 3 are needed"),
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 x\n", "face index 'x' is not a whole number below 1e18"),
         ("v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3 / 4\n", "a face line has a slash that stands alone"),
-        ("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no face has an area"),
-        ("v 0 0 0\nv 1 0 0\nv 1 0 0\nf 1 2 3\n", "no face has an area"),
+        ("v 0 0 0\nv 1 0 0\nv 2 0 0\nf 1 2 3\n", "no face has an area at a longest side of 2"),
+        ("v 0 0 0\nv 1 0 0\nv 1 0 0\nf 1 2 3\n", "no face has an area at a longest side of 1"),
         (
             "v 0 0 0\nv 1e-40 0 0\nv 0 1e-40 0\nf 1 2 3\n",
             "its longest side is 1e-40 at coordinates up to 1e-40; accepted: 1e-30 to 1e+30",
@@ -523,6 +523,23 @@ def test_a_doubled_face_is_dropped_and_its_back_side_kept(tmp_path):
 )
 def test_broken_obj_text_is_refused(tmp_path, content, reason):
     refused(write(tmp_path, "broken.obj", content), reason)
+
+
+def test_a_vertex_far_from_the_rest_is_told_and_refused_where_it_leaves_no_area(tmp_path):
+    ball = trimesh.creation.icosphere(1)
+    for far, told in (
+        (np.array([1e30, 0, 0]), "a few vertices far from the rest, which take up 7e-30 of its longest side"),
+        (np.array([50, 0, 0]), None),
+        (np.array([1e30, 1e30, 1e30]), "no face has an area at a longest side of 1e+30"),
+    ):
+        points = np.concatenate([np.tile(ball.vertices, (4, 1)) * np.arange(1, 5).repeat(42)[:, None], [far]])
+        faces = np.concatenate([ball.faces + 42 * number for number in range(4)] + [[[168, 0, 1]]])
+        path = write(tmp_path, "far.obj", obj(points, faces))
+        if told and told.startswith("no face"):
+            refused(path, told)
+        else:
+            words = meshfile.mended(meshfile.inspect(path)[1])
+            assert words.get("a few vertices far from the rest") == told, words
 
 
 @pytest.mark.parametrize(
@@ -572,6 +589,8 @@ def test_what_is_no_file_is_refused(tmp_path):
     refused(tmp_path / "folder.obj", "is a folder")
     os.mkfifo(tmp_path / "pipe.obj")
     refused(tmp_path / "pipe.obj", "is not a file")
+    (tmp_path / "broken.obj").symlink_to("nothing")
+    refused(tmp_path / "broken.obj", "is a link to nothing")
     refused(write(tmp_path, "mesh", "v 0 0 0"), f"unknown format ''; {FORMATS}")
 
 

@@ -290,6 +290,20 @@ def test_files_left_out_are_named_up_to_ten(tmp_path, capsys):
     assert told[10:] == [f"12 of 13 files in {tmp_path.name} were left out"]
 
 
+def test_the_progress_of_many_shapes_is_told(tmp_path, monkeypatch, capsys):
+    grow(tmp_path, ("a.obj", "c.obj"))
+    grow(tmp_path, ("b.obj",), "")
+    now = iter(range(0, 60, 6))
+    monkeypatch.setattr(sources.progress.time, "monotonic", lambda: next(now))
+    take(tmp_path)
+    assert capsys.readouterr().err.splitlines() == [
+        "loading 1/3",
+        "left out: b.obj: is empty (0 bytes)",
+        "loading 3/3  0:00 left",
+        f"1 of 3 files in {tmp_path.name} were left out",
+    ]
+
+
 TURNED = OBJ.replace("f 1 3 2", "f 1 2 3")
 INSIDE_OUT = "v 0 0 0\nv 1 0 0\nv 0 2 0\nv 0 0 3\nf 1 2 3\nf 1 4 2\nf 1 3 4\nf 2 4 3\n"
 

@@ -1,6 +1,7 @@
 """The step program: one for all steps, nothing from the host, its knobs and its randomness."""
 
 import functools
+import re
 
 import jax
 import jax.numpy as jnp
@@ -8,8 +9,10 @@ import numpy as np
 import pytest
 
 from hexjax import cells, rules
+from hexjax.data import cache, sources
 from hexjax.models import family
 from hexjax.training import optimiser, step
+from tests import toys
 from tests.training import toy
 
 
@@ -89,3 +92,30 @@ def test_field_of_the_wrong_shape_is_refused_before_the_first_step(run):
     wrong = wrong.__class__(**{**vars(wrong), "field": lambda params, decoded, points: points})
     with pytest.raises(ValueError, match=r"^family\.field of 7 points has the shape \(7, 3\); accepted: \(7,\)$"):
         step.check_stages(wrong, toy.fixed, state, cache, 0)
+
+
+def test_too_few_shapes_are_refused_before_any_is_loaded(monkeypatch):
+    def listing(path, source, count, seed):
+        return [sources.Entry(f"shape_{number}", loaded.append) for number in range(3)]
+
+    loaded, config = [], toys.config_of("hexplane_ae", "surface", **{"data.count": 0, "train.batch_size": 4})
+    monkeypatch.setattr(sources, "listing", listing)
+    batch = "config.train.batch_size is 4; accepted: 1 to 3, the number of shapes"
+    with pytest.raises(ValueError, match=f"^{re.escape(batch)}$"):
+        step.load(config, "train")
+    config.train.batch_size, config.witness.classes = 2, 4
+    with pytest.raises(ValueError, match=r"^config\.witness\.classes is 4; accepted: at most the number of shapes, 3$"):
+        step.load(config, "train")
+    assert not loaded
+
+
+def test_too_few_shapes_that_load_are_refused_before_any_is_rendered(tmp_path, monkeypatch):
+    (tmp_path / "a.obj").write_text("v 0 0 0\nv 1 0 0\nv 0 1 0\nv 0 0 1\nf 1 3 2\nf 1 2 4\nf 1 4 3\nf 2 3 4\n")
+    (tmp_path / "b.obj").touch()
+    config = toys.config_of("hexplane_ae", "surface", **{"data.count": 0, "train.batch_size": 2})
+    config.data.path = str(tmp_path)
+    monkeypatch.setattr(cache, "build", lambda *_: pytest.fail("rendered"))
+    text = "config.train.batch_size is 2; accepted: 1 to 1, the number of shapes"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        step.load(config, "train")
+    assert len(step.load(config, "evaluate")[0]) == 1
