@@ -43,7 +43,7 @@ def refuse_missing(path: str) -> None:
         except (FileNotFoundError, NotADirectoryError):
             is_link, is_home = place.is_symlink(), str(place).startswith("~")
             reason = (
-                "a link to nothing, " if is_link else "no home folder for" if is_home else "no such file or folder as"
+                "a link to nothing," if is_link else "no home folder for" if is_home else "no such file or folder as"
             )
         except (OSError, ValueError) as error:  # no permission, a name too long; a NUL in it
             reason = f"{(getattr(error, 'strerror', None) or str(error)).lower()}:"

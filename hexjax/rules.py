@@ -222,7 +222,7 @@ def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
         _check_network(config)
 
 
-place_names = names.place_names  # config.json's form of data.path
+expand, place_names = names.expand, names.place_names
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import pathlib
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import pytest
 
 from configs import base, vae_binary
 from hexjax import config as configuration
-from hexjax import rules
+from hexjax import names, rules
 from hexjax.data import sources
 from hexjax.evaluation import sample
 from hexjax.training import loop
@@ -337,6 +338,24 @@ def test_data_path_is_found_again_and_compared_by_file_name(tmp_path):
     mesh.rename(moved)
     resumed = configuration.parse([SMALL, f"--workdir={tmp_path / 'run'}", f"--config.data.path={moved}"])
     assert resumed.config.data.path == str(moved)
+
+
+def test_any_name_of_a_mesh_goes_into_a_run_and_out_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "real").touch()
+    for name in ("a,b.obj", "a\r\n b.obj", "a\udcff.obj", "頭.obj"):
+        (tmp_path / name).symlink_to("real")
+        (tmp_path / "run" / "checkpoints").mkdir(parents=True, exist_ok=True)
+        command = configuration.parse([SMALL, f"--config.data.path={name}"])
+        (tmp_path / "run" / "config.json").write_text(command.json)
+        place = tmp_path / "run" / "checkpoints" / "data_path.txt"
+        place.write_bytes(os.fsencode(names.absolute(name)))
+        again = configuration.parse([f"--workdir={tmp_path / 'run'}"])
+        assert again.config.data.path == str(tmp_path / name)
+        assert json.loads(again.json)["data"]["path"] == name
+    for path in (".", "./", f"{tmp_path}/."):
+        command = configuration.parse([SMALL, f"--config.data.path={path}"])
+        assert json.loads(command.json)["data"]["path"] == tmp_path.name
 
 
 def test_keys_that_the_variant_does_not_read_are_told_in_one_line_each():

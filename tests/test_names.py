@@ -6,7 +6,9 @@ import re
 
 import pytest
 
+from configs import base
 from hexjax import names
+from hexjax.training import sweep
 
 
 @pytest.fixture(autouse=True)
@@ -42,6 +44,14 @@ def test_names_of_places_are_without_their_folders_and_without_dots(home):
     assert names.place_names("a/b.obj,/c,~/d/") == "b.obj,c,d"
     assert names.place_names(".") == names.place_names("sub/..") == names.place_names("../here/./") == "here"
     assert names.place_names("..") == home.parent.name
+
+
+def test_a_sweep_is_named_by_its_places():
+    pathlib.Path("a,b").mkdir()
+    config = base.get_config()
+    for path, name in (("a,b", "a,b"), ("x/a.obj,b", "a.obj+b"), (".", "here"), ("", config.data.source)):
+        config.data.path = path
+        assert sweep.data_name(config) == name
 
 
 def test_absolute_paths_keep_the_names_of_links(home):

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax import names, pipeline
+from hexjax import pipeline
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher
 from hexjax.evaluation import export
 from hexjax.geometry import distance, frame, planes
@@ -255,7 +255,7 @@ def _write(
     if began is not None:
         clock["since_command"] = time.monotonic() - began
     settings = {
-        "data": names.place_names(config.data.path) or config.data.source,
+        "data": ",".join(pathlib.Path(place).name for place in config.data.path.split(",")) or config.data.source,
         "grid": config.extract.grid,
     }
     settings |= {"resolution_px": config.hexplane.resolution_px, "samples": config.score.samples}

@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 import re
 
 import jax.numpy as jnp
@@ -42,6 +43,21 @@ def test_header_names_command_commit_versions_and_device_without_absolute_paths(
     assert "/" not in text.replace("launch.py", "")
     assert (tmp_path / "run" / "config.json").read_text() == '{"seed": 1}\n'
     assert (tmp_path / "run" / "checkpoints" / "data_path.txt").read_text() == str(mesh.resolve())
+
+
+def test_header_takes_any_name_and_keeps_those_of_links(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a,b.obj", "a\udcff.obj", "頭.obj"):
+        (tmp_path / name).symlink_to("nothing")
+        record.write_header(tmp_path / "run", f"python launch.py {name}", "{}", name)
+        text = (tmp_path / "run" / "checkpoints" / "data_path.txt").read_bytes()
+        assert text == os.fsencode(tmp_path / name)
+    told = (tmp_path / "run" / "command.txt").read_text(encoding="utf-8").splitlines()
+    assert [line for line in told if line.startswith("command")] == [
+        "command: python launch.py a,b.obj",
+        r"command: python launch.py a\udcff.obj",
+        "command: python launch.py 頭.obj",
+    ]
 
 
 def test_rewind_drops_what_will_be_written_again_and_a_torn_line(tmp_path):
