@@ -49,7 +49,8 @@ def equal(first, second):
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 5])
 def test_every_shape_comes_once_an_epoch_in_an_order_of_its_own(cache, batch_size):
     epochs = 20
-    steps = [batches.batch_at(cache, step, 7, batch_size, 4)["item"] for step in range(epochs * SHAPES // batch_size)]
+    items = jax.jit(jax.vmap(lambda step: batches.batch_at(cache, step, 7, batch_size, 4)["item"]))
+    steps = np.asarray(items(jnp.arange(epochs * SHAPES // batch_size)))
     orders = np.concatenate(steps)[: len(steps) * batch_size // SHAPES * SHAPES].reshape(-1, SHAPES)
     np.testing.assert_array_equal(np.sort(orders, 1), np.broadcast_to(np.arange(SHAPES), orders.shape))
     assert len({tuple(order) for order in orders}) > epochs // 2
@@ -107,7 +108,7 @@ def test_a_batch_of_more_shapes_than_there_are_is_refused(cache):
 
 def test_maps_rendered_in_the_step_equal_cached_ones():
     inputs = ("depth", "normal", "mask", "points", "weight")
-    kept, made = (caches.build(boxes(2), inputs, 32, 50, 0, cached, hull) for cached in (True, False))
+    kept, made = (caches.build(boxes(2), inputs, 16, 50, 0, cached, hull) for cached in (True, False))
     step = jax.jit(functools.partial(batches.batch_at, seed=0, batch_size=2, points=10))
     for number in range(2):
         one, other = step(kept, number), step(made, number)
@@ -117,6 +118,6 @@ def test_maps_rendered_in_the_step_equal_cached_ones():
 
 
 def test_maps_rendered_in_the_step_are_only_those_that_are_read():
-    cache = caches.build(boxes(2), ("mask",), 32, 50, 0, False, hull)
+    cache = caches.build(boxes(2), ("mask",), 16, 50, 0, False, hull)
     batch = jax.eval_shape(functools.partial(batches.batch_at, seed=0, batch_size=2, points=10), cache, 0)
     assert set(batch) == {"mask", "item"}

@@ -13,7 +13,7 @@ from hexjax.geometry import field, hexplane, sdf
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Item, Mesh
 
-RESOLUTION = 64
+RESOLUTION = 32
 POINTS = 2000
 
 
@@ -70,16 +70,16 @@ def test_only_the_fields_that_are_read_are_kept(items):
 
 
 def test_shapes_that_do_not_fit_into_memory_are_refused_by_name_or_before_the_second(items, monkeypatch):
-    text = "ball: its maps do not fit into memory; config.hexplane.resolution_px is 64"
+    text = "ball: its maps do not fit into memory; config.hexplane.resolution_px is 32"
     render, rendered = hexplane.render, []
     for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
         monkeypatch.setattr(hexplane, "render", lambda *_, error=error: (_ for _ in ()).throw(error))
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             build(items, ("mask",))
     monkeypatch.setattr(hexplane, "render", lambda mesh, side: rendered.append(mesh) or render(mesh, side))
-    monkeypatch.setattr(caches, "memory", lambda: 40_000)
+    monkeypatch.setattr(caches, "memory", lambda: 10_000)
     text = (
-        "config.data.path and data.count give 2 shapes, whose fields take 4.92e-05 GB of the 4e-05 GB there are; "
+        "config.data.path and data.count give 2 shapes, whose fields take 1.23e-05 GB of the 1e-05 GB there are; "
         "accepted: at most 1, data.cached = false, or smaller maps"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):

@@ -7,7 +7,7 @@ import pytest
 from hexjax.data import procedural
 from hexjax.geometry import mesh as meshes
 
-SEEDS = range(5)
+SEEDS = range(3)
 
 
 @pytest.fixture(scope="module")
@@ -57,18 +57,18 @@ def test_the_face_looks_along_positive_z_and_the_top_is_up(heads):
 
 
 def test_same_seed_same_head(heads):
-    again = procedural.head(3)
-    np.testing.assert_array_equal(again.vertices, heads[3].vertices)
-    np.testing.assert_array_equal(again.faces, heads[3].faces)
+    again = procedural.head(2)
+    np.testing.assert_array_equal(again.vertices, heads[2].vertices)
+    np.testing.assert_array_equal(again.faces, heads[2].faces)
 
 
 def test_other_seeds_give_other_heads(heads):
     """Any two heads differ by half a centimetre somewhere on the rays from the middle of the head."""
-    directions = np.random.default_rng(0).normal(size=(500, 3))
+    directions = np.random.default_rng(0).normal(size=(200, 3))
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     reach = np.linspace(5, 16, 300)
     profiles = []
-    for seed in SEEDS[:5]:
+    for seed in range(5):
         points = reach[:, None, None] * directions
         profiles.append(reach[(procedural.signed_distance(points, procedural.draw(seed)) < 0).sum(0).clip(0, 299)])
     for i in range(5):

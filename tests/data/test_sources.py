@@ -14,9 +14,12 @@ import requests
 
 from hexjax import names, rules
 from hexjax.data import meshfile, procedural, solids, sources
+from hexjax.evaluation import evaluate
 from hexjax.geometry import frame
 from hexjax.geometry import mesh as meshes
+from hexjax.training import step
 from hexjax.types import Mesh
+from tests import toys
 
 TETRAHEDRON = {
     "vertices": np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]], np.float32),
@@ -457,3 +460,20 @@ def test_real_shapes_and_heads(data_folder):
     np.testing.assert_array_equal(
         head.source.faces, meshfile.load(data_folder / "heads" / "leeperrysmith_5500.ply").faces
     )
+
+
+@pytest.mark.slow
+def test_every_nasty_file_gives_a_ceiling_or_a_line(data_folder, tmp_path, capsys):
+    far = grow(tmp_path / "far", ("a.obj", "b/c.obj"), OBJ.replace("v 1 0 0", "v 1e30 0 0"))
+    grow(far, ("all.obj",), OBJ.replace("v 1 0 0", "v 1e30 1e30 1e30"))
+    config = toys.config_of("hexplane_ae", "surface", **{"data.count": 0})
+    config.data.path = f"{data_folder / 'nasty'},{far}"
+    loaded, _, _ = step.load(config, "ceiling")
+    told = capsys.readouterr().err.splitlines()
+    scores = evaluate.ceiling(loaded, config, tmp_path / "run")
+    listed = sources.listing(config.data.path, "procedural", 0, 0)
+    assert len(scores["items"]) == len(loaded)
+    assert told[-1] == f"{len(listed) - len(loaded)} of {len(listed)} files in nasty,far were left out"
+    assert sum(line.startswith("left out: ") for line in told) == sources.TOLD
+    assert len(told) <= sources.TOLD + 6
+    assert "a few vertices far from the rest" in "".join(told)
