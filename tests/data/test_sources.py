@@ -475,5 +475,3 @@ def test_every_nasty_file_gives_a_ceiling_or_a_line(data_folder, tmp_path, capsy
     assert len(scores["items"]) == len(loaded)
     assert told[-1] == f"{len(listed) - len(loaded)} of {len(listed)} files in nasty,far were left out"
     assert sum(line.startswith("left out: ") for line in told) == sources.TOLD
-    assert len(told) <= sources.TOLD + 6
-    assert "a few vertices far from the rest" in "".join(told)
