@@ -1,36 +1,35 @@
-"""The README's table of speed, made from the JSON files in results/benchmarks and written between its markers.
+"""Tables of speed, made from the JSON files in results/benchmarks and written between the markers of pages.
 
-python -m benchmarks.summary README.md
+python -m benchmarks.summary README.md docs/results.md; `<!-- speed:all -->` has every measurement, `<!-- speed:some -->` the
+middle one of each kind.
 """
 
 import argparse
+import functools
 import json
 import pathlib
-import re
+import sys
 from typing import Any
 
 from benchmarks import common, render
+from hexjax.evaluation import page
 
-MARKED = re.compile(r"(<!-- speed -->\n).*?(<!-- /speed -->)", re.DOTALL)
-
-
-def fill(text: str, folder: pathlib.Path = common.RESULTS) -> str:
-    """The text with what stands between the markers replaced by the table."""
-    return MARKED.sub(lambda match: match[1] + table(folder) + match[2], text)
+DONE, REFUSED = 0, 2
 
 
-def table(folder: pathlib.Path) -> str:
-    """One row a measurement: ours, what it is compared with, and how many times as long that takes."""
+def every(folder: pathlib.Path, some: bool = False) -> str:
+    """One row a measurement, or the middle one of each kind: ours, the fastest beside it, how many times as long it takes."""
     found = {
         name: json.loads((folder / f"{name}.json").read_text()) for name in ("render", "extract", "sdf", "command")
     }
     step = json.loads((folder / "train_step.json").read_text())
-    rows = [
-        *_rendering(found["render"]["rows"]),
-        *_extraction(found["extract"]["rows"]),
-        *_distances(found["sdf"]["runs"]),
-        *_steps(step["rows"]),
-    ]
+    kinds = (
+        _rendering(found["render"]["rows"]),
+        _extraction(found["extract"]["rows"]),
+        _distances(found["sdf"]["runs"]),
+        _steps(step["rows"]),
+    )
+    rows = [row for kind in kinds for row in (kind[len(kind) // 2 :][:1] if some else kind)]
     machine, device = found["render"]["machine"], found["render"]["device"].split(":")[0].upper()
     lines = [
         "| what | ours | beside it | times ours |",
@@ -48,6 +47,14 @@ def table(folder: pathlib.Path) -> str:
         "evaluate.",
     ]
     return "\n".join(lines) + "\n"
+
+
+TABLES: page.Tables = {"all": every, "some": functools.partial(every, some=True)}
+
+
+def fill(text: str, folder: pathlib.Path = common.RESULTS) -> str:
+    """The text with its marked tables made anew."""
+    return page.fill(text, "speed", TABLES, folder)
 
 
 def _rendering(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
@@ -111,13 +118,17 @@ def _time(seconds: float) -> str:
     return f"{1e3 * seconds:.3g} ms" if seconds < 1 else f"{seconds:.3g} s"
 
 
-def main() -> None:
-    """Nothing; fills the table in the file that the command line names."""
+def main(arguments: list[str]) -> int:
+    """Exit code 0, or 2 for what is refused; fills the tables in the pages that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("file", type=pathlib.Path, help="whose marked table is replaced")
-    file = parser.parse_args().file
-    file.write_text(fill(file.read_text()))
+    parser.add_argument("pages", type=pathlib.Path, nargs="+", help="pages whose marked tables are replaced")
+    try:
+        page.rewrite(parser.parse_args(arguments).pages, fill)
+    except (ValueError, OSError) as error:
+        print(f"summary: {error}", file=sys.stderr)
+        return REFUSED
+    return DONE
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main(sys.argv[1:]))

@@ -1,15 +1,22 @@
 """The cells of a sweep, read from a config before JAX is loaded: standard library and ml_collections only.
 
 A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config; a knob may have several
-values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together.
+values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known of finished cells
+lies in one JSON file each, and in PACK once the sweep has ended: an object a line, gzipped.
 """
 
+import gzip
 import itertools
+import pathlib
+import zlib
 from typing import NamedTuple
 
 import ml_collections
 
 from hexjax import rules
+
+PACK = "cells.jsonl.gz"
+OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
 
 
 class Cell(NamedTuple):
@@ -83,3 +90,23 @@ def _check_sweep(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.sdf.weight is {config.sdf.weight:g}; accepted in a sweep: 0, as planes have no points"
         )
+
+
+def written(folder: pathlib.Path) -> dict[str, bytes]:
+    """The JSON of each finished cell in a folder by where it lies: those of the pack, then those beside it, which are newer.
+
+    Raises:
+        ValueError: for a pack that is damaged.
+    """
+    found = {}
+    if (folder / PACK).is_file():
+        try:
+            lines = gzip.decompress((folder / PACK).read_bytes()).splitlines()
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(
+                f"{folder.parent.name}/{folder.name}/{PACK} is damaged: {error}; accepted: what --mode=sweep packs; take it "
+                "from a copy, or delete it and run again"
+            ) from error
+        found = {f"{PACK} line {number}": line for number, line in enumerate(lines, 1)}
+    beside = sorted(file for file in folder.glob("*.json") if file.name not in OTHERS)
+    return found | {file.name: file.read_bytes() for file in beside}

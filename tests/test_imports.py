@@ -9,6 +9,7 @@ ROOT = pathlib.Path(__file__).parent.parent
 GEOMETRY = ("types", "geometry")
 EVALUATION = (
     *GEOMETRY,
+    "cells",
     "progress",
     "data",
     "diagnostics",

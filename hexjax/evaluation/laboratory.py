@@ -1,6 +1,6 @@
 """Tables and pictures of the collapse laboratory, made from its sweeps' files; never typed.
 
-`python -m hexjax.evaluation.laboratory results/collapse --into docs/collapse.md` replaces what stands between
+`python -m hexjax.evaluation.laboratory results/collapse --into docs/collapse_evidence.md` replaces what stands between
 `<!-- lab:NAME -->` and `<!-- /lab:NAME -->` in each page, for NAME of TABLES, and draws results/collapse/images/. Here are
 the tables over all cells; those of one block, and how all are to be read, are in `laboratory_tables`.
 """
@@ -8,20 +8,18 @@ the tables over all cells; those of one block, and how all are to be read, are i
 import argparse
 import collections
 import pathlib
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from hexjax.diagnostics import collapse
-from hexjax.evaluation import laboratory_plots
+from hexjax.evaluation import laboratory_plots, page
 from hexjax.evaluation import laboratory_results as lab
 from hexjax.evaluation import laboratory_tables as tables
 from hexjax.evaluation.laboratory_results import Group, Results
 
-MARKED = re.compile(r"(<!-- lab:([\w-]+) -->\n).*?(<!-- /lab:\2 -->)", re.DOTALL)
 DONE, REFUSED = 0, 2
 CERTIFIABLE = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED")
 
@@ -175,7 +173,7 @@ def preflight(results: Results) -> str:
     return tables.lines(head, rows) or "Missing: no sweep was run.\n"
 
 
-TABLES: dict[str, Callable[[Results], str]] = {
+TABLES: page.Tables = {
     "overview": overview,
     "cause": tables.cause,
     "pairs": pairs,
@@ -192,42 +190,35 @@ TABLES: dict[str, Callable[[Results], str]] = {
 
 
 def fill(text: str, results: Results) -> str:
-    """The text with what stands between each pair of markers replaced by the table of that name.
+    """The text with its marked tables made anew.
 
     Raises:
-        ValueError: for a table of an unknown name.
+        ValueError: for markers that are not accepted.
     """
 
-    def replaced(match: re.Match) -> str:
-        if match[2] not in TABLES:
-            raise ValueError(f"a marker names the table {match[2]!r}; tables: {', '.join(TABLES)}")
-        return f"{match[1]}\n{TABLES[match[2]](results)}\n{match[3]}"
-
-    return MARKED.sub(replaced, text)
+    return page.fill(text, "lab", TABLES, results)
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 2 for results that are refused; prints the tables, or writes them into pages and draws the pictures."""
+    """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages and draws the pictures."""
     parser = argparse.ArgumentParser(description="Tables and pictures of the collapse laboratory.")
     parser.add_argument("results", type=pathlib.Path, help="folder of sweeps: results/collapse")
     parser.add_argument(
         "--into", type=pathlib.Path, nargs="+", default=(), help="pages whose marked tables are replaced"
     )
     given = parser.parse_args(arguments)
-    if absent := [page.name for page in given.into if not page.is_file()]:
-        parser.error(f"--into names {', '.join(absent)}, which is no file")
     try:
         results = lab.read(given.results)
-        pages = {page: fill(page.read_text(), results) for page in given.into}
-    except ValueError as error:
+        if given.into and not results.groups:
+            raise ValueError(f"{given.results} holds no cell of a sweep; accepted: results/collapse")
+        if given.into:
+            page.rewrite(given.into, lambda text: fill(text, results))
+        else:
+            print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
+    except (ValueError, OSError) as error:
         print(f"laboratory: {error}", file=sys.stderr)
         return REFUSED
-    if not pages:
-        print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
-        return DONE
-    for page, text in pages.items():
-        page.write_text(text)
-    for line in laboratory_plots.draw(results, given.results / "images"):
+    for line in laboratory_plots.draw(results, given.results / "images") if given.into else ():
         print(line, file=sys.stderr)
     return DONE
 

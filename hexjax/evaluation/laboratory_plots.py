@@ -214,7 +214,7 @@ def draw(results: Results, folder: pathlib.Path) -> list[str]:
     lacking = []
     for source, (name, make) in itertools.product(results.sources(), PICTURES.items()):
         groups = [group for group in results.groups if group.source == source]
-        file = folder / f"{name}_{export.stem(source)}.png"
+        file = folder / f"{name}_{source}.png"
         with matplotlib.rc_context(export.STYLE):
             made = make(groups)
             if isinstance(made, str):

@@ -1,6 +1,7 @@
 """Results of sweeps as groups of runs that differ in the seed alone, and the statistics that tables and pictures share.
 
-A cell lies in <folder>/<sweep>/<data>/<cell>.json; its name is "<input>,<likelihood>,<latent>,<one|many|N>[,control]".
+A cell lies in <folder>/<sweep>/<data>/<cell>.json or, once its sweep has ended, is a line of cells.jsonl.gz there; its name is
+"<input>,<likelihood>,<latent>,<one|many|N>[,control]".
 What is not finite is null there and not a number here; it is counted, never dropped. Cells that the sweep's config.json
 names and that have no file are missing: partial results are results.
 """
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
+
+from hexjax import cells
 
 VERDICTS = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED", "NOT-CERTIFIABLE")
 KEYS = ("cell", "factors", "data", "settings", "preflight", "runs", "seconds", "device", "commit")
@@ -69,16 +72,15 @@ def read(folder: pathlib.Path) -> Results:
         )
     groups, missing = [], {}
     for place in sorted(folder.glob("*/*/")):
-        files = {file.stem: file for file in sorted(place.glob("*.json")) if file.name != "config.json"}
-        names = _named(place, folder)
-        if not files and not names:
-            continue
-        lacking = [name for name in names if name.replace("/", "-") not in files]
-        if lacking:
+        names, found = _named(place, folder), {}
+        for where, text in cells.written(place).items():  # the newest last
+            cell = _json(text, f"{place.relative_to(folder).as_posix()}/{where}", KEYS)
+            found[cell["cell"]] = cell, where
+        if lacking := [name for name in names if name not in found]:
             missing[place.parent.name, place.name] = lacking
-        order = {name.replace("/", "-"): number for number, name in enumerate(names)}
-        for stem in sorted(files, key=lambda stem: (order.get(stem, len(order)), stem)):
-            groups += _groups(files[stem], folder)
+        order = {name: number for number, name in enumerate(names)}
+        for name in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
+            groups += _groups(*found[name], place)
     return Results(groups, missing)
 
 
@@ -87,13 +89,13 @@ def _named(place: pathlib.Path, folder: pathlib.Path) -> list[str]:
     file = place / "config.json"
     if not file.is_file():
         return []
-    return [line.partition(":")[0].strip() for line in _json(file, folder, ("sweep",))["sweep"]["cells"]]
+    config = _json(file.read_bytes(), file.relative_to(folder).as_posix(), ("sweep",))
+    return [line.partition(":")[0].strip() for line in config["sweep"]["cells"]]
 
 
-def _json(file: pathlib.Path, folder: pathlib.Path, keys: tuple[str, ...]) -> dict[str, Any]:
-    name = file.relative_to(folder).as_posix()
+def _json(text: bytes, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(text)
     except ValueError as error:
         raise ValueError(
             f"{name} is no JSON: {error}; accepted: what --mode=sweep writes; delete it and run again"
@@ -105,21 +107,19 @@ def _json(file: pathlib.Path, folder: pathlib.Path, keys: tuple[str, ...]) -> di
     return found
 
 
-def _groups(file: pathlib.Path, folder: pathlib.Path) -> list[Group]:
-    cell = _json(file, folder, KEYS)
+def _groups(cell: dict[str, Any], where: str, place: pathlib.Path) -> list[Group]:
     parts = tuple(cell["cell"].split(","))
     if len(parts) < 4:
         raise ValueError(
-            f"{file.relative_to(folder).as_posix()} holds the cell {cell['cell']!r}; accepted: "
+            f"{place.parent.name}/{place.name}/{where} holds the cell {cell['cell']!r}; accepted: "
             "'input,likelihood,latent,shapes' and, where there is one, ',control'"
         )
     runs, settings = cell.pop("runs"), []
     for run in runs:
         if run["setting"] not in settings:
             settings.append(run["setting"])
-    sweep, source = file.parent.parent.name, file.parent.name
     return [
-        Group(sweep, source, cell["cell"], parts, setting, cell,
+        Group(place.parent.name, place.name, cell["cell"], parts, setting, cell,
               [run for run in runs if run["setting"] == setting])
         for setting in settings
     ]  # fmt: skip

@@ -1,29 +1,37 @@
 """Markdown tables of results, made from the run folders and written between markers; never typed.
 
 `python -m hexjax.evaluation.table results/ --into README.md` replaces what stands between `<!-- table:NAME -->` and
-`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), ceiling (one row a shape), vae
-(one row a run with a KL term, stopped ones too) or verdicts (one row a run whose latent was judged, stopped ones too).
+`<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), brief (the same, few columns), ceiling
+(one row a shape), vae (one row a run with a KL term, stopped ones too) or verdicts (one row a run whose latent was judged,
+stopped ones too). `<!-- table:NAME RUN RUN -->` shows these runs, whatever others lie beside them.
 """
 
 import argparse
 import json
 import pathlib
 import re
+import shlex
+import statistics
 import sys
-from collections.abc import Callable
 from typing import Any
 
+from hexjax.evaluation import page
 from hexjax.types import Scores
 
-MARKED = re.compile(r"(<!-- table:([\w-]+) -->\n).*?(<!-- /table:\2 -->)", re.DOTALL)
+Results = list[tuple[str, Scores]]
+
+DONE, REFUSED = 0, 2
+FILES = ("scores.json", "metrics.jsonl", "command.txt")  # of a run folder, read here
+NAMES = re.compile(r"[^,]*/(?=[^,/])")  # what stands before the name of each place of config.data.path
+NAMED = ("run", "changed")  # of every table: the folder, and what its command changed of its config
 TO_MESH = ("encode", "decode", "field", "polygonise")  # the stages from the maps to a mesh
 SHOWN = ("precision_0.01", "recall_0.01", "recall_seen_0.01", "unseen_share", "f_score_0.005", "f_score_0.01",
          "f_score_0.02")  # fmt: skip
 
 
-def runs(results: list[tuple[str, Scores]]) -> str:
+def runs(results: Results) -> str:
     """One row a trained run: means over its shapes, each beside the ceiling's."""
-    head = ("run", "shapes", "steps", "F@0.01 (ceiling)", "F@0.02 (ceiling)", "CD-L1 ×10³ (ceiling)", "V-IoU (ceiling)",
+    head = (*NAMED, "shapes", "steps", "F@0.01 (ceiling)", "F@0.02 (ceiling)", "CD-L1 ×10³ (ceiling)", "V-IoU (ceiling)",
             "normals (ceiling)", "failed", "latent floats", "bits a float", "parameters", "seconds to mesh",
             "device")  # fmt: skip
     rows = []
@@ -32,34 +40,46 @@ def runs(results: list[tuple[str, Scores]]) -> str:
             continue
         mean, count = scores["mean"], len(scores["items"])
         rows.append((
-            name, count, scores["step"], _beside(mean, "f_score_0.01"), _beside(mean, "f_score_0.02"),
+            name, scores["changed"], count, scores["step"], _beside(mean, "f_score_0.01"), _beside(mean, "f_score_0.02"),
             _beside(mean, "cd_l1", 1e3), _beside(mean, "v_iou"), _beside(mean, "normal_consistency"),
             f"{sum(item['failed'] for item in scores['items'])} of {count}", f"{scores['latent_floats']:,}",
             f"{scores['latent_bits'] / scores['latent_floats']:g}", f"{scores['parameters']:,}",
-            f"{sum(scores['seconds'].get(stage, 0) for stage in TO_MESH) / count:.2f}", scores["device"],
+            _seconds(scores["items"]), scores["device"],
         ))  # fmt: skip
     return _table(head, rows)
 
 
-def ceiling(results: list[tuple[str, Scores]]) -> str:
+def brief(results: Results) -> str:
+    """The same runs in few columns, with the verdict on their latent."""
+    head = (*NAMED, "shapes", "F@0.02 (ceiling)", "CD-L1 ×10³ (ceiling)", "V-IoU (ceiling)", "latent floats", "verdict")
+    rows = []
+    for name, scores in results:
+        if scores["mode"] == "evaluate":
+            beside = [_beside(scores["mean"], *key) for key in (("f_score_0.02",), ("cd_l1", 1e3), ("v_iou",))]
+            rows.append((name, scores["changed"], len(scores["items"]), *beside, f"{scores['latent_floats']:,}",
+                         scores.get("verdict")))  # fmt: skip
+    return _table(head, rows)
+
+
+def ceiling(results: Results) -> str:
     """One row a shape of the runs without a network: what the representation itself allows."""
-    head = ("run", "shape", "precision@0.01", "recall@0.01", "of the seen", "unseen", "F@0.005", "F@0.01", "F@0.02",
+    head = (*NAMED, "shape", "precision@0.01", "recall@0.01", "of the seen", "unseen", "F@0.005", "F@0.01", "F@0.02",
             "CD-L1 ×10³", "V-IoU", "normals", "watertight", "components", "Euler")  # fmt: skip
     rows = []
     for name, scores in results:
         for item in scores["items"] if scores["mode"] == "ceiling" else ():
             shown = (_number(item[key]) for key in SHOWN)
             rows.append((
-                name, item["name"], *shown, _number(item["cd_l1"], 1e3), _number(item["v_iou"]),
+                name, scores["changed"], item["name"], *shown, _number(item["cd_l1"], 1e3), _number(item["v_iou"]),
                 _number(item["normal_consistency"]), "yes" if item["watertight"] else "no", item["components"],
                 item["euler"],
             ))  # fmt: skip
     return _table(head, rows)
 
 
-def vae(results: list[tuple[str, Scores]]) -> str:
+def vae(results: Results) -> str:
     """One row a run whose loss has a KL term: what became of it, and of the mesh."""
-    head = ("run", "shapes", "last step written", "KL at step 0 (nats)", "largest", "last", "last, a latent float",
+    head = (*NAMED, "shapes", "last step written", "KL at step 0 (nats)", "largest", "last", "last, a latent float",
             "KL weight at the end", "active units", "meshes", "F@0.02 (ceiling)")  # fmt: skip
     rows = []
     for name, scores in results:
@@ -69,16 +89,16 @@ def vae(results: list[tuple[str, Scores]]) -> str:
         made = f"{len(items) - scores['failed']} of {len(items)}" if items else "none: stopped, not finite"
         units = scores["active_units"] if scores.get("active_units") is not None else "undefined for one shape"
         rows.append((
-            name, len(items) or None, curve[-1]["step"], f"{kl[0]:,.0f}", f"{max(kl):,.0f}", f"{kl[-1]:,.0f}",
-            f"{curve[-1]['kl_per_float']:.1f}", f"{curve[-1]['kl_weight']:.2g}", units, made,
+            name, scores["changed"], len(items) or None, curve[-1]["step"], f"{kl[0]:,.0f}", f"{max(kl):,.0f}",
+            f"{kl[-1]:,.0f}", f"{curve[-1]['kl_per_float']:.1f}", f"{curve[-1]['kl_weight']:.2g}", units, made,
             _beside(scores["mean"], "f_score_0.02") if items else None,
         ))  # fmt: skip
     return _table(head, rows)
 
 
-def verdicts(results: list[tuple[str, Scores]]) -> str:
+def verdicts(results: Results) -> str:
     """One row a run whose latent was judged: the verdict, and the figures that it rests on."""
-    head = ("run", "shapes", "verdict", "what is to be known of it", "KL (nats)", "gain − KL (nats)", "swap gap (nats)",
+    head = (*NAMED, "shapes", "verdict", "what is to be known of it", "KL (nats)", "gain − KL (nats)", "swap gap (nats)",
             "active units", "I_q [ceiling]", "IoU of outlines [the mean's]", "F@0.02 (ceiling)")  # fmt: skip
     rows = []
     for name, scores in results:
@@ -88,51 +108,81 @@ def verdicts(results: list[tuple[str, Scores]]) -> str:
         kl, gain = told.get("kl"), told.get("gain")
         net = None if kl is None or gain is None else gain - kl
         rows.append((
-            name, count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None, _whole(kl), _whole(net),
-            _whole(told.get("swap_gap")), scores.get("active_units"), _against(told, "information", "information_ceiling"),
-            _against(told, "iou", "iou_constant"), _beside(scores["mean"], "f_score_0.02") if count else None,
+            name, scores["changed"], count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None,
+            _whole(kl), _whole(net), _whole(told.get("swap_gap")), scores.get("active_units"),
+            _against(told, "information", "information_ceiling"), _against(told, "iou", "iou_constant"),
+            _beside(scores["mean"], "f_score_0.02") if count else None,
         ))  # fmt: skip
     return _table(head, rows)
 
 
-TABLES: dict[str, Callable[[list[tuple[str, Scores]]], str]] = {
-    "runs": runs, "ceiling": ceiling, "vae": vae, "verdicts": verdicts
-}  # fmt: skip
+TABLES: page.Tables = {"runs": runs, "brief": brief, "ceiling": ceiling, "vae": vae, "verdicts": verdicts}
 
 
-def fill(text: str, results: list[tuple[str, Scores]]) -> str:
-    """The text with what stands between each pair of markers replaced by the table of that name.
+def chosen(results: Results, names: list[str]) -> Results:
+    """The runs of these names, in the order of the results.
 
     Raises:
-        ValueError: for a table of an unknown name.
+        ValueError: for a name that is none of theirs.
     """
-
-    def replaced(match: re.Match) -> str:
-        if match[2] not in TABLES:
-            raise ValueError(f"a marker names the table {match[2]!r}; tables: {', '.join(TABLES)}")
-        return match[1] + TABLES[match[2]](results) + match[3]
-
-    return MARKED.sub(replaced, text)
+    known = [name for name, _ in results]
+    if absent := [name for name in names if name not in known]:
+        raise ValueError(f"a marker names the run {absent[0]!r}, which is not there; accepted: names of run folders")
+    return [(name, scores) for name, scores in results if name in names]
 
 
-def read(folder: pathlib.Path) -> list[tuple[str, Scores]]:
-    """Name and scores of every run in a results folder, by name, with its KL curve under `kl`.
+def fill(text: str, results: Results) -> str:
+    """The text with its marked tables made anew.
 
-    A run that stopped before it was scored has no items and the mode "stopped".
+    Raises:
+        ValueError: for markers that are not accepted.
     """
+    return page.fill(text, "table", TABLES, results, chosen)
+
+
+def read(folder: pathlib.Path) -> Results:
+    """Name and scores of every run in a results folder, by name; a run that cannot be read is told and left out.
+
+    Raises:
+        ValueError: for what is no folder, or a folder without a run.
+    """
+    files = [file for name in ("scores.json", "metrics.jsonl") for file in folder.glob(f"*/{name}")]
+    if not files:
+        raise ValueError(f"{folder} is no folder with runs in it; accepted: the folder that holds them, results/")
     found = []
-    for run in sorted({file.parent for name in ("scores.json", "metrics.jsonl") for file in folder.glob(f"*/{name}")}):
-        scores, curve = {"mode": "stopped", "items": []}, []
-        if (run / "scores.json").exists():
-            scores = json.loads((run / "scores.json").read_text())
-        if (run / "metrics.jsonl").exists():
-            rows = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-            names = ("kl", "kl_per_float", "kl_weight")
-            at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in names} for row in rows[:1]
-                        if "validation.kl" in row]  # fmt: skip
-            curve = at_start + [row for row in rows if "kl" in row]
-        found.append((run.name, scores | {"kl": curve}))
+    for run in sorted({file.parent for file in files}):
+        try:
+            found.append((run.name, _read(run)))
+        except ValueError as error:
+            print(f"table: {run.name} cannot be read and is left out: {error}", file=sys.stderr)
     return found
+
+
+def _read(run: pathlib.Path) -> Scores:
+    """The scores of a run, what its command changed, and its curve under `kl`; unscored: no items, the mode "stopped"."""
+    texts = {name: (run / name).read_text(encoding="utf-8") if (run / name).is_file() else "" for name in FILES}
+    scores = json.loads(texts["scores.json"] or '{"mode": "stopped", "items": []}')
+    rows = [json.loads(line) for line in texts["metrics.jsonl"].splitlines()]
+    names = ("kl", "kl_per_float", "kl_weight")
+    at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in names} for row in rows[:1]
+                if "validation.kl" in row]  # fmt: skip
+    curve = at_start + [row for row in rows if "kl" in row]
+    return scores | {"kl": curve, "changed": _changed(texts["command.txt"])}
+
+
+def _changed(command: str) -> str | None:
+    """What the first command of a command.txt changes of its config, as `key=value key=value`, places by their names."""
+    words = shlex.split(command.partition("\n")[0].removeprefix("command: "))
+    words = [f"{word}={after}" if "=" not in word else word for word, after in zip(words, [*words[1:], ""])]
+    pairs = [word.removeprefix("--config.").partition("=") for word in words if word.startswith("--config.")]
+    told = [f"{key}={NAMES.sub('', value) if key == 'data.path' else value}" for key, _, value in pairs]
+    return " ".join(f"`{word}`" for word in told) or None
+
+
+def _seconds(items: list[Scores]) -> str | None:
+    """The median of seconds from the maps to a mesh, over shapes after the first, which compiles; None where not told."""
+    told = [sum(item["seconds"].get(stage, 0) for stage in TO_MESH) for item in items[1:] if item.get("seconds")]
+    return f"{statistics.median(told):.2f}" if told else None
 
 
 def _beside(mean: Scores, key: str, factor: float = 1.0) -> str:
@@ -152,22 +202,29 @@ def _number(value: float | int | None, factor: float = 1.0) -> str:
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "".join("| " + " | ".join("–" if cell is None else str(cell) for cell in line) + " |\n" for line in lines)
+    """The rows under their head, without columns that no row fills."""
+    kept = [i for i in range(len(head)) if not rows or any(row[i] not in (None, "–") for row in rows)]
+    lines = [[line[i] for i in kept] for line in (head, ["---"] * len(head), *rows)]
+    cells = [["–" if cell is None else str(cell).replace("|", "\\|") for cell in line] for line in lines]
+    return "".join(f"| {' | '.join(line)} |\n" for line in cells)
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0; prints the tables, or writes them into a file."""
+    """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages."""
     parser = argparse.ArgumentParser(description="Tables of results.")
     parser.add_argument("results", type=pathlib.Path, help="folder of run folders")
-    parser.add_argument("--into", type=pathlib.Path, help="file whose marked tables are replaced")
+    parser.add_argument("--into", type=pathlib.Path, nargs="+", help="pages whose marked tables are replaced")
     given = parser.parse_args(arguments)
-    results = read(given.results)
-    if given.into is None:
-        print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
-    else:
-        given.into.write_text(fill(given.into.read_text(), results))
-    return 0
+    try:
+        results = read(given.results)
+        if given.into:
+            page.rewrite(given.into, lambda text: fill(text, results))
+        else:
+            print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
+    except (ValueError, OSError) as error:
+        print(f"table: {error}", file=sys.stderr)
+        return REFUSED
+    return DONE
 
 
 if __name__ == "__main__":

@@ -1,13 +1,16 @@
 """Many small trainings as one experiment: cells of a config, each with several seeds and settings in one compiled step.
 
 What a cell is, `hexjax.cells` says. Shapes are split by name into training and held-out ones, and only the latter judge.
-A finished cell is one JSON file, written at once; run again, only what is missing or has other settings is trained.
+A finished cell is one JSON file, written at once, and all are packed into one file in the end; run again, only what is missing
+or has other settings is trained.
 """
 
 import dataclasses
 import functools
+import gzip
 import hashlib
 import json
+import os
 import pathlib
 import sys
 import time
@@ -19,7 +22,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax import names
+from hexjax import cells, names
 from hexjax.cells import Cell
 from hexjax.data import cache
 from hexjax.diagnostics import measure, teacher
@@ -61,15 +64,21 @@ def split(items: Sequence[Item], share: float) -> Split:
 
 
 def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence[Item], folder: pathlib.Path) -> None:
-    """Nothing; every cell that was not done before is trained, judged and written to folder/<cell>.json."""
+    """Nothing; every cell that was not done before is trained, judged and written to folder/<cell>.json; then all are packed.
+
+    Raises:
+        ValueError: for a folder whose finished cells cannot be read.
+    """
     parts, done = split(items, config.sweep.held_out), 0
+    known = {_identity(text, where) for where, text in cells.written(folder).items()}
+    asked = {(cell.name, _digest(cell, parts)) for cell in todo}
     rendered = functools.cache(lambda resolution: cache.render(items, resolution))
     observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
     make, taught = functools.lru_cache(KEPT)(programs.make), {}
     for number, cell in enumerate(todo, 1):
         file = folder / f"{cell.name.replace('/', '-')}.json"
         digest = _digest(cell, parts)
-        if file.is_file() and json.loads(file.read_text())["digest"] == digest:
+        if (cell.name, digest) in known:
             done += 1
             continue
         began = time.monotonic()
@@ -80,7 +89,42 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
         verdicts = [each["verdict"] for each in found["runs"]]
         counts = ", ".join(f"{verdicts.count(name)} {name}" for name in sorted(set(verdicts)))
         print(f"[{number}/{len(todo)}] {cell.name}: {counts}; {found['seconds']:.1f} s", file=sys.stderr, flush=True)
+    pack(folder, asked)
     print(f"{len(todo)} cells in {folder.name}, {done} of them done before", file=sys.stderr)
+
+
+def pack(folder: pathlib.Path, asked: set[tuple[str, str]]) -> None:
+    """Nothing; all finished cells lie in one file, sorted by name, the newest of a name, or the one of a digest asked for.
+
+    Their own files go when the pack is on the disk, so that nothing is lost whenever this is stopped.
+    """
+    found, chosen = cells.written(folder), {}
+    beside = [where for where in found if where.endswith(".json")]
+    if not beside:
+        return
+    for where, text in found.items():
+        name, digest = _identity(text, where)
+        if name not in chosen or chosen[name][0] not in asked or (name, digest) in asked:
+            chosen[name] = (name, digest), text.replace(b"\n", b"") + b"\n"
+    data = gzip.compress(b"".join(chosen[name][1] for name in sorted(chosen)), mtime=0)
+    temporary = folder / f"{cells.PACK}.tmp"
+    with temporary.open("wb") as file:
+        file.write(data)
+        os.fsync(file.fileno())
+    temporary.replace(folder / cells.PACK)
+    for name in beside:
+        (folder / name).unlink()
+
+
+def _identity(text: bytes, where: str) -> tuple[str, str]:
+    """The name and the digest of a finished cell."""
+    try:
+        cell = json.loads(text)
+        return cell["cell"], cell["digest"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(
+            f"{where} is no cell: {error!r}; accepted: what --mode=sweep writes; delete it and run again"
+        ) from error
 
 
 def _observed(rendered: Sequence[Hexplane], parts: Split, kind: str) -> Observed:

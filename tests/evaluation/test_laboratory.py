@@ -1,5 +1,6 @@
 """Tables and pictures of the laboratory: counts add up, what failed or is missing is told, bounds are exact."""
 
+import gzip
 import itertools
 import json
 import pathlib
@@ -10,12 +11,15 @@ import pytest
 import scipy.stats
 from PIL import Image
 
+from hexjax import cells
 from hexjax.diagnostics import collapse, verdict, witness
 from hexjax.evaluation import laboratory, laboratory_plots
 from hexjax.evaluation import laboratory_doses as doses
 from hexjax.evaluation import laboratory_drawing as drawing
 from hexjax.evaluation import laboratory_results as lab
 from hexjax.evaluation import laboratory_tables as tables
+from hexjax.training import sweep
+from tests import own
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 THRESHOLDS = 19  # of the sweep
@@ -257,6 +261,32 @@ def test_a_broken_file_is_refused_by_its_name(tmp_path, capsys, text, message):
     assert capsys.readouterr().err == f"laboratory: {message}\n"
 
 
+def test_a_packed_sweep_gives_the_same_tables_and_a_cell_beside_it_is_newer(tmp_path):
+    write_everything(tmp_path)
+    name_cells(tmp_path, "collapse_cause", "depth,entropy,gaussian,many", CELL)
+    before = lab.read(tmp_path)
+    for place in tmp_path.glob("*/*/"):
+        sweep.pack(place, set())
+    assert {file.name for file in tmp_path.glob("*/*/*")} == {"config.json", cells.PACK}
+    packed = lab.read(tmp_path)
+    for name, make in laboratory.TABLES.items():
+        assert make(packed) == make(before), name
+    write_cell(tmp_path, "collapse_cause", CELL, [make_run(0, "WEAK")])
+    (newer,) = [group for group in lab.read(tmp_path).of("collapse_cause") if group.name == CELL]
+    assert lab.counted(newer.runs) == "1/1 WEAK"
+
+
+def test_a_broken_line_of_a_pack_is_refused_by_its_number(tmp_path):
+    write_cell(tmp_path, "collapse_cause", CELL, [make_run(0)])
+    place = (tmp_path / FILE).parent
+    sweep.pack(place, set())
+    (place / cells.PACK).write_bytes(gzip.compress(gzip.decompress((place / cells.PACK).read_bytes()) + b"[]\n"))
+    where = f"collapse_cause/solids/{cells.PACK} line 2"
+    message = f"{where} holds a list; accepted: an object with {', '.join(lab.KEYS)}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        lab.read(tmp_path)
+
+
 def test_a_cell_of_another_kind_of_name_is_refused(tmp_path):
     write_cell(tmp_path, "collapse_cause", CELL, [make_run(0)], cell="baseline")
     accepted = "'input,likelihood,latent,shapes' and, where there is one, ',control'"
@@ -410,22 +440,29 @@ def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(tmp_path
 
 
 def test_an_unknown_table_is_refused_and_no_page_is_changed(tmp_path, capsys):
-    (tmp_path / "collapse").mkdir()
+    write_cell(tmp_path / "collapse", "collapse_cause", CELL, [make_run(0)])
     pages = [tmp_path / "a.md", tmp_path / "b.md"]
     pages[0].write_text("<!-- lab:cause -->\n<!-- /lab:cause -->")
     pages[1].write_text("<!-- lab:effect -->\n<!-- /lab:effect -->")
     before = [page.read_text() for page in pages]
     assert laboratory.main([str(tmp_path / "collapse"), "--into", *map(str, pages)]) == 2
     assert capsys.readouterr().err == (
-        f"laboratory: a marker names the table 'effect'; tables: {', '.join(laboratory.TABLES)}\n"
+        f"laboratory: b.md: a marker names the table 'effect'; tables: {', '.join(laboratory.TABLES)}\n"
     )
     assert [page.read_text() for page in pages] == before
 
 
-def test_a_page_that_is_not_there_is_refused(tmp_path, capsys):
-    with pytest.raises(SystemExit, match=r"^2$"):
-        laboratory.main([str(tmp_path), "--into", str(tmp_path / "page.md")])
-    assert capsys.readouterr().err.endswith("error: --into names page.md, which is no file\n")
+def test_a_page_that_is_not_there_and_a_folder_without_cells_are_refused(tmp_path, capsys):
+    write_everything(tmp_path / "collapse")
+    assert laboratory.main([str(tmp_path / "collapse"), "--into", str(tmp_path / "page.md")]) == 2
+    assert capsys.readouterr().err == "laboratory: page.md is no file; accepted: pages with markers\n"
+    page = tmp_path / "page.md"
+    page.write_text("<!-- lab:cause -->\nold\n<!-- /lab:cause -->")
+    assert laboratory.main([str(tmp_path), "--into", str(page)]) == 2
+    message = f"laboratory: {tmp_path} holds no cell of a sweep; accepted: results/collapse\n"
+    assert capsys.readouterr().err == message
+    assert page.read_text() == "<!-- lab:cause -->\nold\n<!-- /lab:cause -->"
+    assert not (tmp_path / "images").exists()
 
 
 def test_tables_are_printed_without_a_page(tmp_path, capsys):
@@ -435,14 +472,11 @@ def test_tables_are_printed_without_a_page(tmp_path, capsys):
     assert not (tmp_path / "images").exists()
 
 
-def test_the_tables_in_the_pages_are_those_of_the_results():
-    pages = [page for page in (ROOT / "README.md", ROOT / "docs" / "collapse.md") if page.is_file()]
-    pages = [page for page in pages if laboratory.MARKED.search(page.read_text())]
-    if not pages or not (ROOT / "results" / "collapse").is_dir():
-        pytest.skip("no page with markers of the laboratory, or no results/collapse yet")
-    results = lab.read(ROOT / "results" / "collapse")
-    for page in pages:
-        assert laboratory.fill(page.read_text(), results) == page.read_text(), page.name
+def test_the_tables_of_the_evidence_are_those_of_the_results():
+    if told := own.foreign(ROOT, "results/collapse"):
+        pytest.skip(told)
+    text = (ROOT / "docs" / "collapse_evidence.md").read_text(encoding="utf-8")
+    assert laboratory.fill(text, lab.read(ROOT / "results" / "collapse")) == text
 
 
 def test_names_are_those_of_the_diagnostics():

@@ -1,7 +1,10 @@
 """A sweep trains what its cells say, each run as it would be alone, judges by held-out shapes, and resumes."""
 
 import dataclasses
+import gzip
 import json
+import pathlib
+import re
 
 import jax
 import numpy as np
@@ -42,7 +45,7 @@ def items():
 def run(config, items, folder):
     folder.mkdir(exist_ok=True)
     sweep.run(config, cells.read(config), items, folder)
-    return {file.stem: json.loads(file.read_text()) for file in folder.glob("*.json")}
+    return {cell["cell"]: cell for cell in map(json.loads, cells.written(folder).values())}
 
 
 def test_the_split_is_by_name_and_its_hash_changes_with_it(items):
@@ -106,18 +109,99 @@ def test_one_run_by_map_has_no_loop_and_is_the_run_alone(items, tmp_path, alone)
             np.testing.assert_allclose(there[name], here[name], rtol=2e-3, atol=1e-3, err_msg=name)
 
 
-def test_finished_cells_are_not_done_again_and_changed_ones_are(items, tmp_path, capsys, monkeypatch):
+@pytest.fixture
+def trained(monkeypatch):
+    """Steps of the cells that were trained, which takes no time."""
     done = []
-    trained = lambda cell, *_: done.append(cell.config.train.steps) or {"runs": [{"verdict": "WEAK"}]}
-    monkeypatch.setattr(sweep, "_run_cell", trained)
+    found = lambda cell: {"cell": cell.name, "steps": cell.config.train.steps, "runs": [{"verdict": "WEAK"}]}
+    monkeypatch.setattr(sweep, "_run_cell", lambda cell, *_: done.append(cell.config.train.steps) or found(cell))
+    return done
+
+
+def test_finished_cells_are_not_done_again_and_changed_ones_are(items, tmp_path, capsys, trained):
     first = run(make("a: seed=0"), items, tmp_path)["a"]
-    stamp = (tmp_path / "a.json").stat().st_mtime_ns
+    stamp = (tmp_path / cells.PACK).stat().st_mtime_ns
+    run(make("a: seed=0"), items, tmp_path)
+    assert (tmp_path / cells.PACK).stat().st_mtime_ns == stamp
     run(make("a: seed=0", "b: seed=3"), items, tmp_path)
-    assert (tmp_path / "a.json").stat().st_mtime_ns == stamp
     assert "2 cells in" in capsys.readouterr().err
     changed = run(make("a: seed=0 train.steps=3"), items, tmp_path)["a"]
     assert changed["digest"] != first["digest"]
-    assert done == [6, 6, 3]
+    assert trained == [6, 6, 3]
+
+
+def test_a_sweep_that_has_ended_is_one_file_that_holds_every_cell_as_it_was_written(
+    items, tmp_path, trained, monkeypatch
+):
+    lines = "b,x: seed=1", "a/x: seed=0"
+    monkeypatch.setattr(sweep, "pack", lambda *_: None)
+    run(make(*lines), items, tmp_path)
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["a-x.json", "b,x.json"]
+    beside = b"".join((tmp_path / name).read_bytes() for name in ("a-x.json", "b,x.json"))
+    monkeypatch.undo()
+    sweep.pack(tmp_path, set())
+    assert [file.name for file in tmp_path.iterdir()] == [cells.PACK]
+    packed = (tmp_path / cells.PACK).read_bytes()
+    assert gzip.decompress(packed) == beside
+    assert packed[4:8] == bytes(4)  # no time: the same cells are the same file
+    (tmp_path / "a-x.json").write_bytes(beside.splitlines()[0])
+    sweep.pack(tmp_path, set())
+    assert (tmp_path / cells.PACK).read_bytes() == packed
+
+
+@pytest.mark.parametrize("place", ["replace", "unlink"])
+def test_a_sweep_stopped_while_it_packs_has_lost_nothing(items, tmp_path, trained, monkeypatch, place):
+    lines = "a: seed=0", "b: seed=0"
+    before = run(make(*lines), items, tmp_path)
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*_):
+        raise Killed
+
+    newer = make("b: seed=0 train.steps=3", "a: seed=0", "c: seed=0")
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "pack", lambda *_: None)
+        run(newer, items, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(pathlib.Path, place, kill)
+        with pytest.raises(Killed):
+            run(newer, items, tmp_path)
+    assert {file.suffix for file in tmp_path.iterdir()} >= {".json", ".gz"}
+    after = run(newer, items, tmp_path)
+    assert trained == [6, 6, 3, 6]
+    assert (after["a"], after["b"]["steps"], sorted(after)) == (before["a"], 3, ["a", "b", "c"])
+    assert [file.name for file in tmp_path.glob("*.json")] == []
+
+
+def test_a_pack_keeps_the_cell_that_was_asked_for_and_cells_of_other_configs(items, tmp_path, trained, monkeypatch):
+    old, newer = make("a: seed=0", "b: seed=0"), make("a: seed=0 train.steps=3")
+    run(old, items, tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "pack", lambda *_: None)
+        assert run(newer, items, tmp_path)["a"]["steps"] == 3  # beside the pack: newer
+    assert run(old, items, tmp_path)["a"]["steps"] == 6
+    assert trained == [6, 6, 3]
+    assert sorted(run(newer, items, tmp_path)) == ["a", "b"]
+
+
+def test_a_damaged_pack_or_cell_is_refused(items, tmp_path, trained):
+    run(make("a: seed=0"), items, tmp_path)
+    pack = tmp_path / cells.PACK
+    whole = pack.read_bytes()
+    pack.write_bytes(whole[:-9])
+    end = "; accepted: what --mode=sweep packs; take it from a copy, or delete it and run again"
+    told = "Compressed file ended before the end-of-stream marker was reached"
+    message = f"{tmp_path.parent.name}/{tmp_path.name}/cells.jsonl.gz is damaged: {told}{end}"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        run(make("a: seed=0"), items, tmp_path)
+    pack.write_bytes(whole)
+    (tmp_path / "b.json").write_text("[1]")
+    told = "TypeError('list indices must be integers or slices, not str')"
+    message = f"b.json is no cell: {told}; accepted: what --mode=sweep writes; delete it and run again"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        run(make("a: seed=0"), items, tmp_path)
 
 
 def test_a_run_that_blows_up_is_exploded_and_told(found):
