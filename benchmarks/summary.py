@@ -18,7 +18,10 @@ DONE, REFUSED = 0, 2
 
 
 def every(folder: pathlib.Path, some: bool = False) -> str:
-    """One row a measurement, or the middle one of each kind: ours, the fastest beside it, how many times as long it takes."""
+    """One row a measurement: ours, the fastest beside it, how many times as long that takes; or the middle one of each kind.
+
+    The latter in one sentence, for a page that has little room.
+    """
     found = {
         name: json.loads((folder / f"{name}.json").read_text()) for name in ("render", "extract", "sdf", "command")
     }
@@ -29,8 +32,15 @@ def every(folder: pathlib.Path, some: bool = False) -> str:
         _distances(found["sdf"]["runs"]),
         _steps(step["rows"]),
     )
-    rows = [row for kind in kinds for row in (kind[len(kind) // 2 :][:1] if some else kind)]
     machine, device = found["render"]["machine"], found["render"]["device"].split(":")[0].upper()
+    if some:
+        told = [
+            f"{row[0]}: {', beside '.join(filter(None, row[1:3]))}" for row in (kind[len(kind) // 2] for kind in kinds)
+        ]
+        return (
+            f"Speed on {machine['cores']} cores ({device}), the middle measurement of each kind: {'; '.join(told)}.\n"
+        )
+    rows = [row for kind in kinds for row in kind]
     lines = [
         "| what | ours | beside it | times ours |",
         "|---|---|---|---|",
