@@ -1,16 +1,32 @@
-"""What the benchmarks tell: the README's table is that of their files. No test asserts a time."""
+"""What the benchmarks tell: the pages' tables are those of their files. No test asserts a time."""
 
 import pathlib
 
+import pytest
+
 from benchmarks import render, summary
+from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-def test_the_speeds_of_the_readme_are_those_of_the_results():
-    text = (ROOT / "README.md").read_text()
-    assert summary.MARKED.search(text)
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_the_speeds_of_the_pages_are_those_of_the_results(name):
+    if told := own.foreign(ROOT, "results/benchmarks"):
+        pytest.skip(told)
+    text = (ROOT / name).read_text(encoding="utf-8")
     assert summary.fill(text) == text
+
+
+def test_a_page_without_markers_or_none_is_refused_and_stays(tmp_path, capsys):
+    page = tmp_path / "page.md"
+    page.write_text("nothing")
+    end = "accepted: a line <!-- speed:NAME -->, and after it <!-- /speed:NAME -->"
+    assert summary.main([str(page)]) == 2
+    assert capsys.readouterr().err == f"summary: page.md: no marker of speed; {end}\n"
+    assert page.read_text() == "nothing"
+    assert summary.main([str(tmp_path / "pgae.md")]) == 2
+    assert capsys.readouterr().err == "summary: pgae.md is no file; accepted: pages with markers\n"
 
 
 def test_growth_is_fitted_exactly_where_it_is_linear():

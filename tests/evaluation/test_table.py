@@ -3,15 +3,18 @@
 import json
 import pathlib
 import re
+import shutil
 
 import pytest
 
 from hexjax.evaluation import table
+from tests import own
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
 HALVES = ("f_score_0.01", "f_score_0.02", "precision_0.01", "recall_0.01", "recall_seen_0.01", "unseen_share", "cd_l1",
           "v_iou", "normal_consistency")  # fmt: skip
 ITEM = {"name": "head", "f_score_0.005": None, "watertight": True, "components": 1, "euler": 2, "failed": False}
+CHANGED = "`data.path=heads,b.obj` `sdf.weight=0`"
 ITEM |= dict.fromkeys(HALVES, 0.5)
 
 
@@ -28,6 +31,10 @@ def results(tmp_path):
         (tmp_path / "results" / name).mkdir(parents=True)
         (tmp_path / "results" / name / "scores.json").write_text(json.dumps(scores))
     (tmp_path / "results" / "003-unfinished").mkdir()
+    command = (
+        "python launch.py --config=ae.py:small --config.data.path=../a/heads,b.obj --config.sdf.weight 0 --mode=train"
+    )
+    (tmp_path / "results" / "001-small" / "command.txt").write_text(f"command: {command}\ncommit: 1\n")
     return tmp_path / "results"
 
 
@@ -36,8 +43,8 @@ def test_a_row_of_runs_stands_beside_its_ceiling(results):
     assert len(lines) == 3
     cells = [cell.strip() for cell in lines[2].strip("|").split("|")]
     assert cells == [
-        "001-small", "2", "300", "0.250 (0.500)", "0.250 (0.500)", "250.000 (500.000)", "0.250 (0.500)",
-        "0.250 (0.500)", "1 of 2", "1,000", "16", "1,234,567", "5.00", "cpu: cpu",
+        "001-small", CHANGED, "2", "300", "0.250 (0.500)", "0.250 (0.500)", "250.000 (500.000)", "0.250 (0.500)",
+        "0.250 (0.500)", "1 of 2", "1,000", "16", "1,234,567", "cpu: cpu",
     ]  # fmt: skip
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
 
@@ -45,9 +52,7 @@ def test_a_row_of_runs_stands_beside_its_ceiling(results):
 def test_a_row_of_the_ceiling_is_a_shape(results):
     lines = table.ceiling(table.read(results)).splitlines()
     assert len(lines) == 3
-    assert lines[2].startswith(
-        "| 002-small-ceiling | head | 0.500 | 0.500 | 0.500 | 0.500 | – | 0.500 | 0.500 | 500.000 |"
-    )
+    assert lines[2].startswith("| 002-small-ceiling | head | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | 500.000 |")
     assert lines[2].endswith("| yes | 1 | 2 |")
 
 
@@ -64,35 +69,64 @@ def test_a_row_of_verdicts_is_a_run_that_was_judged_stopped_ones_too(results):
         for line in table.verdicts(table.read(results)).splitlines()
     ]
     assert rows[2:] == [
-        ["001-small", "2", "HEALTHY", "no witness", "12", "2,333", "99", "7", "1.500 [2.080]", "0.800 [0.500]",
+        ["001-small", CHANGED, "2", "HEALTHY", "no witness", "12", "2,333", "99", "7", "1.500 [2.080]", "0.800 [0.500]",
          "0.250 (0.500)"],
-        ["003-unfinished", "–", "EXPLODED", "non-finite", *["–"] * 7],
+        ["003-unfinished", "–", "–", "EXPLODED", "non-finite", *["–"] * 7],
     ]  # fmt: skip
 
 
-def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(results, tmp_path):
-    text = (
-        "before\n<!-- table:runs -->\nold\n<!-- /table:runs -->\n"
-        "between\n<!-- table:ceiling -->\n<!-- /table:ceiling -->\nend"
-    )
-    file = tmp_path / "README.md"
-    file.write_text(text)
-    assert table.main([str(results), "--into", str(file)]) == 0
-    once = file.read_text()
-    table.main([str(results), "--into", str(file)])
-    assert file.read_text() == once
-    read = table.read(results)
-    assert once == (
-        f"before\n<!-- table:runs -->\n{table.runs(read)}<!-- /table:runs -->\nbetween\n"
-        f"<!-- table:ceiling -->\n{table.ceiling(read)}<!-- /table:ceiling -->\nend"
-    )
+def test_seconds_to_mesh_are_those_of_shapes_after_the_first_which_compiles(results):
+    file = results / "001-small" / "scores.json"
+    scores = json.loads(file.read_text())
+    stages = [{"encode": 50.0, "decode": 9.0, "score": 9.0}, {"encode": 0.1, "decode": 0.2, "field": 0.3, "score": 9.0}]
+    scores["items"] = [item | {"seconds": seconds} for item, seconds in zip(scores["items"], stages)]
+    file.write_text(json.dumps(scores))
+    head, _, row = (line.split(" | ") for line in table.runs(table.read(results)).splitlines())
+    assert row[head.index("seconds to mesh")] == "0.60"
+    scores["items"] = scores["items"][:1]
+    file.write_text(json.dumps(scores))
+    assert "seconds to mesh" not in table.runs(table.read(results))
 
 
-def test_an_unknown_table_is_refused(results):
-    text = "<!-- table:pictures -->\n<!-- /table:pictures -->"
-    message = "a marker names the table 'pictures'; tables: runs, ceiling, vae, verdicts"
-    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        table.fill(text, table.read(results))
+def test_a_marker_shows_the_runs_it_names_whatever_lies_beside_them(results, capsys):
+    text = "<!-- table:brief 001-small -->\n<!-- /table:brief -->"
+    made = table.fill(text, table.read(results))
+    assert "| 001-small |" in made
+    for name, kind in {"000-mine": "evaluate", "004-my-ceiling": "ceiling"}.items():
+        (results / name).mkdir()
+        scores = json.loads((results / "001-small" / "scores.json").read_text())
+        (results / name / "scores.json").write_text(json.dumps(scores | {"mode": kind}))
+    (results / "005-broken").mkdir()
+    (results / "005-broken" / "metrics.jsonl").write_text('{"step": ')
+    assert table.fill(made, table.read(results)) == made
+    told = "Expecting value: line 1 column 10 (char 9)"
+    assert capsys.readouterr().err == f"table: 005-broken cannot be read and is left out: {told}\n"
+    assert "000-mine" in table.fill("<!-- table:brief -->\n<!-- /table:brief -->", table.read(results))
+
+
+@pytest.mark.parametrize(
+    ("folder", "text", "message"),
+    [
+        ("results", "<!-- table:runs 009-x -->\n<!-- /table:runs -->",
+         "page.md: a marker names the run '009-x', which is not there; accepted: names of run folders"),
+        ("results", "<!-- table:pictures -->\n<!-- /table:pictures -->",
+         "page.md: a marker names the table 'pictures'; tables: runs, brief, ceiling, vae, verdicts"),
+        ("results", "no marker",
+         "page.md: no marker of table; accepted: a line <!-- table:NAME -->, and after it <!-- /table:NAME -->"),
+        ("resluts", "<!-- table:runs -->\nold\n<!-- /table:runs -->",
+         "{folder} is no folder with runs in it; accepted: the folder that holds them, results/"),
+        ("results/001-small", "<!-- table:runs -->\nold\n<!-- /table:runs -->",
+         "{folder} is no folder with runs in it; accepted: the folder that holds them, results/"),
+        ("results", None, "page.md is no file; accepted: pages with markers"),
+    ],
+)  # fmt: skip
+def test_a_mistyped_folder_or_page_is_refused_and_the_page_stays(results, tmp_path, capsys, folder, text, message):
+    file, given = tmp_path / "page.md", results.parent / folder
+    if text is not None:
+        file.write_text(text)
+    assert table.main([str(given), "--into", str(file)]) == 2
+    assert capsys.readouterr().err == f"table: {message.format(folder=given)}\n"
+    assert (file.read_text() if file.exists() else None) == text
 
 
 def test_tables_are_printed_without_a_file(results, capsys):
@@ -100,8 +134,19 @@ def test_tables_are_printed_without_a_file(results, capsys):
     assert table.runs(table.read(results)) in capsys.readouterr().out
 
 
-def test_the_tables_of_the_readme_are_those_of_the_results():
-    text = (ROOT / "README.md").read_text()
-    if not table.MARKED.search(text):
-        pytest.skip("README.md has no table markers yet")
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+def test_the_tables_of_the_pages_are_those_of_the_runs_they_name(name, tmp_path):
+    text = (ROOT / name).read_text(encoding="utf-8")
+    named = sorted({run for words in re.findall(r"<!-- table:[\w-]+(.*?) -->", text) for run in words.split()})
+    assert named
+    assert not re.findall(r"<!-- table:[\w-]+ -->", text)  # would show a user's runs too
+    if told := own.foreign(ROOT, *(f"results/{run}" for run in named)):
+        pytest.skip(told)
+    for run in named:
+        (tmp_path / run).mkdir()
+        for file in filter(pathlib.Path.is_file, (ROOT / "results" / run / name for name in table.FILES)):
+            shutil.copy(file, tmp_path / run / file.name)
+    stranger = tmp_path / "024-ae_continuous-small"  # what the README's first command leaves
+    shutil.copytree(tmp_path / "002-ae_continuous-small", stranger)
+    assert table.fill(text, table.read(tmp_path)) == text
     assert table.fill(text, table.read(ROOT / "results")) == text
