@@ -28,6 +28,11 @@ class Cell(NamedTuple):
     overrides: dict[str, str]
 
 
+def file_name(name: str) -> str:
+    """The name of the file of a finished cell."""
+    return f"{name.replace('/', '-')}.json"
+
+
 def knob_names(config: ml_collections.ConfigDict) -> list[str]:
     """The keys that may have several values in one cell."""
     numbers = [f"kl.{name}" for name, value in config.kl.items() if not isinstance(value, str)]
@@ -39,7 +44,7 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
 
     Raises:
         ValueError: for a config without a sweep, a line that is no cell, a name that comes twice, a key that is unknown,
-            several values of a key that is no knob, or a value that is refused.
+            names that have one file, several values of a key that is no knob, or a value that is refused.
     """
     if "sweep" not in config:
         raise ValueError(f"--mode=sweep, and {config.name} has no config.sweep; accepted: configs of configs/sweeps/")
@@ -47,6 +52,12 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
     names = [cell.name for cell in found]
     if twice := [name for name in names if names.count(name) > 1]:
         raise ValueError(f"config.sweep.cells names {twice[0]!r} twice; accepted: each cell once")
+    files = [file_name(name).casefold() for name in names]
+    if shared := [name for name, file in zip(names, files) if files.count(file) > 1 or file in OTHERS]:
+        raise ValueError(
+            f"config.sweep.cells names {shared[0]!r}, whose file {file_name(shared[0])} is another's too; accepted: names that "
+            "differ in more than case, and / for -"
+        )
     return found
 
 

@@ -108,3 +108,14 @@ def test_keys_of_a_sweep_have_rules(key, value, accepted):
         rules.validate(config)
     shown = repr(value) if isinstance(value, str) else value
     assert str(error.value) == f"config.{key} is {shown}; accepted: {accepted}"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [(("a/b", "a-b"), "a/b"), (("A", "a"), "A"), (("b", "config"), "config"), (("Data",), "Data")]
+)
+def test_cells_that_would_have_one_file_are_refused(names, told):
+    message = (
+        f"config.sweep.cells names {told!r}, whose file {told.replace('/', '-')}.json is another's too; accepted: names that "
+        "differ in more than case, and / for -"
+    )
+    assert refusal(*(f"{name}: seed=0" for name in names)) == message

@@ -180,8 +180,8 @@ def _changed(command: str) -> str | None:
 
 
 def _seconds(items: list[Scores]) -> str | None:
-    """The median of seconds from the maps to a mesh, over shapes after the first, which compiles; None where not told."""
-    told = [sum(item["seconds"].get(stage, 0) for stage in TO_MESH) for item in items[1:] if item.get("seconds")]
+    """The median of seconds from the maps to a mesh, over shapes whose rows say that nothing was compiled; None for none."""
+    told = [sum(row["seconds"].get(stage, 0) for stage in TO_MESH) for row in items if row.get("compiled") is False]
     return f"{statistics.median(told):.2f}" if told else None
 
 

@@ -76,7 +76,7 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
     make, taught = functools.lru_cache(KEPT)(programs.make), {}
     for number, cell in enumerate(todo, 1):
-        file = folder / f"{cell.name.replace('/', '-')}.json"
+        file = folder / cells.file_name(cell.name)
         digest = _digest(cell, parts)
         if (cell.name, digest) in known:
             done += 1
