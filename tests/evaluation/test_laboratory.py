@@ -421,13 +421,15 @@ def test_without_results_every_table_says_what_is_missing(tmp_path):
     assert laboratory_plots.draw(results, tmp_path / "images") == []
 
 
-def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(tmp_path):
+def test_only_what_stands_between_markers_is_replaced_and_twice_is_once(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(laboratory_plots, "draw", lambda _, folder: [f"{folder.name} are not drawn"])  # tested below
     write_everything(tmp_path / "collapse")
     pages = [tmp_path / name for name in ("collapse.md", "README.md")]
     pages[0].write_text("a\n<!-- lab:cause -->\nold\n<!-- /lab:cause -->\nb <!-- lab:pairs -->\n<!-- /lab:pairs -->\n")
     pages[1].write_text("<!-- lab:preflight -->\n<!-- /lab:preflight -->")
     command = [str(tmp_path / "collapse"), "--into", *map(str, pages)]
     assert laboratory.main(command) == 0
+    assert capsys.readouterr().err == "images are not drawn\n"
     once = [page.read_text() for page in pages]
     assert laboratory.main(command) == 0
     assert [page.read_text() for page in pages] == once
