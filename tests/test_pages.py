@@ -2,6 +2,7 @@
 
 import pathlib
 import re
+import shutil
 import subprocess
 
 import pytest
@@ -42,6 +43,7 @@ def test_readme_and_the_page_on_collapse_are_short_and_all_claims_stand():
     assert numbers == [str(number) for number in range(1, 19)]
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
 def test_a_checkout_is_small():
     done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
     if done.returncode:
@@ -50,6 +52,7 @@ def test_a_checkout_is_small():
     assert sum(file.stat().st_size for file in files if file.is_file()) < MEGABYTES * 1e6
 
 
+@pytest.mark.skipif(not shutil.which("git"), reason="no git")
 def test_what_is_not_as_committed_is_told_to_be_a_users(tmp_path):
     git = lambda *words: subprocess.run(
         ["git", "-c", "user.name=a", "-c", "user.email=a", *words], cwd=tmp_path, check=True
