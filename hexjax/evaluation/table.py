@@ -141,7 +141,7 @@ def fill(text: str, results: Results) -> str:
 
 
 def read(folder: pathlib.Path) -> Results:
-    """Name and scores of every run in a results folder, by name; a run that cannot be read is told and left out.
+    """Name and scores of every run in a results folder, by number; a run that cannot be read is told and left out.
 
     Raises:
         ValueError: for what is no folder, or a folder without a run.
@@ -150,7 +150,7 @@ def read(folder: pathlib.Path) -> Results:
     if not files:
         raise ValueError(f"{folder} is no folder with runs in it; accepted: the folder that holds them, results/")
     found = []
-    for run in sorted({file.parent for file in files}):
+    for run in sorted({file.parent for file in files}, key=lambda run: (len(run.name.partition("-")[0]), run.name)):
         try:
             found.append((run.name, _read(run)))
         except ValueError as error:

@@ -108,6 +108,13 @@ def test_a_marker_shows_the_runs_it_names_whatever_lies_beside_them(results, cap
     assert "000-mine" in table.fill("<!-- table:brief -->\n<!-- /table:brief -->", table.read(results))
 
 
+def test_runs_stand_in_the_order_of_their_numbers(results):
+    for name in ("999-a", "1000-a", "998-b"):
+        (results / name).mkdir()
+        (results / name / "metrics.jsonl").write_text("")
+    assert [name for name, _ in table.read(results)] == ["001-small", "002-small-ceiling", "998-b", "999-a", "1000-a"]
+
+
 @pytest.mark.parametrize(
     ("folder", "text", "message"),
     [
