@@ -23,9 +23,10 @@ def every(folder: pathlib.Path, some: bool = False) -> str:
     The latter in one sentence, for a page that has little room.
     """
     found = {
-        name: json.loads((folder / f"{name}.json").read_text()) for name in ("render", "extract", "sdf", "command")
+        name: json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        for name in ("render", "extract", "sdf", "command")
     }
-    step = json.loads((folder / "train_step.json").read_text())
+    step = json.loads((folder / "train_step.json").read_text(encoding="utf-8"))
     kinds = (
         _rendering(found["render"]["rows"]),
         _extraction(found["extract"]["rows"]),
