@@ -28,8 +28,11 @@ def main(arguments: list[str]) -> int:
             print(f"launch.py: warning: {line}", file=sys.stderr)
         configuration.set_environment()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
+        from hexjax.evaluation import memory
         from hexjax.training import step
 
+        if command.mode not in ("encode", "sweep"):
+            memory.check(command.config)
         start = time.monotonic()
         loaded = step.load(command.config, command.mode)
     except ValueError as refusal:
@@ -62,7 +65,7 @@ def run(command: configuration.Command, items: list, family, data, loaded: float
     else:
         params, _, step = checkpoint.restore_params(folder)
         if mode == "evaluate":
-            score(params, step=step)
+            score(params, step=step, own=configuration.load(folder))
         elif mode == "sample":
             sample.sample(family, params, config, folder, items, step)
         else:

@@ -102,6 +102,8 @@ def get_config() -> ml_collections.ConfigDict:
     validate.every_steps = 100  # the loss on fixed items with fixed keys
     config.evaluate = evaluate = ml_collections.ConfigDict()
     evaluate.every_steps = 0  # decode, mesh and score on the way; 0: only at the end
+    evaluate.shapes = 0  # the first so many of the data are scored; 0: all
+    evaluate.pictures = 8  # the first so many of those get pictures, which take longer than scores; 0: none
 
     # A verdict on the latent while training runs, from posteriors and reconstructions of a few shapes.
     config.diagnostics = diagnostics = ml_collections.ConfigDict()
@@ -126,6 +128,7 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.sample = sample = ml_collections.ConfigDict()
     sample.count = 16  # shapes drawn from the prior by --mode=sample
+    sample.seed = 0  # of the draws; draw i is a function of this seed and i
 
     config.score = score = ml_collections.ConfigDict()
     score.samples = 100_000  # points a side

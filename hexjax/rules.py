@@ -119,6 +119,8 @@ RULES = {
     "checkpoint.keep": whole(1),
     "validate.every_steps": whole(0),
     "evaluate.every_steps": whole(0),
+    "evaluate.shapes": whole(0),
+    "evaluate.pictures": whole(0),
     "diagnostics.every_steps": whole(0),
     "diagnostics.shapes": whole(1),
     "diagnostics.on_collapse": choice("report", "stop"),
@@ -132,7 +134,8 @@ RULES = {
     "extract.grid": whole(8, 2048),
     "extract.threshold": number(" above 0, below 1", lambda value: 0 < value < 1),
     "extract.min_part_share": number(" from 0 to 1", lambda value: 0 <= value <= 1),
-    "sample.count": whole(1, 999),
+    "sample.count": whole(1),
+    "sample.seed": whole(0, 2**31 - 1),
     "score.samples": whole(1),
 }
 

@@ -14,6 +14,7 @@ EVALUATION = (
     "data",
     "diagnostics",
     "pipeline",
+    "rules",
     "models.family",
     "training.checkpoint",
     "training.record",

@@ -5,31 +5,27 @@ in the frame; the meshes written are in the source's own units and orientation.
 """
 
 import contextlib
+import functools
 import json
-import math
 import pathlib
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 import jax
-import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax import pipeline
-from hexjax.diagnostics import collapse, diagnosis, measure, teacher
-from hexjax.evaluation import export
+from hexjax import pipeline, rules
+from hexjax.evaluation import export, judge, memory, rows, written
 from hexjax.geometry import distance, frame, planes
-from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import record
-from hexjax.types import Hexplane, Item, Mesh, Params, Scores
+from hexjax.training import checkpoint, record
+from hexjax.types import Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
 
-Ceilings = dict[str, tuple[Mesh, Scores]]  # by the item's name
+Ceilings = dict[str, tuple[Mesh | None, Scores]]  # by the item's name; the mesh where pictures show it
 
 
 class Clock(dict[str, float]):
@@ -54,78 +50,78 @@ def evaluate(
     pictures: bool = True,
     loaded: float | None = None,
     began: float | None = None,
+    own: ml_collections.ConfigDict | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Scores:
-    """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
+    """The scores of a family on the first `evaluate.shapes` items, as written to scores.json; each beside its ceiling.
+
+    That is the run's own scores.json, whose scores of an earlier step are kept beside it, or where this evaluation is not
+    the run's own, that of a folder of its own (`rows`). Each shape's row is on the disk once it is there.
 
     `compression` is the bits of the input, float32 depth and normals [6, r, r, 4] or one bit a pixel of binary maps,
     over those of the latent. `active_units` is null for fewer than two shapes or a family without a latent to judge;
-    `verdict` and its figures are of the first `diagnostics.shapes` shapes.
+    `verdict` and its figures are of the first `diagnostics.shapes` shapes. `seconds` of the row with `compiled` hold
+    compilation.
 
     Args:
+        folder: of the run.
         step: of the parameters; told in scores.json.
         ceilings: filled here and used again, so that a run that evaluates many times computes each once.
-        pictures: whether meshes/ and images/ are written too.
+        pictures: whether meshes/, and images/ of the first `evaluate.pictures` shapes, are written too.
         loaded: seconds in which shapes and training data were made ready, told as `seconds.load`.
         began: when the command began (time.monotonic()); `seconds.since_command` runs from there.
+        own: the run's config, where this evaluation may differ from the run's own; None in its training.
+        stopped: asked before each shape.
 
     Raises:
         ValueError: if there are no items.
+        KeyboardInterrupt: if it was stopped.
     """
-    clock, rows, seen = _start(items, folder), [], []
-    ceilings = {} if ceilings is None else ceilings
-    for item in items:
+    _check(items)
+    data, items = rows.digest(items), items[: config.evaluate.shapes or None]
+    place = folder if own is None else rows.place(folder, config, own, step, data)
+    of = step, rows.scored(config), data, checkpoint.digest(params)
+    course, ledger = rows.Rows(place, of, len(items)), written.Ledger(place)
+    ceilings, clock, seen = {} if ceilings is None else ceilings, Clock(), {}
+    compiles = not ceilings
+
+    def one(number: int, item: Item) -> Scores:
+        is_shown = pictures and number < config.evaluate.pictures
         with clock.stage("render"):
             maps = pipeline.render(item.mesh, config)
+        if number < config.diagnostics.shapes:
+            seen[number] = maps
         mesh, report, decoded, _ = pipeline.reconstruct(maps, family, params, config, clock.stage)
-        if len(seen) < config.diagnostics.shapes:
-            seen.append(maps)
-        row = _score(mesh, report, item, config, clock.stage)
-        if item.name not in ceilings:
+        row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
+        best, best_row = ceilings.get(item.name, (None, None))
+        if best_row is None or (is_shown and best is None):
             with clock.stage("ceiling"):
-                best, best_report, _ = pipeline.ceiling(item.mesh, config)
-                ceilings[item.name] = best, _score(best, best_report, item, config)
-        best, best_row = ceilings[item.name]
-        rows.append({"name": item.name} | row | {"ceiling": best_row})
+                best, best_report = pipeline.polygonise(pipeline.maps_grid(maps, config), config)
+                best_row = best_row or _score(best, best_report, item, config)
+                ceilings[item.name] = best if is_shown else None, best_row
+        found |= {} if best is None else {"ceiling": best}
         if pictures:
             with clock.stage("export"):
-                export.shape(item, maps, decoded, {"reconstruction": mesh, "ceiling": best}, folder)
+                export.shape(item, maps, decoded, found, ledger, is_shown)
+        return {"name": item.name} | row | {"ceiling": best_row}
+
+    _take(items, config, course, clock, one, compiles, stopped)
     if pictures:
-        export.history(config.name, folder)
+        export.history(config.name, folder, ledger)
     with clock.stage("diagnose"):
-        judged = diagnose(family, params, seen, config, folder)
+        first = range(min(config.diagnostics.shapes, len(items)))
+        maps = [seen[i] if i in seen else pipeline.render(items[i].mesh, config) for i in first]
+        judged = judge.diagnose(family, params, maps, config, folder)
     size = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
         "latent_floats": family.latent_floats,
         "latent_bits": family.latent_bits,
         "compression": input_bits(config) / family.latent_bits,
     } | judged
-    return _write("evaluate", rows, size, clock, config, folder, step, loaded, began)
-
-
-def diagnose(
-    family: Family, params: Params, seen: Sequence[Hexplane], config: ml_collections.ConfigDict, folder: pathlib.Path
-) -> dict[str, Any]:
-    """`verdict`, why, and the figures of the laboratory on the maps of some shapes; null where there is no latent to judge.
-
-    The IoU at every threshold stands beside; a teacher that lies with the run's checkpoints is asked too.
-    """
-    names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics", "threshold_sweep")
-    if family.probe is None:
-        return dict.fromkeys(names)
-    given = [pipeline.fields(maps, family) for maps in seen]
-    batch = {name: jnp.stack([each[name] for each in given]) for name in given[0]}
-    known, x = diagnosis.know(family.probe, batch), family.probe.observe(batch)
-    lesson = teacher.read(folder) if config.witness.classes else None
-    classes = None if lesson is None else jnp.asarray(teacher.posterior(lesson, x.reshape(len(x), -1)), jnp.float32)
-    knobs = families.knobs(config, families.LIKELIHOOD)
-    diagnose, key = diagnosis.make(family.encode, family.probe, config.witness), jax.random.key(config.seed)
-    scalars, judged = diagnose(params, batch, known, key, knobs, classes)
-    swept = measure.threshold_sweep(family.probe, params, family.encode(params, batch, None, knobs), x)
-    swept = {name: [float(value) for value in values] for name, values in swept.items()}
-    swept["threshold"] = list(collapse.THRESHOLDS)
-    units = int(scalars["active_units"]) if len(seen) > 1 else None
-    figures = {name: float(value) for name, value in scalars.items()}
-    return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, figures, swept)))
+    before = rows.read(folder / "scores.json") if own is not None and place == folder else {}
+    if before.get("verdict"):  # the run's verdict stays its own
+        size |= {name: before.get(name) for name in ("verdict", "verdict_reason", "verdict_tags")}
+    return _write("evaluate", course, data, size, clock, config, place, step, loaded, began)
 
 
 def ceiling(
@@ -143,19 +139,27 @@ def ceiling(
     Raises:
         ValueError: if there are no items.
     """
-    clock, rows = _start(items, folder), []
-    for item in items:
+    _check(items)
+    data, items = rows.digest(items), items[: config.evaluate.shapes or None]
+    clock, ledger = Clock(), written.Ledger(folder)
+    course = rows.Rows(folder, ("ceiling", rows.scored(config), data), len(items))
+
+    def one(number: int, item: Item) -> Scores:
         mesh, report, maps = pipeline.ceiling(item.mesh, config, clock.stage)
         row = _score(mesh, report, item, config, clock.stage)
         hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
         with clock.stage("score"):
             row |= distance.seen_recall(mesh, item.mesh, hits, samples=config.score.samples, seed=config.seed)
-        rows.append({"name": item.name} | row | {"ceiling": row})
+        is_shown = number < config.evaluate.pictures
         with clock.stage("export"):
-            export.shape(item, maps, None, {"ceiling": mesh}, folder)
-            export.unseen(item, hits, row["unseen_share"], folder)
+            export.shape(item, maps, None, {"ceiling": mesh}, ledger, is_shown)
+            if is_shown:
+                export.unseen(item, hits, row["unseen_share"], ledger)
+        return {"name": item.name} | row | {"ceiling": row}
+
+    _take(items, config, course, clock, one)
     size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units", "verdict"))
-    return _write("ceiling", rows, size, clock, config, folder, None, loaded, began)
+    return _write("ceiling", course, data, size, clock, config, folder, None, loaded, began)
 
 
 def encode(
@@ -163,20 +167,23 @@ def encode(
 ) -> list[pathlib.Path]:
     """The files latents/<name>.npz, written here: name, code [t, d], the posterior's statistics, the similarity.
 
-    The code is float32, or float16 where `latent.bits` is 16. Generators read these files; nothing in them is pickled.
+    `written.stem` names them. The code is float32, or float16 where `latent.bits` is 16. Generators read these files;
+    nothing in them is pickled.
 
     Raises:
         ValueError: if there are no items.
     """
-    _start(items, folder / "latents")
-    files = []
+    _check(items)
+    files, ledger, progress = [], written.Ledger(folder), rows.Progress(len(items))
     for item in items:
+        progress(len(files))
         latent = pipeline.encode(pipeline.render(item.mesh, config), family, params, config)
         arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
         arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
         code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
-        files.append(folder / "latents" / f"{export.stem(item.name)}.npz")
-        np.savez(files[-1], allow_pickle=False, name=np.array(item.name), code=code, **arrays)
+        save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
+        files.append(ledger.write(f"latents/{written.stem(item.name)}.npz", save))
+    progress(len(files))
     return files
 
 
@@ -197,34 +204,32 @@ def input_bits(config: ml_collections.ConfigDict) -> int:
     raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
 
 
-def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:
-    """Every number of the rows, reduced over those that have it (None where none has), and the same under `ceiling`."""
-    found = {}
-    for name in rows[0]:
-        values = [row[name] for row in rows if row[name] is not None]
-        if values and isinstance(values[0], dict):
-            found[name] = summary(values, reduce)
-        elif not any(isinstance(value, str | bool) for value in values):
-            found[name] = float(reduce(values)) if values else None
-    return found
-
-
-def plain(value: Any) -> Any:
-    """The value as JSON can hold it: numbers that are not finite become None."""
-    if isinstance(value, dict):
-        return {name: plain(part) for name, part in value.items()}
-    if isinstance(value, list):
-        return [plain(part) for part in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _start(items: Sequence[Item], folder: pathlib.Path) -> Clock:
+def _check(items: Sequence[Item]) -> None:
     if not items:
         raise ValueError("there are no shapes; evaluation needs at least one (config.data.path, config.data.count)")
-    folder.mkdir(parents=True, exist_ok=True)
-    return Clock()
+
+
+def _take(
+    items: Sequence[Item],
+    config: ml_collections.ConfigDict,
+    course: rows.Rows,
+    clock: Clock,
+    one: Callable[[int, Item], Scores],
+    compiles: bool = True,
+    stopped: Callable[[], bool] = lambda: False,
+) -> None:
+    """Nothing; every item that has no row yet has one, with its seconds by stage; the first is marked if it compiles."""
+    done = len(course.found)
+    for name, seconds in (pair for row in course.found for pair in row["seconds"].items()):
+        clock[name] = clock.get(name, 0.0) + seconds
+    with course, memory.watched(config):
+        for number, item in enumerate(items[done:], done):
+            if stopped():
+                raise KeyboardInterrupt
+            before = dict(clock)
+            row = rows.plain(one(number, item))
+            seconds = {name: round(clock[name] - before.get(name, 0.0), 4) for name in clock}
+            course.add(row | {"seconds": seconds, "compiled": compiles and number == done})
 
 
 def _score(
@@ -240,7 +245,8 @@ def _score(
 
 def _write(
     mode: str,
-    rows: list[Scores],
+    course: rows.Rows,
+    data: str,
     size: Scores,
     clock: Clock,
     config: ml_collections.ConfigDict,
@@ -249,28 +255,28 @@ def _write(
     loaded: float | None,
     began: float | None,
 ) -> Scores:
-    device = jax.devices()[0]
+    device, found = jax.devices()[0], course.found
     if loaded is not None:
         clock["load"] = loaded
     if began is not None:
         clock["since_command"] = time.monotonic() - began
     settings = {
-        "data": ",".join(pathlib.Path(place).name for place in config.data.path.split(",")) or config.data.source,
+        "data": rules.place_names(config.data.path) or config.data.source,
         "grid": config.extract.grid,
+        "resolution_px": config.hexplane.resolution_px,
+        "samples": config.score.samples,
+        "digest": data,
     }
-    settings |= {"resolution_px": config.hexplane.resolution_px, "samples": config.score.samples}
-    scores = {
-        "mode": mode,
-        "step": step,
-        "settings": settings,
-        "items": rows,
-        "failed": sum(row["failed"] for row in rows),
-    }
-    scores |= {"mean": summary(rows, np.mean), "median": summary(rows, np.median)} | size
+    timeless = [{name: value for name, value in row.items() if name not in ("seconds", "compiled")} for row in found]
+    scores = {"mode": mode, "step": step, "settings": settings, "items": found}
+    scores |= {"failed": sum(row["failed"] for row in found)}
+    scores |= {"mean": rows.summary(timeless, np.mean), "median": rows.summary(timeless, np.median)} | size
     scores |= {"seconds": {name: round(value, 3) for name, value in clock.items()}}
     scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.seed}
-    scores = plain(scores)
+    scores = rows.plain(scores)
+    rows.keep_earlier(folder, step)
     record.write_atomically(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
+    course.file.unlink(missing_ok=True)  # scores.json has them all
     for row in scores["items"]:
         print(_told(row), file=sys.stderr)
     if scores["verdict"]:
@@ -281,6 +287,7 @@ def _write(
 def _told(row: Scores) -> str:
     """One line of an item's scores, each with the ceiling's in brackets."""
     best = row["ceiling"]
-    parts = [f"{label} {row[key]:.4f} ({best[key]:.4f})" for label, key in TOLD.items()]
+    shown = lambda value: "none" if value is None else f"{value:.4f}"
+    parts = [f"{label} {shown(row[key])} ({shown(best[key])})" for label, key in TOLD.items()]
     parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
     return f"{row['name']}: {', '.join(parts)}; in brackets the ceiling"

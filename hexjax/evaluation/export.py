@@ -4,11 +4,14 @@ Maps are laid out as an unfolded cube: row front | left | back | right, top abov
 depths are in units of the frame.
 """
 
+import contextlib
+import functools
+import io
 import itertools
 import json
 import pathlib
-import re
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import matplotlib.cm
@@ -19,7 +22,7 @@ from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
-from hexjax.evaluation import shade
+from hexjax.evaluation import shade, written
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Item, Mesh, Scores
@@ -31,7 +34,7 @@ GAP = 12  # pixels around each
 TILE_PX = 190  # a side of each picture of a gallery, before it is cut
 TILE_ANGLES = (0, 2)  # of shade.ANGLES: from the front and from the back
 COLUMNS = 4  # of a gallery
-CAPTION = 60  # most letters under a tile
+CAPTION, TITLE = 60, 90  # most letters under a tile, over a picture
 CARD = np.array([0.973, 0.970, 0.962])  # what a tile's white becomes
 UNFOLDED = {"top": (0, 0), "front": (1, 0), "left": (1, 1), "back": (1, 2), "right": (1, 3), "bottom": (2, 0)}
 
@@ -39,11 +42,14 @@ STYLE = {
     "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titlepad": 7, "axes.linewidth": 0.6,
     "text.color": "#222222", "axes.labelcolor": "#222222", "xtick.color": "#555555", "ytick.color": "#555555",
     "axes.edgecolor": "#999999", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
+    "text.parse_math": False,  # a shape's name may hold a dollar sign
 }  # fmt: skip
 DEPTHS = matplotlib.colormaps["viridis_r"]
 NOT_LOSSES = ("step", "loss", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate", "kl_weight",
               "kl_gradient_removed")  # fmt: skip
-SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes
+SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes, as `written.OURS` knows them
+Target = pathlib.Path | io.BytesIO  # what a picture is written to
+stem = written.stem
 LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
 UNSEEN = (0.72, 0.13, 0.07)  # linear
 ERRORS = np.array(
@@ -66,16 +72,26 @@ def unfold(maps: Float[np.ndarray, "v h w 3"]) -> Float[np.ndarray, "h3 w4 3"]:
     return sheet
 
 
-def contact_sheet(before: Hexplane, after: Hexplane | None, title: str, path: pathlib.Path) -> None:
+@contextlib.contextmanager
+def _styled() -> Iterator[None]:
+    """Within it figures have our style; letters that the font lacks are drawn as boxes, without a word."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
+def contact_sheet(before: Hexplane, after: Hexplane | None, title: str, path: Target) -> None:
     """Writes the six input maps above the six decoded ones (where there are any): depth at the left, normals right."""
     rows = {"input": before} | ({} if after is None else {"decoded": after})
     flat = not np.asarray((after or before).normal).any()  # silhouettes alone: a binary family's maps
     kinds = ("coverage",) if flat else ("depth", "normals")
     hit = np.asarray(before.depth)[np.asarray(before.mask)]
     limits = (float(hit.min()), float(hit.max()) + 1e-6) if hit.size else (0.0, frame.DEPTH_LIMIT)
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         canvas = figure.Figure((6.6 * len(kinds), 5.0 * len(rows) + 0.35), dpi=100)
-        canvas.suptitle(title, x=0.015, y=1 - 0.1 / canvas.get_figheight(), ha="left", va="top", fontsize=11)
+        canvas.suptitle(
+            _short(title, TITLE), x=0.015, y=1 - 0.1 / canvas.get_figheight(), ha="left", va="top", fontsize=11
+        )
         grid = canvas.add_gridspec(
             len(rows), len(kinds), left=0.012, right=0.988, bottom=0.01, top=1 - 0.5 / canvas.get_figheight(),
             wspace=0.03, hspace=0.03)  # fmt: skip
@@ -127,7 +143,7 @@ def renders(
     bare: Sequence[str],
     errors: dict[str, Float[Array, "_"]],
     title: str,
-    path: pathlib.Path,
+    path: Target,
 ) -> None:
     """Writes meshes in the frame side by side, a row for each angle: first those of `bare`, then those with errors.
 
@@ -141,7 +157,7 @@ def renders(
     for name, distances in errors.items():
         at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
         pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         canvas = _panels(pictures, title)
         width, height = canvas.get_size_inches() * canvas.dpi
         bar = canvas.add_axes(((width - 320) / 2 / width, 42 / height, 320 / width, 9 / height))
@@ -155,7 +171,7 @@ def renders(
         canvas.savefig(path)
 
 
-def unseen(item: Item, hits: Float[Array, "k 3"], share: float, folder: pathlib.Path) -> None:
+def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.Ledger) -> None:
     """Writes images/<name>_unseen.png: the input from the three angles, in red what no view sees, also inside of it.
 
     Args:
@@ -173,12 +189,13 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, folder: pathlib.
     hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
     mixture = np.clip(hidden, 0, 1)[..., None]
     picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         panels = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
-        canvas = _panels(panels, f"{item.name}: {share:.1%} of the surface is seen by none of the six views")
+        name = _short(item.name, TITLE - 50)
+        canvas = _panels(panels, f"{name}: {share:.1%} of the surface is seen by none of the six views")
         legend = f"red: farther than {UNSEEN_LIMIT} from every hit, in units of the frame; paler behind the surface"
         canvas.text(0.5, 36 / canvas.bbox.height, legend, ha="center", va="center", fontsize=8)
-        canvas.savefig(_image(folder, f"{stem(item.name)}_unseen"))
+        ledger.write(f"images/{stem(item.name)}_unseen.png", canvas.savefig)
 
 
 def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
@@ -190,7 +207,7 @@ def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
     width, height = columns * w + 2 * side, rows * h + head + foot
     canvas = figure.Figure((width / 100, height / 100), dpi=100)
     canvas.figimage(np.concatenate(np.concatenate(stack, 1), 1), side, foot)
-    canvas.text(side / width, 1 - 16 / height, title, ha="left", va="top", fontsize=12)
+    canvas.text(side / width, 1 - 16 / height, _short(title, TITLE), ha="left", va="top", fontsize=12)
     for column, name in enumerate(pictures):
         centre = (side + (column + 0.5) * w) / width
         canvas.text(centre, 1 - 56 / height, name, ha="center", va="center", fontsize=10, color="#555555")
@@ -209,7 +226,7 @@ def _cut(stack: np.ndarray) -> np.ndarray:
     return np.pad(stack[:, :, top : bottom + 1, left : right + 1], margins, constant_values=255)
 
 
-def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: pathlib.Path) -> None:
+def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: Target) -> None:
     """Writes a sheet of meshes in the frame, all at one scale: each from two angles over its caption, under headings.
 
     Args:
@@ -224,7 +241,7 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: pathlib.Path
     rows = sum(-(-len(section) // COLUMNS) for section in sections.values())
     width, height = COLUMNS * column - 14 + 2 * side, head + heading * len(sections) + rows * row + 6
     sheet = np.full((height, width, 3), 255, np.uint8)
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         canvas = figure.Figure((width / 100, height / 100), dpi=100)
         say = lambda x, y, text, **style: canvas.text(x / width, 1 - y / height, text, va="center", **style)
         say(side, 34, title, ha="left", fontsize=14)
@@ -235,8 +252,7 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: pathlib.Path
             for number, (caption, mesh) in enumerate(section.items()):
                 x, y = side + number % COLUMNS * column, top + number // COLUMNS * row
                 sheet[y : y + h, x : x + w] = next(tiles) * CARD
-                short = caption if len(caption) <= CAPTION else f"{caption[: CAPTION - 1]}…"
-                say(x + 2, y + h + 13, short, ha="left", fontsize=8, color="#666666")
+                say(x + 2, y + h + 13, _short(caption, CAPTION), ha="left", fontsize=8, color="#666666")
                 if not len(mesh.faces):
                     say(x + w / 2, y + h / 2, "no surface", ha="center", fontsize=11, color="#aa3333")
             top += -(-len(section) // COLUMNS) * row
@@ -244,12 +260,16 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: pathlib.Path
         canvas.savefig(path)
 
 
-def loss_curve(rows: list[Scores], title: str, path: pathlib.Path) -> None:
+def _short(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: most - 1]}…"
+
+
+def loss_curve(rows: list[Scores], title: str, path: Target) -> None:
     """Writes the loss over the steps on a logarithmic axis, its parts as thin lines; rows as in metrics.jsonl."""
     parts = dict.fromkeys(name for row in rows if "loss" in row for name in row if name not in NOT_LOSSES)
     styles = dict(zip(parts, ({"color": color, "lw": 0.8} for color in itertools.cycle(LINES))))
     styles |= {"validation.loss": {"color": "#222222", "lw": 1.2, "ls": ":"}, "loss": {"color": "#1b4965", "lw": 1.8}}
-    with matplotlib.rc_context(STYLE):
+    with _styled():
         canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
         axes = canvas.add_subplot()
         for name, style in styles.items():
@@ -267,47 +287,44 @@ def loss_curve(rows: list[Scores], title: str, path: pathlib.Path) -> None:
         canvas.savefig(path)
 
 
-def shape(item: Item, before: Hexplane, decoded: Any, found: dict[str, Mesh], folder: pathlib.Path) -> None:
-    """Writes meshes/ in source units, and the maps and renders of one shape in images/.
+def shape(
+    item: Item, before: Hexplane, decoded: Any, found: dict[str, Mesh], ledger: written.Ledger, pictures: bool
+) -> None:
+    """Writes meshes/ in source units, and where there are to be pictures, maps and renders of one shape to images/.
 
     Args:
         decoded: what the family decoded, shown if it is maps.
-        found: reconstruction and ceiling in the frame, or the ceiling alone; the first is also shown without colours.
+        found: reconstruction and ceiling in the frame, or one of them; the first is also shown without colours.
     """
     name = stem(item.name)
-    (folder / "meshes").mkdir(exist_ok=True)
     for kind, mesh in found.items():
-        path = folder / "meshes" / f"{name}{SUFFIXES[kind]}.ply"
-        path.unlink(missing_ok=True)  # of an earlier evaluation
+        place = f"meshes/{name}{SUFFIXES[kind]}.ply"
         if len(mesh.faces):
-            write_mesh(meshes.to_source(mesh, item.similarity), path)
-    contact_sheet(before, decoded if isinstance(decoded, Hexplane) else None, item.name, _image(folder, f"{name}_maps"))
-    errors = {kind: distance.closest(item.mesh, mesh.vertices)[0] for kind, mesh in reversed(found.items())}
-    bare = ("input", next(iter(found)))
-    renders({"input": item.mesh} | found, bare, errors, item.name, _image(folder, f"{name}_renders"))
-
-
-def history(title: str, folder: pathlib.Path) -> None:
-    """Writes images/loss.png from the run's metrics.jsonl, if it has one."""
-    if not (folder / "metrics.jsonl").is_file():
+            ledger.put(place, ply(meshes.to_source(mesh, item.similarity)))
+        else:
+            ledger.delete(place)  # of an earlier evaluation
+    if not pictures:
         return
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    decoded = decoded if isinstance(decoded, Hexplane) else None
+    ledger.write(f"images/{name}_maps.png", functools.partial(contact_sheet, before, decoded, item.name))
+    errors = {kind: distance.closest(item.mesh, mesh.vertices)[0] for kind, mesh in reversed(found.items())}
+    shown = {"input": item.mesh} | found, ("input", next(iter(found))), errors, item.name
+    ledger.write(f"images/{name}_renders.png", functools.partial(renders, *shown))
+
+
+def history(title: str, folder: pathlib.Path, ledger: written.Ledger) -> None:
+    """Writes images/loss.png from the metrics.jsonl of a run's folder, if it has one; rows that cannot be read are left out."""
+    rows, file = [], folder / "metrics.jsonl"
+    for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
+        with contextlib.suppress(ValueError):
+            row = json.loads(line)
+            rows += [row] if isinstance(row, dict) and "step" in row else []
     if any("loss" in row for row in rows):
-        loss_curve(rows, title, _image(folder, "loss"))
+        ledger.write("images/loss.png", functools.partial(loss_curve, rows, title))
 
 
-def _image(folder: pathlib.Path, name: str) -> pathlib.Path:
-    (folder / "images").mkdir(exist_ok=True)
-    return folder / "images" / f"{name}.png"
-
-
-def write_mesh(mesh: Mesh, path: pathlib.Path) -> None:
-    """Writes a binary PLY of the mesh as it is."""
+def ply(mesh: Mesh) -> bytes:
+    """A binary PLY of the mesh as it is."""
     import trimesh  # half a second that only the end of a run needs
 
-    trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(path)
-
-
-def stem(name: str) -> str:
-    """The item's name as a file name."""
-    return re.sub(r"[^A-Za-z0-9._+-]+", "-", name)
+    return trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(file_type="ply")

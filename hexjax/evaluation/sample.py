@@ -1,25 +1,27 @@
 """Shapes drawn from a family's prior: meshes/sample_NN.ply, one sheet of pictures, and how they stand to the data.
 
 All of it is in the frame: a draw has no source whose units it could have. Draws without a surface are counted, never
-dropped. The draws are a function of the parameters, config.seed and config.sample.count.
+dropped. Draw i is a function of the parameters, config.sample.seed and i, however many there are.
 """
 
+import functools
+import itertools
 import json
 import pathlib
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
 import ml_collections
 import numpy as np
 import scipy.spatial
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from hexjax import pipeline
 from hexjax.data import batches
-from hexjax.evaluation import evaluate, export
+from hexjax.evaluation import evaluate, export, memory, rows, written
 from hexjax.geometry import distance, sdf, surface
 from hexjax.models.family import Family
 from hexjax.training import record
@@ -31,15 +33,17 @@ RANKED = 2048  # points a side by which it is found
 SCORED = 5000  # samples a side by which it is scored
 LIMIT = 0.02  # world units: the threshold of the F-score
 SHOWN = 32  # draws on the sheet
+BLOCK = 16  # draws made with one key: another number gives other shapes
+PAIRED = 512  # volumes whose pairs are looked at together
 CELLS = 32  # a side of the occupancy grid of the spread
 TOLD = ("faces", "watertight", "components", "euler", "dropped_parts")  # of a draw's report
 
 
 class Draw(NamedTuple):
-    """One shape drawn from the prior: its name, its mesh in the frame, and its row of samples.json."""
+    """One shape drawn from the prior: its name, its mesh in the frame (of those on the sheet), its row of samples.json."""
 
     name: str
-    mesh: Mesh
+    mesh: Mesh | None
     row: Scores
 
 
@@ -70,25 +74,38 @@ def sample(
             f"config.latent.kind is {config.latent.kind!r}; it has no prior to draw from; --mode=sample accepts: "
             f"{', '.join(PRIORS)}"
         )
-    clock, known = evaluate.Clock(), evenly(items, COMPARED)
-    drawn = _draw(family, params, config, clock)
+    clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
+    trees, progress = [_tree(item.mesh, config.seed) for item in known], rows.Progress(config.sample.count)
+    drawn, held, files = [], [], set()
+    with memory.watched(config):
+        for one in _draw(family, params, config, clock):
+            if one.row["faces"]:
+                with clock.stage("nearest"):
+                    one.row["nearest"] = nearest([one.mesh], known, config.seed, trees)[0]
+                with clock.stage("spread"):
+                    held.append(_held(one.mesh))
+                with clock.stage("export"):
+                    files.add(ledger.put(f"meshes/{one.name}.ply", export.ply(one.mesh)))
+            drawn.append(one if len(drawn) < SHOWN else one._replace(mesh=None))
+            progress(len(drawn))
     with_surface = [one for one in drawn if one.row["faces"]]
-    with clock.stage("nearest"):
-        for one, found in zip(with_surface, nearest([each.mesh for each in with_surface], known, config.seed)):
-            one.row["nearest"] = found
     with clock.stage("spread"):
-        spreads = [spread([each.mesh for each in group]) for group in (with_surface, known)]
+        spreads = [_spread(held), spread([item.mesh for item in known])]
     scores = {"mode": "sample", "step": step, "count": len(drawn), "empty": len(drawn) - len(with_surface)}
     scores |= {name: sum(one.row[name] for one in drawn) for name in ("non_finite", "watertight")}
     scores["components"] = float(np.mean([one.row["components"] for one in with_surface])) if with_surface else None
     scores |= {"spread": spreads[0], "training_spread": spreads[1], "compared": len(known)}
     with clock.stage("export"):
-        _export(drawn, known, scores, config, folder)
+        for file in sorted({*(folder / "meshes").glob("sample_*.ply")} - files):  # of an earlier draw
+            if re.fullmatch(r"sample_\d+( \(\d+\))?\.ply", file.name) and ledger.owns(f"meshes/{file.name}"):
+                file.unlink()
+        sheet = _sections(drawn, known, scores), _title(config, scores)
+        ledger.write("images/samples.png", functools.partial(export.gallery, *sheet))
     device = jax.devices()[0]
     scores |= {"samples": [one.row for one in drawn]}
     scores |= {"seconds": {name: round(value, 3) for name, value in clock.items()}}
-    scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.seed}
-    scores = evaluate.plain(scores)
+    scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.sample.seed}
+    scores = rows.plain(scores)
     record.write_atomically(folder / "samples.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
     print(_told(scores), file=sys.stderr)
     return scores
@@ -99,13 +116,18 @@ def evenly(items: Sequence[Any], most: int) -> list[Any]:
     return [items[i * len(items) // most] for i in range(most)] if len(items) > most else list(items)
 
 
-def nearest(meshes: Sequence[Mesh], known: Sequence[Item], seed: int) -> list[Scores | None]:
+def nearest(
+    meshes: Sequence[Mesh], known: Sequence[Item], seed: int, trees: Sequence[scipy.spatial.KDTree] | None = None
+) -> list[Scores | None]:
     """For each mesh with a surface the known shape nearest to it: its name, and the mesh's CD-L1 and F-score against it.
 
     It is found by the CD-L1 between RANKED points a side, as usual for generators; the scores are of SCORED samples a
     side and exact to the other surface, as in `geometry.distance`. None where nothing is known.
+
+    Args:
+        trees: of the known shapes' points, where they were made before.
     """
-    trees, found = [_tree(item.mesh, seed) for item in known], []
+    trees, found = [_tree(item.mesh, seed) for item in known] if trees is None else trees, []
     for mesh in meshes:
         tree = _tree(mesh, seed)
         distances = [tree.query(other.data)[0].mean() + other.query(tree.data)[0].mean() for other in trees]
@@ -128,34 +150,42 @@ def spread(meshes: Sequence[Mesh]) -> float | None:
 
     0 where all are the same, 1 where none overlap; two volumes that hold no centre count as the same.
     """
-    if len(meshes) < 2:
-        return None
+    return _spread([_held(mesh) for mesh in meshes])
+
+
+def _held(mesh: Mesh) -> Bool[np.ndarray, "p"]:
+    """Which of the centres of 32^3 cells the mesh holds."""
     centres = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
-    points = np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), -1).reshape(-1, 3)
-    return float(1 - _overlaps(np.stack([sdf.inside(mesh, points)[0] for mesh in meshes])).mean())
+    return sdf.inside(mesh, np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), -1).reshape(-1, 3))[0]
 
 
-def _overlaps(inside: Bool[np.ndarray, "i p"]) -> Float[np.ndarray, "j"]:
-    """IoU of every pair of volumes that are given by the points they hold."""
-    held = inside.astype(np.float32)  # counts below 2^24 are exact
-    both, sizes = held @ held.T, held.sum(1)
-    first, second = np.triu_indices(len(held), 1)
-    both, either = both[first, second], sizes[first] + sizes[second] - both[first, second]
-    return np.where(either > 0, both / np.maximum(either, 1), 1).astype(np.float64)
+def _spread(held: Sequence[Bool[np.ndarray, "p"]]) -> float | None:
+    """The same of volumes that are given by the points they hold; pairs are looked at in blocks."""
+    if len(held) < 2:
+        return None
+    total, sizes, starts = 0.0, np.array([each.sum() for each in held], np.float32), range(0, len(held), PAIRED)
+    for first, second in itertools.combinations_with_replacement(starts, 2):
+        one, other = (np.array(held[start : start + PAIRED], np.float32) for start in (first, second))
+        both = one @ other.T  # counts below 2^24 are exact
+        either = sizes[first : first + PAIRED, None] + sizes[None, second : second + PAIRED] - both
+        overlaps = np.where(either > 0, both / np.maximum(either, 1), 1).astype(np.float64)
+        total += (1 - (overlaps[np.triu_indices(len(one), 1)] if first == second else overlaps)).sum()
+    return float(total / (len(held) * (len(held) - 1) / 2))
 
 
 def _tree(mesh: Mesh, seed: int) -> scipy.spatial.KDTree:
     return scipy.spatial.KDTree(surface.sample(mesh, RANKED, np.random.default_rng(seed))[0])
 
 
-def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock) -> list[Draw]:
-    """Latents drawn together, then decoded and polygonised one by one, each as one shape of an evaluation is."""
-    with clock.stage("sample"):
-        key = batches.stream_key(config.seed, "sample", 0)
-        latents = jax.device_get(jax.jit(family.sample, static_argnums=2)(params, key, config.sample.count))
-    drawn = []
+def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock) -> Iterator[Draw]:
+    """Latents drawn a block at a time, always whole, then decoded and polygonised one by one, each as in an evaluation."""
+    draw = jax.jit(family.sample, static_argnums=2)
     for number in range(config.sample.count):
-        latent = Latent(*jax.tree.map(lambda leaf, i=number: leaf[i : i + 1], tuple(latents)))
+        if number % BLOCK == 0:
+            with clock.stage("sample"):
+                key = batches.stream_key(config.sample.seed, "sample", number // BLOCK)
+                latents = jax.device_get(draw(params, key, BLOCK))
+        latent = Latent(*jax.tree.map(lambda leaf, i=number % BLOCK: leaf[i : i + 1], tuple(latents)))
         with clock.stage("decode"):
             decoded = pipeline.decode(latent, family, params)
         with clock.stage("field"):
@@ -163,23 +193,7 @@ def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clo
         mesh, report = pipeline.polygonise(values, config, clock.stage)
         name = f"sample_{number:02d}"
         row = {"name": name} | {key: report[key] for key in TOLD}
-        drawn.append(Draw(name, mesh, row | {"non_finite": not np.isfinite(values).all(), "nearest": None}))
-    return drawn
-
-
-def _export(
-    drawn: list[Draw], known: list[Item], scores: Scores, config: ml_collections.ConfigDict, folder: pathlib.Path
-) -> None:
-    """Writes meshes/sample_NN.ply, without those of an earlier draw, and images/samples.png."""
-    for name in ("meshes", "images"):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-    for file in (folder / "meshes").iterdir():
-        if re.fullmatch(r"sample_\d{2,3}\.ply", file.name):
-            file.unlink()
-    for one in drawn:
-        if len(one.mesh.faces):
-            export.write_mesh(one.mesh, folder / "meshes" / f"{one.name}.ply")
-    export.gallery(_sections(drawn, known, scores), _title(config, scores), folder / "images" / "samples.png")
+        yield Draw(name, mesh, row | {"non_finite": not np.isfinite(values).all(), "nearest": None})
 
 
 def _title(config: ml_collections.ConfigDict, scores: Scores) -> str:

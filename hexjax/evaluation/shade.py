@@ -4,7 +4,9 @@ The camera stands at +z and looks at the centre, image right +x, up +y; a head t
 its front, its side and its back, slightly from above. Colours are linear in [0, 1] until they become sRGB bytes.
 """
 
+import os
 from collections.abc import Sequence
+from concurrent import futures
 from typing import NamedTuple
 
 import numpy as np
@@ -44,7 +46,11 @@ def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     """What is seen of each mesh in the frame from the three angles, all at one scale, OVERSAMPLING samples a pixel."""
     turned = [np.einsum("vij,nj->vni", cameras(), np.asarray(mesh.vertices, np.float64)) for mesh in meshes]
     scale = 0.98 / max(1e-6, *(np.abs(vertices[..., :2]).max(initial=0) for vertices in turned))
-    return [_see(mesh, vertices, scale, resolution * OVERSAMPLING) for mesh, vertices in zip(meshes, turned)]
+    views = [(mesh, *view) for mesh, vertices in zip(meshes, turned) for view in zip(vertices, cameras())]
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        seen = list(pool.map(lambda view: _see(*view, scale, resolution * OVERSAMPLING), views))
+    count = len(ANGLES)
+    return [Sight(*map(np.stack, zip(*seen[i : i + count]))) for i in range(0, len(seen), count)]
 
 
 def cameras() -> Float[np.ndarray, "v 3 3"]:
@@ -57,42 +63,37 @@ def cameras() -> Float[np.ndarray, "v 3 3"]:
     return np.stack(rotations)
 
 
-def _see(mesh: Mesh, turned: np.ndarray, scale: float, samples: int) -> Sight:
-    """The sight of a mesh whose vertices are given in the axes of each camera [v, n, 3]."""
-    faces, normals = np.asarray(mesh.faces), surface.area_vectors(mesh)
-    shape, seen = (len(turned), samples, samples), []
-    for view, (vertices, camera) in enumerate(zip(turned, cameras())):
-        image = vertices * [scale * samples / 2, -scale * samples / 2, 1] + [(samples - 1) / 2, (samples - 1) / 2, 0]
-        top, _ = raster.ends(image, faces, samples)
-        row, column = np.nonzero(top.face >= 0)
-        face = top.face[row, column]
-        corners = faces.take(face, 0)
-        u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
-        weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
-        normal = normals.take(face, 0) @ camera.T
-        normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
-        inside = normal[:, 2] < 0
-        normal[inside] *= -1
-        sample = (view * samples + row) * samples + column
-        total = weight.sum(0)
-        seen.append(
-            (sample, corners, (weight / np.where(total == 0, 1, total)).T, normal, inside, top.height[row, column])
-        )
-    sample, *parts = (np.concatenate(part) for part in zip(*seen))
-    kinds = (np.int32, np.float32, np.float32, bool, np.float32)
-    mask, corners, weight, normal, inside, height = (
-        _image(sample, part, shape, kind) for part, kind in zip((np.ones(len(sample)), *parts), (bool, *kinds))
+def _see(mesh: Mesh, turned: np.ndarray, camera: np.ndarray, scale: float, samples: int) -> Sight:
+    """The sight from one angle, without v, of a mesh whose vertices are given in that camera's axes [n, 3]."""
+    faces, middle = np.asarray(mesh.faces), (samples - 1) / 2
+    image = turned * [scale * samples / 2, -scale * samples / 2, 1] + [middle, middle, 0]
+    top, _ = raster.ends(image, faces, samples)
+    mask = top.face >= 0
+    row, column = np.nonzero(mask)
+    face = top.face[mask]
+    corners = faces.take(face, 0)
+    u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
+    weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
+    total = weight.sum(0)
+    normal = surface.area_vectors(mesh).take(face, 0) @ camera.T
+    normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
+    inside = normal[:, 2] < 0
+    normal[inside] *= -1
+    barycentric = (weight / np.where(total == 0, 1, total)).T
+    height = top.height.astype(np.float32)
+    light = _image(mask, _light(normal), np.float32) * _openness(height, mask)
+    corners, barycentric, normal = (
+        _image(mask, each, kind)
+        for each, kind in ((corners, np.int32), (barycentric, np.float32), (normal, np.float32))
     )
-    light = _image(sample, _light(parts[2]), shape, np.float32)
-    light *= np.stack([_openness(*view) for view in zip(height, mask)])
-    return Sight(mask, corners, weight, normal, inside, height, light)
+    return Sight(mask, corners, barycentric, normal, _image(mask, inside, bool), height, np.float32(light))
 
 
-def _image(sample: np.ndarray, values: np.ndarray, shape: tuple[int, int, int], kind: type) -> np.ndarray:
-    """An image of each view with values at some samples, zero at the others."""
-    filled = np.zeros((np.prod(shape), *values.shape[1:]), kind)
-    filled[sample] = values
-    return filled.reshape(*shape, *values.shape[1:])
+def _image(mask: np.ndarray, values: np.ndarray, kind: type) -> np.ndarray:
+    """An image with values where the mask says so, zero elsewhere."""
+    filled = np.zeros((*mask.shape, *values.shape[1:]), kind)
+    filled[mask] = values
+    return filled
 
 
 def _light(normal: np.ndarray) -> np.ndarray:

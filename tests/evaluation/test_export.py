@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hexjax.evaluation import export, shade
+from hexjax.evaluation import export, shade, written
 from hexjax.geometry import distance, frame, hexplane
 from hexjax.types import Hexplane, Mesh
 from tests.evaluation import toys
@@ -86,7 +86,7 @@ def test_what_no_view_sees_is_red_through_the_surface_and_what_is_seen_is_not(tm
         item = toys.item(name, source)
         maps = hexplane.render(item.mesh, 256)
         hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
-        export.unseen(item, hits, 0.0, tmp_path)
+        export.unseen(item, hits, 0.0, written.Ledger(tmp_path))
         pixels = read(tmp_path / "images" / f"{name}_unseen.png")
         red[name] = int((pixels[..., 0] - pixels[..., 1] > 30).sum())
     assert red["full"] < 50
@@ -108,19 +108,17 @@ def test_a_loss_curve_leaves_out_what_is_no_loss(tmp_path):
 
 
 def test_a_loss_curve_needs_rows_of_losses(tmp_path):
-    export.history("run", tmp_path)
+    ledger = written.Ledger(tmp_path)
+    export.history("run", tmp_path, ledger)
     (tmp_path / "metrics.jsonl").write_text(json.dumps({"step": 0, "validation.loss": 1.0}) + "\n")
-    export.history("run", tmp_path)
+    export.history("run", tmp_path, ledger)
     assert not (tmp_path / "images").exists()
     rows = [{"step": step, "loss": 2.0**-step, "depth": 3.0**-step, "kl": None, "mask": 0.0} for step in range(5)]
-    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    export.history("run", tmp_path)
+    (tmp_path / "metrics.jsonl").write_bytes(
+        "".join(json.dumps(row) + "\n" for row in rows).encode() + b'\xff{"st\n3\n{"loss": 1}\n'
+    )
+    export.history("run", tmp_path, ledger)
     assert read(tmp_path / "images" / "loss.png").std() > 5
-
-
-@pytest.mark.parametrize(("name", "stem"), [("head_0001", "head_0001"), ("a b/../c", "a-b-..-c")])
-def test_names_become_file_names(name, stem):
-    assert export.stem(name) == stem
 
 
 def test_a_gallery_shows_every_mesh_and_tells_which_have_no_surface(tmp_path):

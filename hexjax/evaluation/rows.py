@@ -1,0 +1,173 @@
+"""Where an evaluation lies, and what it keeps while it goes: a row for each shape that is done, and a line of progress.
+
+A run's own evaluation (its settings, its data, the step where it ended) has RUN/scores.json; any other has a folder
+RUN/evaluations/LABEL/ with its own scores.json, meshes/ and images/: `step-200`, and after it each key that differs from
+the run's and a digest of all that does. So has an earlier end of the run, its scores alone.
+"""
+
+import fnmatch
+import hashlib
+import json
+import math
+import pathlib
+import re
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import ml_collections
+import numpy as np
+
+from hexjax import rules
+from hexjax.training import record
+from hexjax.types import Item, Scores
+
+FILE = "rows.jsonl"
+NOT_SCORED = ("name", "train.*", "log.*", "checkpoint.*", "validate.*", "*.every_steps", "optimiser.*", "sample.*",
+              "evaluate.pictures", "diagnostics.on_collapse", "data.cached")  # fmt: skip
+MOST = 100  # letters of a label, its digest apart
+
+
+def scored(config: ml_collections.ConfigDict) -> dict[str, Any]:
+    """The keys that scores depend on, and their values; data by the names of their files."""
+    leaves = rules.flatten(config) | {"data.path": rules.place_names(config.data.path)}
+    return {key: value for key, value in leaves.items() if not any(fnmatch.fnmatch(key, one) for one in NOT_SCORED)}
+
+
+def digest(items: Sequence[Item]) -> str:
+    """SHA-256 of the shapes: their names, their meshes in the frame, and the way there."""
+    found = hashlib.sha256()
+    for item in items:
+        found.update(repr(item.name).encode())
+        for leaf in jax.tree.leaves((item.mesh, item.similarity)):
+            found.update(np.ascontiguousarray(leaf).tobytes())
+    return found.hexdigest()
+
+
+def place(
+    folder: pathlib.Path, config: ml_collections.ConfigDict, own: ml_collections.ConfigDict, step: int | None, data: str
+) -> pathlib.Path:
+    """The folder of an evaluation of the run in `folder`: the run's own, or evaluations/LABEL in it.
+
+    Args:
+        own: the run's config. data: the digest of the shapes, compared with that in the run's scores, if it has some.
+    """
+    before, mine = read(folder / "scores.json"), scored(own)
+    known = before.get("settings", {}).get("digest", data)
+    different = {key: value for key, value in scored(config).items() if mine.get(key) != value}
+    if known == data and before:  # the same shapes from elsewhere
+        different = {key: value for key, value in different.items() if not key.startswith("data.")}
+    elif known != data and "evaluate.shapes" not in different:
+        different |= {"data": data[:8]}
+    if not different and (not before or (before["mode"], before.get("step")) == ("evaluate", step)):
+        return folder
+    return folder / "evaluations" / label(step, different)
+
+
+def label(step: int | None, different: dict[str, Any]) -> str:
+    """The name of an evaluation's folder."""
+    parts = ["ceiling" if step is None else f"step-{step}", *(f"{key}={value}" for key, value in different.items())]
+    text = re.sub(r"[^\w.=+-]+", "-", "-".join(parts), flags=re.ASCII)[:MOST].rstrip("-.")
+    mark = hashlib.sha256(json.dumps(different, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    return f"{text}~{mark}" if different else text
+
+
+def keep_earlier(folder: pathlib.Path, step: int | None) -> None:
+    """Nothing; scores of another step, which are to be replaced, are kept in a folder of theirs."""
+    before = read(folder / "scores.json")
+    if before.get("step") in (None, step):
+        return
+    kept = folder / "evaluations" / label(before["step"], {})
+    kept.mkdir(parents=True, exist_ok=True)
+    record.write_atomically(kept / "scores.json", (folder / "scores.json").read_text("utf-8"))
+
+
+class Rows:
+    """The rows of an evaluation's shapes, each on the disk as soon as it is there, and the line that tells how far it is.
+
+    An evaluation that was cut short goes on from them, where what it is `of` is the same: parameters, settings, shapes.
+    Within it (`with`), an error tells where they lie.
+    """
+
+    def __init__(self, folder: pathlib.Path, of: Any, count: int):
+        self.file, self.found, self.progress = folder / FILE, [], Progress(count)
+        head = {"of": hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()}
+        lines = self.file.read_text("utf-8", "replace").splitlines(keepends=True) if self.file.is_file() else [""]
+        if lines[0] == f"{json.dumps(head)}\n":
+            self.found = [json.loads(line) for line in lines[1:] if line.endswith("}\n")]
+            print(f"{len(self.found)} of {count} shapes are there from before, in {self.file}", file=sys.stderr)
+        folder.mkdir(parents=True, exist_ok=True)
+        record.write_atomically(self.file, "".join(f"{json.dumps(row)}\n" for row in (head, *self.found)))
+
+    def __enter__(self) -> "Rows":
+        self.progress(len(self.found))
+        return self
+
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        if kind is not None and self.found:
+            told = f"{len(self.found)} of {self.progress.count} shapes are done; the same evaluation goes on from them"
+            print(f"{told}: {self.file}", file=sys.stderr)
+
+    def add(self, row: Scores) -> None:
+        """Nothing; the row is on the disk."""
+        with self.file.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row, allow_nan=False) + "\n")
+        self.found.append(row)
+        self.progress(len(self.found))
+
+
+class Progress:
+    """A line that tells how many of some shapes are done: overwritten on a terminal, else a line every few seconds."""
+
+    def __init__(self, count: int, stream: Any = None, seconds: float = 5.0):
+        self.count, self.seconds, self.stream = count, seconds, sys.stderr if stream is None else stream
+        self.times: list[tuple[int, float]] = []  # the rate counts from the second: not the compilation
+        self.shown = -float("inf")
+
+    def __call__(self, done: int) -> None:
+        """Nothing; tells it if it is time. Of a single shape nothing is told."""
+        now, is_last, is_terminal = time.monotonic(), done == self.count, self.stream.isatty()
+        self.times = [*self.times[:2], (done, now)]
+        if self.count < 2 or (not is_last and now - self.shown < (0.1 if is_terminal else self.seconds)):
+            return
+        self.shown, left = now, ""
+        if len(self.times) > 2:
+            each = (now - self.times[1][1]) / max(done - self.times[1][0], 1)
+            rest = round(each * (self.count - done))
+            left = f"  {each:.3g} s each  {rest // 60}:{rest % 60:02d} left"
+        start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
+        print(f"{start}shape {done}/{self.count}{left}", end=end, file=self.stream, flush=True)
+
+
+def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:
+    """Every number of the rows, reduced over those that have it (None where none has), and the same under `ceiling`."""
+    found = {}
+    for name in rows[0]:
+        values = [row[name] for row in rows if row[name] is not None]
+        if values and isinstance(values[0], dict):
+            found[name] = summary(values, reduce)
+        elif not any(isinstance(value, str | bool) for value in values):
+            found[name] = float(reduce(values)) if values else None
+    return found
+
+
+def plain(value: Any) -> Any:
+    """The value as JSON can hold it: numbers that are not finite become None."""
+    if isinstance(value, dict):
+        return {name: plain(part) for name, part in value.items()}
+    if isinstance(value, list):
+        return [plain(part) for part in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read(file: pathlib.Path) -> Scores:
+    """The scores that lie there; none where they cannot be read."""
+    try:
+        found = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) and "mode" in found else {}
