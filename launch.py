@@ -28,13 +28,15 @@ def main(arguments: list[str]) -> int:
             print(f"launch.py: warning: {line}", file=sys.stderr)
         configuration.set_environment()
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-        from hexjax.evaluation import memory
+        from hexjax.evaluation import evaluate, memory
         from hexjax.training import step
 
         if command.mode not in ("encode", "sweep"):
             memory.check(command.config)
         start = time.monotonic()
         loaded = step.load(command.config, command.mode)
+        if command.mode in ("train", "evaluate", "ceiling"):
+            evaluate.check(loaded[0])
     except ValueError as refusal:
         print(f"launch.py: {refusal}", file=sys.stderr)
         return configuration.REFUSED

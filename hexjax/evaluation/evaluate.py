@@ -19,11 +19,14 @@ import numpy as np
 from hexjax import pipeline, rules
 from hexjax.evaluation import export, judge, memory, rows, written
 from hexjax.geometry import distance, frame, planes
+from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
 from hexjax.training import checkpoint, record
 from hexjax.types import Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
+
+NONE = "there are no shapes; evaluation needs at least one (config.data.path, config.data.count)"
 
 Ceilings = dict[str, tuple[Mesh | None, Scores]]  # by the item's name; the mesh where pictures show it
 
@@ -37,6 +40,22 @@ class Clock(dict[str, float]):
         began = time.monotonic()
         yield
         self[name] = self.get(name, 0.0) + time.monotonic() - began
+
+
+def check(items: Sequence[Item]) -> None:
+    """Nothing; there are items, and all of them have a surface to be scored against.
+
+    Raises:
+        ValueError: for none, or one whose faces have no area in the frame.
+    """
+    if not items:
+        raise ValueError(NONE)
+    for item in items:
+        if not meshes.face_areas(item.mesh).sum() > 0:
+            faces, far = len(item.mesh.faces), np.abs(np.asarray(item.source.vertices, np.float64)).max()
+            raise ValueError(
+                f"{item.name}: none of its {faces} faces has an area beside its size ({far:.3g}); a score needs one"
+            )
 
 
 def evaluate(
@@ -74,10 +93,10 @@ def evaluate(
         stopped: asked before each shape.
 
     Raises:
-        ValueError: if there are no items.
+        ValueError: if there are no items, or one without a surface.
         KeyboardInterrupt: if it was stopped.
     """
-    _check(items)
+    check(items)
     data, items = rows.digest(items), items[: config.evaluate.shapes or None]
     place = folder if own is None else rows.place(folder, config, own, step, data)
     of = step, rows.scored(config), data, checkpoint.digest(params)
@@ -139,7 +158,7 @@ def ceiling(
     Raises:
         ValueError: if there are no items.
     """
-    _check(items)
+    check(items)
     data, items = rows.digest(items), items[: config.evaluate.shapes or None]
     clock, ledger = Clock(), written.Ledger(folder)
     course = rows.Rows(folder, ("ceiling", rows.scored(config), data), len(items))
@@ -173,7 +192,8 @@ def encode(
     Raises:
         ValueError: if there are no items.
     """
-    _check(items)
+    if not items:
+        raise ValueError(NONE)
     files, ledger, progress = [], written.Ledger(folder), rows.Progress(len(items))
     for item in items:
         progress(len(files))
@@ -202,11 +222,6 @@ def input_bits(config: ml_collections.ConfigDict) -> int:
     if config.model.input in ("binary", "silhouettes"):
         return pixels if config.model.input == "binary" else pixels // 2
     raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
-
-
-def _check(items: Sequence[Item]) -> None:
-    if not items:
-        raise ValueError("there are no shapes; evaluation needs at least one (config.data.path, config.data.count)")
 
 
 def _take(

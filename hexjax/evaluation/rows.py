@@ -55,11 +55,11 @@ def place(
         own: the run's config. data: the digest of the shapes, compared with that in the run's scores, if it has some.
     """
     before, mine = read(folder / "scores.json"), scored(own)
-    known = before.get("settings", {}).get("digest", data)
+    known = before.get("settings", {}).get("digest")
     different = {key: value for key, value in scored(config).items() if mine.get(key) != value}
-    if known == data and before:  # the same shapes from elsewhere
+    if known == data:  # the same shapes from elsewhere
         different = {key: value for key, value in different.items() if not key.startswith("data.")}
-    elif known != data and "evaluate.shapes" not in different:
+    elif known is not None:
         different |= {"data": data[:8]}
     if not different and (not before or (before["mode"], before.get("step")) == ("evaluate", step)):
         return folder

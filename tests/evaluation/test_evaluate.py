@@ -12,9 +12,11 @@ import trimesh
 from PIL import Image
 
 from hexjax import pipeline
-from hexjax.evaluation import evaluate, written
+from hexjax.evaluation import evaluate, export, written
 from hexjax.evaluation import rows as evaluation_rows
+from hexjax.geometry import distance
 from hexjax.types import Mesh
+from tests import shapes
 from tests.evaluation import toys
 
 KEYS = {
@@ -212,6 +214,163 @@ def test_no_shapes_are_refused(tmp_path):
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         evaluate.ceiling([], toys.config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
+
+
+def test_a_shape_without_an_area_is_refused_in_a_line(tmp_path):
+    cube = shapes.cube(0.5)
+    vertices = np.asarray(cube.vertices).copy()
+    vertices[0] = 1e30
+    item = toys.item("far off", cube._replace(vertices=vertices))
+    message = "far off: none of its 12 faces has an area beside its size (1e+30); a score needs one"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        evaluate.ceiling([toys.item(), item], toys.config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.fixture
+def plain_pictures(monkeypatch):
+    """Pictures that are quickly drawn: their title alone; and scores from few numbers."""
+    monkeypatch.setattr(export, "contact_sheet", lambda before, after, title, path: path.write(title.encode()))
+    monkeypatch.setattr(
+        export, "renders", lambda found, bare, errors, title, path: path.write(" ".join(found).encode())
+    )
+    monkeypatch.setattr(export, "unseen", lambda item, hits, share, ledger: None)
+    monkeypatch.setattr(distance, "sharp_normal_error", lambda mesh, reference: 0.0)
+
+
+def run(folder, items, step=7, **more):
+    """The scores of the family that loses nothing."""
+    config = more.pop("config", None) or toys.config()
+    return evaluate.evaluate(toys.identity(), {"sign": jnp.float32(1)}, items, config, folder, step=step, **more)
+
+
+def balls(*names: str):
+    return [toys.item(name, toys.sphere(1.0, subdivisions=1)) for name in names]
+
+
+def files(folder: pathlib.Path) -> dict[str, set[str]]:
+    return {name: {file.name for file in (folder / name).iterdir()} for name in ("meshes", "images")}
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_four_names_are_four_shapes_in_every_file(tmp_path):
+    items = balls("头", "脸", "a b", "a-b", "a-b_ceiling")
+    scores = run(tmp_path, items)
+    assert [len(found) for found in files(tmp_path).values()] == [10, 10]
+    assert len(evaluate.encode(toys.identity(), {}, items, toys.config(), tmp_path)) == 5
+    assert len(list((tmp_path / "latents").iterdir())) == 5
+    assert [row["name"] for row in scores["items"]] == [item.name for item in items]
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_so_many_shapes_are_scored_and_so_many_drawn(tmp_path):
+    config = toys.config()
+    config.evaluate.shapes, config.evaluate.pictures = 2, 1
+    assert [row["name"] for row in run(tmp_path, balls("a", "b", "c"), config=config)["items"]] == ["a", "b"]
+    drawn = {"meshes": {"a.ply", "a_ceiling.ply", "b.ply", "b_ceiling.ply"}, "images": {"a_maps.png", "a_renders.png"}}
+    assert files(tmp_path) == drawn
+    scores = evaluate.ceiling(balls("a", "b", "c"), config, tmp_path / "ceiling")
+    assert [row["name"] for row in scores["items"]] == ["a", "b"]
+    drawn["meshes"] = {"a_ceiling.ply", "b_ceiling.ply"}
+    assert files(tmp_path / "ceiling") == drawn
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same(tmp_path, capsys, monkeypatch):
+    items, asked = balls("a", "b", "c"), []
+    whole = run(tmp_path / "whole", items)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", items, stopped=lambda: asked.append(1) or len(asked) == 3)
+    cut = tmp_path / "cut" / "rows.jsonl"
+    assert [json.loads(line).get("name") for line in cut.read_text().splitlines()] == [None, "a", "b"]
+    assert f"2 of 3 shapes are done; the same evaluation goes on from them: {cut}" in capsys.readouterr().err
+    scored, score = [], pipeline.score
+    monkeypatch.setattr(pipeline, "score", lambda *arguments: scored.append(1) or score(*arguments))
+    again = run(tmp_path / "cut", items)
+    assert len(scored) == 2  # the third shape and its ceiling
+    assert timeless(again) == timeless(whole)
+    assert [again[name] for name in ("mean", "median")] == [whole[name] for name in ("mean", "median")]
+    assert files(tmp_path / "cut") == files(tmp_path / "whole")
+    assert not cut.exists()
+    monkeypatch.undo()
+    assert [row["compiled"] for row in again["items"]] == [True, False, True]
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_another_evaluation_leaves_the_runs_scores_meshes_and_verdict(tmp_path):
+    own, items = toys.config(), balls("a")
+    run(tmp_path, items)
+    scores = json.loads((tmp_path / "scores.json").read_text()) | {
+        "verdict": "EXPLODED", "verdict_reason": "at step 7", "verdict_tags": ["non-finite"],
+    }  # fmt: skip
+    (tmp_path / "scores.json").write_text(json.dumps(scores))
+    before = {file: file.read_bytes() for file in tmp_path.rglob("*") if file.is_file()}
+    other = toys.config()
+    other.extract.grid = 25
+    for config, others, step in ((other, items, 7), (own, balls("z"), 7), (own, items, 9)):
+        run(tmp_path, others, step, config=config, own=own)
+    assert before == {file: file.read_bytes() for file in before}
+    labels = sorted(file.name.split("~")[0] for file in (tmp_path / "evaluations").iterdir())
+    assert labels[:2] == ["step-7-data=" + evaluation_rows.digest(balls("z"))[:8], "step-7-extract.grid=25"]
+    assert labels[2:] == ["step-9"]
+    for folder in (tmp_path / "evaluations").iterdir():
+        assert {file.name for file in folder.iterdir()} == {"scores.json", "meshes", "images", "written.sha256"}
+    again = run(tmp_path, items, own=own)  # the very same once more
+    assert timeless(again) == timeless(scores)
+    assert [again[name] for name in ("verdict", "verdict_reason")] == ["EXPLODED", "at step 7"]
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_a_training_that_goes_on_keeps_the_scores_of_its_earlier_end(tmp_path):
+    run(tmp_path, balls("a"))
+    earlier = (tmp_path / "scores.json").read_bytes()
+    assert run(tmp_path, balls("a"), step=9)["step"] == read(tmp_path)["step"] == 9
+    assert (tmp_path / "evaluations" / "step-7" / "scores.json").read_bytes() == earlier
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_meshes_and_latents_of_the_users_stay(tmp_path):
+    for place in ("meshes/a.ply", "meshes/a_ceiling.ply", "latents/a.npz", "images/a_maps.png"):
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        (tmp_path / place).write_text("mine")
+    for sign in (1, 0):  # with a surface and without
+        evaluate.evaluate(toys.identity(), {"sign": jnp.float32(sign)}, balls("a"), toys.config(), tmp_path)
+        evaluate.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
+    assert {file.name for file in (tmp_path / "meshes").iterdir()} == {"a.ply", "a_ceiling.ply", "a_ceiling (2).ply"}
+    assert {file.name for file in (tmp_path / "latents").iterdir()} == {"a.npz", "a (2).npz"}
+    assert all((tmp_path / "meshes" / name).read_text() == "mine" for name in ("a.ply", "a_ceiling.ply"))
+    assert (tmp_path / "latents" / "a.npz").read_text() == (tmp_path / "images" / "a_maps.png").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_overlaps_that_are_not_defined_are_none_everywhere(tmp_path, monkeypatch, capsys):
+    score = distance.score
+    monkeypatch.setattr(distance, "score", lambda *given: score(*given) | {"v_iou": None, "s_iou": None})
+    scores = run(tmp_path, balls("a", "b"))
+    assert scores["mean"]["v_iou"] is scores["median"]["ceiling"]["s_iou"] is None
+    assert capsys.readouterr().err.count("V-IoU none (none)") == 2
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_maps_are_rendered_once_a_shape_and_nothing_is_compiled_twice(tmp_path, monkeypatch):
+    rendered, traced, render = [], [], pipeline.render
+    family = toys.identity()
+    encode = family.encode
+    family = dataclasses.replace(family, encode=lambda *given: traced.append(1) or encode(*given))
+    monkeypatch.setattr(pipeline, "render", lambda *given: rendered.append(1) or render(*given))
+    evaluate.evaluate(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
+    evaluate.encode(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
+    assert len(rendered) == 6
+    assert len(traced) == 1
+
+
+def test_a_disk_that_is_full_leaves_no_torn_latent(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        pathlib.Path, "replace", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
+    with pytest.raises(OSError, match="No space left on device"):
+        evaluate.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
+    assert list((tmp_path / "latents").iterdir()) == []
 
 
 def test_summary_leaves_out_what_an_item_does_not_have():

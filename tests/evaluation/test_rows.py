@@ -1,0 +1,147 @@
+"""Where evaluations lie, what they keep while they go, and the line that tells how far they are."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from hexjax.evaluation import rows
+from tests.evaluation import toys
+
+
+def of_run(folder, **scores):
+    """A run's scores.json."""
+    folder.mkdir(exist_ok=True)
+    given = {"mode": "evaluate", "step": 4, "settings": {"digest": "d1"}, "verdict": "HEALTHY"} | scores
+    (folder / "scores.json").write_text(json.dumps(given))
+    return folder
+
+
+def changed(**values):
+    config = toys.config()
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in values.items()})
+    return config
+
+
+def test_the_same_evaluation_once_more_is_the_runs_own(tmp_path):
+    own = toys.config()
+    assert rows.place(tmp_path, own, own, 4, "d1") == tmp_path  # it has no scores yet
+    of_run(tmp_path)
+    assert rows.place(tmp_path, own, own, 4, "d1") == tmp_path
+    unread = changed(train__steps=9, log__every_steps=3, sample__count=5, evaluate__pictures=0, evaluate__every_steps=1)
+    assert rows.place(tmp_path, unread, own, 4, "d1") == tmp_path
+    moved = changed(data__path="/elsewhere/heads", data__count=0)
+    assert rows.place(tmp_path, moved, own, 4, "d1") == tmp_path  # the same shapes
+
+
+@pytest.mark.parametrize(
+    ("values", "step", "digest", "label"),
+    [
+        ({}, 6, "d1", "step-6"),
+        ({"extract__grid": 65}, 4, "d1", "step-4-extract.grid=65~"),
+        ({"data__path": "/a/b/my heads,c.ply", "data__count": 0}, 4, "d2",
+         "step-4-data.count=0-data.path=my-heads-c.ply-data=d2~"),
+        ({}, 4, "d2", "step-4-data=d2~"),
+        ({"evaluate__shapes": 2}, 4, "d1", "step-4-evaluate.shapes=2~"),
+        ({"data__path": "x" * 240}, 4, "d2", "step-4-data.path=" + "x" * 83 + "~"),
+    ],
+)  # fmt: skip
+def test_any_other_evaluation_has_a_folder_of_its_own(tmp_path, values, step, digest, label):
+    of_run(tmp_path)
+    found = rows.place(tmp_path, changed(**values), toys.config(), step, digest)
+    assert found.parent == tmp_path / "evaluations"
+    assert found.name[: len(label)] == label
+    assert len(found.name) == len(label) + 8 * ("~" in label)
+    assert rows.place(tmp_path, changed(**values), toys.config(), step, digest) == found
+
+
+def test_other_data_of_the_same_name_have_another_folder(tmp_path):
+    of_run(tmp_path)
+    (tmp_path / "old").mkdir()
+    of_run(tmp_path / "old", settings={"grid": 33})  # made before digests were kept
+    assert (
+        rows.place(tmp_path / "old", changed(data__path="/d/heads"), toys.config(), 4, "d1").name[:21]
+        == "step-4-data.path=head"
+    )
+    places = {rows.place(tmp_path, changed(data__path=f"/{d}/heads"), toys.config(), 4, d) for d in ("d2", "d3")}
+    assert len(places) == 2
+
+
+def test_a_run_that_stopped_keeps_its_verdict(tmp_path):
+    (tmp_path / "scores.json").write_text(json.dumps({"mode": "stopped", "items": [], "verdict": "COLLAPSED"}))
+    assert rows.place(tmp_path, toys.config(), toys.config(), 4, "d1") == tmp_path / "evaluations" / "step-4"
+
+
+def test_scores_of_an_earlier_end_are_kept(tmp_path):
+    of_run(tmp_path)
+    text = (tmp_path / "scores.json").read_text()
+    rows.keep_earlier(tmp_path, 4)
+    assert not (tmp_path / "evaluations").exists()
+    rows.keep_earlier(tmp_path, 6)
+    assert (tmp_path / "evaluations" / "step-4" / "scores.json").read_text() == text
+    (tmp_path / "scores.json").write_text("torn")
+    rows.keep_earlier(tmp_path, 8)
+    assert [file.name for file in (tmp_path / "evaluations").iterdir()] == ["step-4"]
+
+
+def test_the_digest_of_shapes_knows_names_meshes_and_units():
+    ball = toys.item()
+    other = [
+        ball._replace(name="b"),
+        toys.item("ball", toys.sphere(subdivisions=2)),
+        toys.item("ball", toys.sphere(2.0)),
+    ]
+    assert rows.digest([ball]) == rows.digest([toys.item()])
+    assert len({rows.digest([item]) for item in (ball, *other)}) == 4
+    assert rows.digest([ball, ball]) != rows.digest([ball])
+
+
+def test_rows_go_on_where_they_were_cut_and_not_with_anything_else(tmp_path, capsys):
+    first = rows.Rows(tmp_path, "this", 3)
+    with pytest.raises(KeyboardInterrupt), first:
+        first.add({"name": "a", "头": 1})
+        raise KeyboardInterrupt
+    file = tmp_path / "rows.jsonl"
+    assert capsys.readouterr().err.splitlines() == [
+        "shape 0/3",
+        f"1 of 3 shapes are done; the same evaluation goes on from them: {file}",
+    ]
+    with file.open("ab") as lines:
+        lines.write(b'{"name": "torn')
+    again = rows.Rows(tmp_path, "this", 3)
+    assert again.found == [{"name": "a", "头": 1}]
+    assert capsys.readouterr().err == f"1 of 3 shapes are there from before, in {file}\n"
+    again.add({"name": "b"})
+    assert [json.loads(line) for line in file.read_text().splitlines()][1:] == again.found
+    assert rows.Rows(tmp_path, "another", 3).found == []
+    assert len(file.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("is_terminal", [True, False])
+def test_progress_is_one_line_with_the_time_left(monkeypatch, is_terminal):
+    stream, now = io.StringIO(), [0.0]
+    stream.isatty = lambda: is_terminal
+    monkeypatch.setattr(rows.time, "monotonic", lambda: now[0])
+    progress = rows.Progress(20, stream)
+    for done, seconds in ((0, 0), (1, 30), (2, 32), (3, 34), (4, 36), (20, 68)):  # the first compiles
+        now[0] = float(seconds)
+        progress(done)
+    told = ["shape 0/20", "shape 1/20", "shape 2/20  2 s each  0:36 left", "shape 3/20  2 s each  0:34 left",
+            "shape 4/20  2 s each  0:32 left", "shape 20/20  2 s each  0:00 left"]  # fmt: skip
+    if is_terminal:
+        assert stream.getvalue() == "".join(f"\r{line}\x1b[K" for line in told[:-1]) + f"\r{told[-1]}\n"
+    else:
+        assert stream.getvalue().splitlines() == [told[i] for i in (0, 1, 4, 5)]
+
+
+def test_of_one_shape_no_progress_is_told():
+    stream = io.StringIO()
+    for done in (0, 1):
+        rows.Progress(1, stream)(done)
+    assert stream.getvalue() == ""
+
+
+def test_summary_stands_what_no_shape_has():
+    found = [{"v_iou": None, "ceiling": {"v_iou": None}}, {"v_iou": 0.5, "ceiling": {"v_iou": None}}]
+    assert rows.summary(found, np.mean) == {"v_iou": 0.5, "ceiling": {"v_iou": None}}
