@@ -30,16 +30,7 @@ MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
 FREE_TO_RESUME = ("train.steps", "*.every_steps")
 FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
-FREE_TO_READ = (
-    *FREE_TO_RESUME,
-    "data.*",
-    "extract.*",
-    "score.*",
-    "sample.*",
-    "evaluate.*",
-    "diagnostics.*",
-    "latent.bits",
-)
+FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*", "latent.bits")
 
 
 class Command(NamedTuple):

@@ -99,8 +99,9 @@ def test_the_digest_of_shapes_knows_names_meshes_and_units():
 
 def test_rows_go_on_where_they_were_cut_and_not_with_anything_else(tmp_path, capsys):
     first = rows.Rows(tmp_path, "this", 3)
-    with pytest.raises(KeyboardInterrupt), first:
+    with first:
         first.add({"name": "a", "头": 1})
+    with pytest.raises(KeyboardInterrupt), first:
         raise KeyboardInterrupt
     file = tmp_path / "rows.jsonl"
     assert capsys.readouterr().err.splitlines() == [

@@ -14,7 +14,7 @@ from PIL import Image
 from configs import base
 from hexjax import pipeline
 from hexjax.data import batches
-from hexjax.evaluation import export, sample, written
+from hexjax.evaluation import evaluate, export, sample, written
 from hexjax.geometry import distance, frame
 from hexjax.models import family as families
 from hexjax.models import latents
@@ -251,3 +251,38 @@ def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
         values = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
         mesh = pipeline.polygonise(values, config)[0]
         assert row["faces"] == len(mesh.faces) > 0
+
+
+def test_draw_i_is_the_same_whatever_the_count_and_names_have_as_many_digits_as_needed():
+    counts = {}
+    for count in (3, sample.BLOCK + 2):
+        config = config_of(count)
+        config.extract.grid = 9
+        counts[count] = list(sample._draw(balls((0.5,), noise=0.3), {}, config, evaluate.Clock()))
+    few, many = counts.values()
+    for one, other in zip(few, many):
+        np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)
+        assert one.row == other.row
+    assert len({one.mesh.vertices.tobytes() for one in many}) == len(many)  # another key for each block
+    config.sample.count = 5000
+    draws = sample._draw(balls((0.0,)), {}, config, evaluate.Clock())
+    names = [one.name for one, _ in zip(draws, range(102))]
+    assert names[99:] == ["sample_99", "sample_100", "sample_101"]
+
+
+@pytest.mark.usefixtures("sheets")
+def test_only_the_draws_on_the_sheet_stay_in_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(sample, "SHOWN", 1)
+    kept, sections = [], sample._sections
+    monkeypatch.setattr(sample, "_sections", lambda drawn, *rest: kept.extend(drawn) or sections(drawn, *rest))
+    sample.sample(balls((0.5, 0.6, 0.7)), {}, config_of(3), tmp_path, items_of(0.8))
+    assert [one.mesh is None for one in kept] == [False, True, True]
+
+
+def test_the_spread_of_many_is_that_of_all_pairs(monkeypatch):
+    held = list(np.random.default_rng(0).random((7, 40)) < 0.3) + [np.zeros(40, bool)] * 2
+    pairs = [(one & other).sum() / max((one | other).sum(), 1) if (one | other).any() else 1
+             for i, one in enumerate(held) for other in held[:i]]  # fmt: skip
+    for together in (512, 4, 1):
+        monkeypatch.setattr(sample, "PAIRED", together)
+        assert sample._spread(held) == pytest.approx(1 - np.mean(pairs), abs=1e-6)

@@ -34,7 +34,8 @@ def assert_one_to_one(names: set[str]) -> None:
         stem = written.stem(name)
         assert stem == unicodedata.normalize("NFC", stem)
         assert len(stem.encode()) <= 200
-        assert stem[0] not in ".-+ " and stem[-1] not in ". "
+        assert stem[0] not in ".-+ "
+        assert stem[-1] not in ". "
         assert not set(stem) & set('/\\:*?"<>|\0\n\t $')
         assert written.DEVICES.fullmatch(stem.casefold()) is None
 
