@@ -52,10 +52,9 @@ def check(items: Sequence[Item]) -> None:
         raise ValueError(NONE)
     for item in items:
         if not meshes.face_areas(item.mesh).sum() > 0:
-            faces, far = len(item.mesh.faces), np.abs(np.asarray(item.source.vertices, np.float64)).max()
-            raise ValueError(
-                f"{item.name}: none of its {faces} faces has an area beside its size ({far:.3g}); a score needs one"
-            )
+            size = np.abs(np.asarray(item.source.vertices, np.float64)).max()
+            told = f"none of its {len(item.mesh.faces)} faces has an area beside its size ({size:.3g})"
+            raise ValueError(f"{item.name}: {told}; a score needs one")
 
 
 def evaluate(
@@ -224,15 +223,7 @@ def input_bits(config: ml_collections.ConfigDict) -> int:
     raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
 
 
-def _take(
-    items: Sequence[Item],
-    config: ml_collections.ConfigDict,
-    course: rows.Rows,
-    clock: Clock,
-    one: Callable[[int, Item], Scores],
-    compiles: bool = True,
-    stopped: Callable[[], bool] = lambda: False,
-) -> None:
+def _take(items, config, course, clock, one, compiles=True, stopped=lambda: False) -> None:
     """Nothing; every item that has no row yet has one, with its seconds by stage; the first is marked if it compiles."""
     done = len(course.found)
     for name, seconds in (pair for row in course.found for pair in row["seconds"].items()):
@@ -247,29 +238,11 @@ def _take(
             course.add(row | {"seconds": seconds, "compiled": compiles and number == done})
 
 
-def _score(
-    mesh: Mesh,
-    report: Scores,
-    item: Item,
-    config: ml_collections.ConfigDict,
-    stage: pipeline.Stage = pipeline.untimed,
-) -> Scores:
-    scores = pipeline.score(mesh, item.mesh, config, stage)
-    return scores | {"dropped_parts": report["dropped_parts"]}
+def _score(mesh, report, item, config, stage=pipeline.untimed) -> Scores:
+    return pipeline.score(mesh, item.mesh, config, stage) | {"dropped_parts": report["dropped_parts"]}
 
 
-def _write(
-    mode: str,
-    course: rows.Rows,
-    data: str,
-    size: Scores,
-    clock: Clock,
-    config: ml_collections.ConfigDict,
-    folder: pathlib.Path,
-    step: int | None,
-    loaded: float | None,
-    began: float | None,
-) -> Scores:
+def _write(mode, course, data, size, clock, config, folder, step, loaded, began) -> Scores:
     device, found = jax.devices()[0], course.found
     if loaded is not None:
         clock["load"] = loaded

@@ -6,12 +6,9 @@ depths are in units of the frame.
 
 import contextlib
 import functools
-import io
-import itertools
 import json
 import pathlib
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.cm
@@ -22,10 +19,10 @@ from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
-from hexjax.evaluation import shade, written
+from hexjax.evaluation import curve, shade, written
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
-from hexjax.types import Array, Hexplane, Item, Mesh, Scores
+from hexjax.types import Array, Hexplane, Item, Mesh
 
 ERROR_LIMIT = 0.02  # the distance at which the error's colours end: the wider threshold of the F-score
 UNSEEN_LIMIT = 0.01  # farther than this from every hit, a surface counts as unseen
@@ -38,19 +35,9 @@ CAPTION, TITLE = 60, 90  # most letters under a tile, over a picture
 CARD = np.array([0.973, 0.970, 0.962])  # what a tile's white becomes
 UNFOLDED = {"top": (0, 0), "front": (1, 0), "left": (1, 1), "back": (1, 2), "right": (1, 3), "bottom": (2, 0)}
 
-STYLE = {
-    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titlepad": 7, "axes.linewidth": 0.6,
-    "text.color": "#222222", "axes.labelcolor": "#222222", "xtick.color": "#555555", "ytick.color": "#555555",
-    "axes.edgecolor": "#999999", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
-    "text.parse_math": False,  # a shape's name may hold a dollar sign
-}  # fmt: skip
 DEPTHS = matplotlib.colormaps["viridis_r"]
-NOT_LOSSES = ("step", "loss", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate", "kl_weight",
-              "kl_gradient_removed")  # fmt: skip
 SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes, as `written.OURS` knows them
-Target = pathlib.Path | io.BytesIO  # what a picture is written to
-stem = written.stem
-LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
+STYLE, stem = curve.STYLE, written.stem
 UNSEEN = (0.72, 0.13, 0.07)  # linear
 ERRORS = np.array(
     [shade.CLAY, (0.80, 0.52, 0.12), (0.78, 0.20, 0.04), (0.46, 0.03, 0.07), (0.13, 0.01, 0.12)]
@@ -72,22 +59,14 @@ def unfold(maps: Float[np.ndarray, "v h w 3"]) -> Float[np.ndarray, "h3 w4 3"]:
     return sheet
 
 
-@contextlib.contextmanager
-def _styled() -> Iterator[None]:
-    """Within it figures have our style; letters that the font lacks are drawn as boxes, without a word."""
-    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")
-        yield
-
-
-def contact_sheet(before: Hexplane, after: Hexplane | None, title: str, path: Target) -> None:
+def contact_sheet(before: Hexplane, after: Hexplane | None, title: str, path: curve.Target) -> None:
     """Writes the six input maps above the six decoded ones (where there are any): depth at the left, normals right."""
     rows = {"input": before} | ({} if after is None else {"decoded": after})
     flat = not np.asarray((after or before).normal).any()  # silhouettes alone: a binary family's maps
     kinds = ("coverage",) if flat else ("depth", "normals")
     hit = np.asarray(before.depth)[np.asarray(before.mask)]
     limits = (float(hit.min()), float(hit.max()) + 1e-6) if hit.size else (0.0, frame.DEPTH_LIMIT)
-    with _styled():
+    with curve.styled():
         canvas = figure.Figure((6.6 * len(kinds), 5.0 * len(rows) + 0.35), dpi=100)
         canvas.suptitle(
             _short(title, TITLE), x=0.015, y=1 - 0.1 / canvas.get_figheight(), ha="left", va="top", fontsize=11
@@ -143,7 +122,7 @@ def renders(
     bare: Sequence[str],
     errors: dict[str, Float[Array, "_"]],
     title: str,
-    path: Target,
+    path: curve.Target,
 ) -> None:
     """Writes meshes in the frame side by side, a row for each angle: first those of `bare`, then those with errors.
 
@@ -157,7 +136,7 @@ def renders(
     for name, distances in errors.items():
         at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
         pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
-    with _styled():
+    with curve.styled():
         canvas = _panels(pictures, title)
         width, height = canvas.get_size_inches() * canvas.dpi
         bar = canvas.add_axes(((width - 320) / 2 / width, 42 / height, 320 / width, 9 / height))
@@ -189,7 +168,7 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
     hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
     mixture = np.clip(hidden, 0, 1)[..., None]
     picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
-    with _styled():
+    with curve.styled():
         panels = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
         name = _short(item.name, TITLE - 50)
         canvas = _panels(panels, f"{name}: {share:.1%} of the surface is seen by none of the six views")
@@ -226,7 +205,7 @@ def _cut(stack: np.ndarray) -> np.ndarray:
     return np.pad(stack[:, :, top : bottom + 1, left : right + 1], margins, constant_values=255)
 
 
-def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: Target) -> None:
+def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: curve.Target) -> None:
     """Writes a sheet of meshes in the frame, all at one scale: each from two angles over its caption, under headings.
 
     Args:
@@ -241,7 +220,7 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: Target) -> N
     rows = sum(-(-len(section) // COLUMNS) for section in sections.values())
     width, height = COLUMNS * column - 14 + 2 * side, head + heading * len(sections) + rows * row + 6
     sheet = np.full((height, width, 3), 255, np.uint8)
-    with _styled():
+    with curve.styled():
         canvas = figure.Figure((width / 100, height / 100), dpi=100)
         say = lambda x, y, text, **style: canvas.text(x / width, 1 - y / height, text, va="center", **style)
         say(side, 34, title, ha="left", fontsize=14)
@@ -261,30 +240,8 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: Target) -> N
 
 
 def _short(text: str, most: int) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}…"
-
-
-def loss_curve(rows: list[Scores], title: str, path: Target) -> None:
-    """Writes the loss over the steps on a logarithmic axis, its parts as thin lines; rows as in metrics.jsonl."""
-    parts = dict.fromkeys(name for row in rows if "loss" in row for name in row if name not in NOT_LOSSES)
-    styles = dict(zip(parts, ({"color": color, "lw": 0.8} for color in itertools.cycle(LINES))))
-    styles |= {"validation.loss": {"color": "#222222", "lw": 1.2, "ls": ":"}, "loss": {"color": "#1b4965", "lw": 1.8}}
-    with _styled():
-        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
-        axes = canvas.add_subplot()
-        for name, style in styles.items():
-            points = [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0]
-            if points:
-                axes.plot(*zip(*points), label=name, **style)
-        axes.set_yscale("log")
-        axes.set_xlabel("step")
-        axes.set_title(title, loc="left", fontsize=12)
-        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.margins(x=0.01)
-        if axes.lines:
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        canvas.savefig(path)
+    """The text, cut where it is too long; a dollar sign in it begins no formula."""
+    return (text if len(text) <= most else f"{text[: most - 1]}…").replace("$", r"\$")
 
 
 def shape(
@@ -320,7 +277,7 @@ def history(title: str, folder: pathlib.Path, ledger: written.Ledger) -> None:
             row = json.loads(line)
             rows += [row] if isinstance(row, dict) and "step" in row else []
     if any("loss" in row for row in rows):
-        ledger.write("images/loss.png", functools.partial(loss_curve, rows, title))
+        ledger.write("images/loss.png", functools.partial(curve.loss_curve, rows, title))
 
 
 def ply(mesh: Mesh) -> bytes:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from hexjax.evaluation import export, shade, written
+from hexjax.evaluation import curve, export, shade, written
 from hexjax.geometry import distance, frame, hexplane
 from hexjax.types import Hexplane, Mesh
 from tests.evaluation import toys
@@ -101,7 +101,7 @@ def test_a_loss_curve_leaves_out_what_is_no_loss(tmp_path):
         "controls": [row | controls for row in rows],
         "part": [row | {"sdf": 0.5} for row in rows],
     }.items():
-        export.loss_curve(drawn, "a run", tmp_path / f"{name}.png")
+        curve.loss_curve(drawn, "a run", tmp_path / f"{name}.png")
     plain, controls, part = (read(tmp_path / f"{name}.png") for name in ("plain", "controls", "part"))
     np.testing.assert_array_equal(plain, controls)
     assert (plain != part).any()

@@ -1,0 +1,54 @@
+"""The curve of a run's losses, and the style of all pictures of a run."""
+
+import contextlib
+import io
+import itertools
+import pathlib
+import warnings
+from collections.abc import Iterator
+
+import matplotlib
+from matplotlib import figure
+
+from hexjax.types import Scores
+
+Target = pathlib.Path | io.BytesIO  # what a picture is written to
+STYLE = {
+    "font.family": "DejaVu Sans", "font.size": 9, "axes.titlesize": 10, "axes.titlepad": 7, "axes.linewidth": 0.6,
+    "text.color": "#222222", "axes.labelcolor": "#222222", "xtick.color": "#555555", "ytick.color": "#555555",
+    "axes.edgecolor": "#999999", "xtick.major.width": 0.6, "ytick.major.width": 0.6, "legend.frameon": False,
+}  # fmt: skip
+NOT_LOSSES = ("step", "loss", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate", "kl_weight",
+              "kl_gradient_removed")  # fmt: skip
+LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
+
+
+@contextlib.contextmanager
+def styled() -> Iterator[None]:
+    """Within it figures have our style; letters that the font lacks are drawn as boxes, without a word."""
+    with matplotlib.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")
+        yield
+
+
+def loss_curve(rows: list[Scores], title: str, path: Target) -> None:
+    """Writes the loss over the steps on a logarithmic axis, its parts as thin lines; rows as in metrics.jsonl."""
+    parts = dict.fromkeys(name for row in rows if "loss" in row for name in row if name not in NOT_LOSSES)
+    styles = dict(zip(parts, ({"color": color, "lw": 0.8} for color in itertools.cycle(LINES))))
+    styles |= {"validation.loss": {"color": "#222222", "lw": 1.2, "ls": ":"}, "loss": {"color": "#1b4965", "lw": 1.8}}
+    with styled():
+        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
+        axes = canvas.add_subplot()
+        for name, style in styles.items():
+            points = [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0]
+            if points:
+                axes.plot(*zip(*points), label=name, **style)
+        axes.set_yscale("log")
+        axes.set_xlabel("step")
+        axes.set_title(title, loc="left", fontsize=12)
+        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.margins(x=0.01)
+        if axes.lines:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        canvas.savefig(path)
