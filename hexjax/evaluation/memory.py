@@ -8,10 +8,11 @@ from typing import Any
 ROOT = pathlib.Path("/")
 BYTES = {"voxels": 36}  # at the peak, a node, from maps to a mesh that fills the cube; measured on grids of 256 and 400
 OTHERS = 12
-LIMITS = {
-    "memory.max": "memory.current",
-    "memory/memory.limit_in_bytes": "memory/memory.usage_in_bytes",
-}  # of a container
+CONTAINER = (  # limit, use and its parts, in control groups of version 2 and 1
+    ("memory.max", "memory.current", "memory.stat"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes", "memory/memory.stat"),
+)
+CACHED = ("active_file", "inactive_file")  # what is in use and given back when asked for
 
 
 def free() -> int | None:
@@ -20,10 +21,11 @@ def free() -> int | None:
     with contextlib.suppress(OSError, ValueError, StopIteration):
         lines = (ROOT / "proc/meminfo").read_text().splitlines()
         found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
-    for limit, used in LIMITS.items():
+    for names in CONTAINER:
         with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
-            most, now = (int((ROOT / "sys/fs/cgroup" / name).read_text()) for name in (limit, used))
-            found.append(max(most - now, 0))
+            most, used, parts = ((ROOT / "sys/fs/cgroup" / name).read_text() for name in names)
+            cached = sum(int(line.split()[1]) for line in parts.splitlines() if line.split()[0] in CACHED)
+            found.append(max(int(most) - int(used) + cached, 0))
     return min(found, default=None)
 
 

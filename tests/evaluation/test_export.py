@@ -68,6 +68,14 @@ def test_maps_are_drawn_before_and_after(tmp_path):
     assert sizes[1] > 1.8 * sizes[0]
 
 
+def test_any_name_is_a_title_and_a_long_one_is_cut(tmp_path):
+    maps, sizes = hexplane.render(toys.item().mesh, 8), []
+    for name in ("ball", "头 $x_{", "\\$" + "long " * 60):  # warnings are errors here
+        export.contact_sheet(maps, None, name, tmp_path / "sheet.png")
+        sizes.append(read(tmp_path / "sheet.png")[:, -20:].min())
+    assert sizes == [sizes[0]] * 3  # none runs off the sheet
+
+
 def test_silhouettes_are_drawn_as_coverage_alone(tmp_path):
     maps = hexplane.render(toys.item().mesh, 32)
     silhouettes = Hexplane(maps.depth * 0, maps.normal * 0, maps.mask * 0.5)

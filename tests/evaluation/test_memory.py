@@ -19,7 +19,7 @@ def machine(root, kilobytes: int, limits: tuple[str, str] | None = None):
     (root / "proc" / "meminfo").write_text(f"MemTotal: 99 kB\nMemAvailable:   {kilobytes} kB\n")
     if limits is not None:
         (root / "sys/fs/cgroup").mkdir(parents=True)
-        for name, text in zip(("memory.max", "memory.current"), limits):
+        for name, text in zip(("memory.max", "memory.current", "memory.stat"), (*limits, "anon 9\nactive_file 0\n")):
             (root / "sys/fs/cgroup" / name).write_text(text)
 
 
@@ -31,6 +31,8 @@ def test_what_is_free_is_that_of_the_machine_or_of_its_container(tmp_path, monke
     (tmp_path / "sys/fs/cgroup/memory.max").write_text(f"{3 * 2**30}\n")
     (tmp_path / "sys/fs/cgroup/memory.current").write_text(f"{2**30}\n")
     assert memory.free() == 2 * 2**30
+    (tmp_path / "sys/fs/cgroup/memory.stat").write_text(f"anon 9\ninactive_file {2**28}\nactive_file {2**28}\n")
+    assert memory.free() == 2 * 2**30 + 2**29
 
 
 def test_a_grid_that_does_not_fit_is_refused_with_what_it_takes(tmp_path, monkeypatch):
