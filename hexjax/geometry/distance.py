@@ -153,22 +153,37 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
 
     Source: after the sharp normal error of Dora-bench (Chen et al. 2024).
     """
-    pair = [(one, _normals(one)) for one in (_with_area(mesh), _with_area(reference))]
+    mesh, reference = _with_area(mesh), _with_area(reference)
+    arrays = np.asarray(reference.vertices), np.asarray(reference.faces)
+    expected = _expected(*(array.tobytes() for array in arrays), *(array.dtype.str for array in arrays))
+    normals, total, pixels = _normals(mesh), 0.0, 0
+
+    def errors(pair: tuple) -> list[tuple[float, int]]:
+        basis, views = pair
+        images = zip(_normal_renders(mesh, normals, basis), views)
+        return [
+            (float(((image[mask] - image_there) ** 2).sum()), len(image_there)) for image, (mask, image_there) in images
+        ]
+
     with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = list(pool.map(functools.partial(_edge_errors, *pair), _bases()))
-    total, pixels = 0.0, 0
+        found = list(pool.map(errors, zip(_bases(), expected)))
     for error, count in (view for views in found for view in views):  # summed in the order of the views: same bits
         total, pixels = total + error, pixels + count
     return total / (3 * pixels) if pixels else None
 
 
-def _edge_errors(mesh: tuple, reference: tuple, basis: np.ndarray) -> list[tuple[float, int]]:
-    """Of both views along a basis's axis: the sum of squared errors near the reference's edges, and the pixels there."""
-    found = []
-    for image, expected in zip(_normal_renders(*mesh, basis), _normal_renders(*reference, basis)):
-        mask = _near_edges(expected)
-        found.append((float(((image[mask] - expected[mask]) ** 2).sum()), int(mask.sum())))
-    return found
+@functools.lru_cache(maxsize=1)  # a mesh and the ceiling are scored against one reference, one after the other
+def _expected(vertices: bytes, faces: bytes, *kinds: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
+    """Of a reference's two views along each axis, where its edges are near, and the normals there."""
+    mesh = Mesh(*(np.frombuffer(data, kind).reshape(-1, 3) for data, kind in zip((vertices, faces), kinds)))
+    normals = _normals(mesh)
+
+    def views(basis: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        images = _normal_renders(mesh, normals, basis)
+        return [(mask, image[mask]) for image, mask in zip(images, map(_near_edges, images))]
+
+    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        return list(pool.map(views, _bases()))
 
 
 def _near_edges(image: np.ndarray) -> np.ndarray:

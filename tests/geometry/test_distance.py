@@ -10,6 +10,7 @@ import trimesh
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
+from tests import shapes
 
 TOPOLOGY = {"watertight", "non_manifold_edges", "components", "euler", "vertices", "faces"}
 KEYS = (
@@ -318,3 +319,15 @@ def test_refusals_tell_what_was_got():
             call(mesh, mesh._replace(faces=mesh.faces[:0]))
     with refused("config.score.samples is 0; accepted: at least 1"):
         distance.score(mesh, mesh, samples=0)
+
+
+def test_a_reference_s_edges_are_looked_for_once_and_another_s_anew(monkeypatch):
+    found, near_edges = [], distance._near_edges
+    monkeypatch.setattr(distance, "_near_edges", lambda image: found.append(1) or near_edges(image))
+    distance._expected.cache_clear()
+    cube, ball = shapes.cube(0.5), shapes.sphere(0.6, 1)
+    first = [distance.sharp_normal_error(mesh, cube) for mesh in (ball, cube)]
+    assert len(found) == distance.VIEWS
+    assert first[1] == 0 < first[0]
+    assert distance.sharp_normal_error(ball, ball) == 0
+    assert len(found) == 2 * distance.VIEWS
