@@ -155,7 +155,7 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
     """
     mesh, reference = _with_area(mesh), _with_area(reference)
     arrays = np.asarray(reference.vertices), np.asarray(reference.faces)
-    expected = _expected(*(array.tobytes() for array in arrays), *(array.dtype.str for array in arrays))
+    expected = _expected(*[(array.tobytes(), array.dtype.str) for array in arrays], RENDER_PX)
     normals, total, pixels = _normals(mesh), 0.0, 0
 
     def errors(pair: tuple) -> list[tuple[float, int]]:
@@ -173,9 +173,10 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
 
 
 @functools.lru_cache(maxsize=1)  # a mesh and the ceiling are scored against one reference, one after the other
-def _expected(vertices: bytes, faces: bytes, *kinds: str) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Of a reference's two views along each axis, where its edges are near, and the normals there."""
-    mesh = Mesh(*(np.frombuffer(data, kind).reshape(-1, 3) for data, kind in zip((vertices, faces), kinds)))
+def _expected(vertices: tuple[bytes, str], faces: tuple[bytes, str], side: int) -> list[list[tuple]]:
+    """Of a reference's two views along each axis, where its edges are near, and the normals there; `side` is RENDER_PX."""
+    del side  # of the images: another one is another call
+    mesh = Mesh(*(np.frombuffer(*array).reshape(-1, 3) for array in (vertices, faces)))
     normals = _normals(mesh)
 
     def views(basis: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
