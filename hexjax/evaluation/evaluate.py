@@ -16,7 +16,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from hexjax import pipeline, rules
+from hexjax import names, pipeline, progress
 from hexjax.evaluation import export, judge, memory, rows, written
 from hexjax.geometry import distance, frame, planes
 from hexjax.geometry import mesh as meshes
@@ -193,16 +193,16 @@ def encode(
     """
     if not items:
         raise ValueError(NONE)
-    files, ledger, progress = [], written.Ledger(folder), rows.Progress(len(items))
+    files, ledger, line = [], written.Ledger(folder), progress.Line(len(items), "shapes encoded")
     for item in items:
-        progress(len(files))
         latent = pipeline.encode(pipeline.render(item.mesh, config), family, params, config)
         arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
         arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
         code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
         save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
         files.append(ledger.write(f"latents/{written.stem(item.name)}.npz", save))
-    progress(len(files))
+        line.update(len(files))
+    line.clear()
     return files
 
 
@@ -249,7 +249,7 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
     if began is not None:
         clock["since_command"] = time.monotonic() - began
     settings = {
-        "data": rules.place_names(config.data.path) or config.data.source,
+        "data": names.place_names(config.data.path) or config.data.source,
         "grid": config.extract.grid,
         "resolution_px": config.hexplane.resolution_px,
         "samples": config.score.samples,
@@ -278,4 +278,4 @@ def _told(row: Scores) -> str:
     shown = lambda value: "none" if value is None else f"{value:.4f}"
     parts = [f"{label} {shown(row[key])} ({shown(best[key])})" for label, key in TOLD.items()]
     parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
-    return f"{row['name']}: {', '.join(parts)}; in brackets the ceiling"
+    return f"{names.printable(row['name'])}: {', '.join(parts)}; in brackets the ceiling"

@@ -12,7 +12,6 @@ import math
 import pathlib
 import re
 import sys
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ import jax
 import ml_collections
 import numpy as np
 
-from hexjax import rules
+from hexjax import names, progress, rules
 from hexjax.training import record
 from hexjax.types import Item, Scores
 
@@ -32,7 +31,7 @@ MOST = 100  # letters of a label, its digest apart
 
 def scored(config: ml_collections.ConfigDict) -> dict[str, Any]:
     """The keys that scores depend on, and their values; data by the names of their files."""
-    leaves = rules.flatten(config) | {"data.path": rules.place_names(config.data.path)}
+    leaves = rules.flatten(config) | {"data.path": names.place_names(config.data.path)}
     return {key: value for key, value in leaves.items() if not any(fnmatch.fnmatch(key, one) for one in NOT_SCORED)}
 
 
@@ -92,7 +91,7 @@ class Rows:
     """
 
     def __init__(self, folder: pathlib.Path, of: Any, count: int):
-        self.file, self.found, self.progress = folder / FILE, [], Progress(count)
+        self.file, self.found, self.line = folder / FILE, [], progress.Line(count, "shapes scored")
         head = {"of": hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()}
         lines = self.file.read_text("utf-8", "replace").splitlines(keepends=True) if self.file.is_file() else [""]
         if lines[0] == f"{json.dumps(head)}\n":
@@ -102,12 +101,12 @@ class Rows:
         record.write_atomically(self.file, "".join(f"{json.dumps(row)}\n" for row in (head, *self.found)))
 
     def __enter__(self) -> "Rows":
-        self.progress(len(self.found))
         return self
 
     def __exit__(self, kind: type | None, *_: object) -> None:
+        self.line.clear()
         if kind is not None and self.found:
-            told = f"{len(self.found)} of {self.progress.count} shapes are done; the same evaluation goes on from them"
+            told = f"{len(self.found)} of {self.line.total} shapes are done; the same evaluation goes on from them"
             print(f"{told}: {self.file}", file=sys.stderr)
 
     def add(self, row: Scores) -> None:
@@ -115,30 +114,7 @@ class Rows:
         with self.file.open("a", encoding="utf-8") as file:
             file.write(json.dumps(row, allow_nan=False) + "\n")
         self.found.append(row)
-        self.progress(len(self.found))
-
-
-class Progress:
-    """A line that tells how many of some shapes are done: overwritten on a terminal, else a line every few seconds."""
-
-    def __init__(self, count: int, stream: Any = None, seconds: float = 5.0):
-        self.count, self.seconds, self.stream = count, seconds, sys.stderr if stream is None else stream
-        self.times: list[tuple[int, float]] = []  # the rate counts from the second: not the compilation
-        self.shown = -float("inf")
-
-    def __call__(self, done: int) -> None:
-        """Nothing; tells it if it is time. Of a single shape nothing is told."""
-        now, is_last, is_terminal = time.monotonic(), done == self.count, self.stream.isatty()
-        self.times = [*self.times[:2], (done, now)]
-        if self.count < 2 or (not is_last and now - self.shown < (0.1 if is_terminal else self.seconds)):
-            return
-        self.shown, left = now, ""
-        if len(self.times) > 2:
-            each = (now - self.times[1][1]) / max(done - self.times[1][0], 1)
-            rest = round(each * (self.count - done))
-            left = f"  {each:.3g} s each  {rest // 60}:{rest % 60:02d} left"
-        start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
-        print(f"{start}shape {done}/{self.count}{left}", end=end, file=self.stream, flush=True)
+        self.line.update(len(self.found))
 
 
 def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:

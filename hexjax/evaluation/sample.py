@@ -19,7 +19,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool
 
-from hexjax import pipeline
+from hexjax import pipeline, progress
 from hexjax.data import batches
 from hexjax.evaluation import evaluate, export, memory, rows, written
 from hexjax.geometry import distance, sdf, surface
@@ -75,9 +75,9 @@ def sample(
             f"{', '.join(PRIORS)}"
         )
     clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
-    trees, progress = [_tree(item.mesh, config.seed) for item in known], rows.Progress(config.sample.count)
+    trees, line = [_tree(item.mesh, config.seed) for item in known], progress.Line(config.sample.count, "shapes drawn")
     drawn, held, files = [], [], set()
-    with memory.watched(config):
+    with memory.watched(config), line:
         for one in _draw(family, params, config, clock):
             if one.row["faces"]:
                 with clock.stage("nearest"):
@@ -87,7 +87,7 @@ def sample(
                 with clock.stage("export"):
                     files.add(ledger.put(f"meshes/{one.name}.ply", export.ply(one.mesh)))
             drawn.append(one if len(drawn) < SHOWN else one._replace(mesh=None))
-            progress(len(drawn))
+            line.update(len(drawn))
     with_surface = [one for one in drawn if one.row["faces"]]
     with clock.stage("spread"):
         spreads = [_spread(held), spread([item.mesh for item in known])]

@@ -1,6 +1,5 @@
 """Where evaluations lie, what they keep while they go, and the line that tells how far they are."""
 
-import io
 import json
 
 import numpy as np
@@ -104,10 +103,8 @@ def test_rows_go_on_where_they_were_cut_and_not_with_anything_else(tmp_path, cap
     with pytest.raises(KeyboardInterrupt), first:
         raise KeyboardInterrupt
     file = tmp_path / "rows.jsonl"
-    assert capsys.readouterr().err.splitlines() == [
-        "shape 0/3",
-        f"1 of 3 shapes are done; the same evaluation goes on from them: {file}",
-    ]
+    told = f"1 of 3 shapes are done; the same evaluation goes on from them: {file}\n"
+    assert capsys.readouterr().err == told
     with file.open("ab") as lines:
         lines.write(b'{"name": "torn')
     again = rows.Rows(tmp_path, "this", 3)
@@ -119,28 +116,13 @@ def test_rows_go_on_where_they_were_cut_and_not_with_anything_else(tmp_path, cap
     assert len(file.read_text().splitlines()) == 1
 
 
-@pytest.mark.parametrize("is_terminal", [True, False])
-def test_progress_is_one_line_with_the_time_left(monkeypatch, is_terminal):
-    stream, now = io.StringIO(), [0.0]
-    stream.isatty = lambda: is_terminal
-    monkeypatch.setattr(rows.time, "monotonic", lambda: now[0])
-    progress = rows.Progress(20, stream)
-    for done, seconds in ((0, 0), (1, 30), (2, 32), (3, 34), (4, 36), (20, 68)):  # the first compiles
-        now[0] = float(seconds)
-        progress(done)
-    told = ["shape 0/20", "shape 1/20", "shape 2/20  2 s each  0:36 left", "shape 3/20  2 s each  0:34 left",
-            "shape 4/20  2 s each  0:32 left", "shape 20/20  2 s each  0:00 left"]  # fmt: skip
-    if is_terminal:
-        assert stream.getvalue() == "".join(f"\r{line}\x1b[K" for line in told[:-1]) + f"\r{told[-1]}\n"
-    else:
-        assert stream.getvalue().splitlines() == [told[i] for i in (0, 1, 4, 5)]
-
-
-def test_of_one_shape_no_progress_is_told():
-    stream = io.StringIO()
-    for done in (0, 1):
-        rows.Progress(1, stream)(done)
-    assert stream.getvalue() == ""
+def test_an_evaluation_tells_how_far_it_is(tmp_path, capsys):
+    with rows.Rows(tmp_path, "this", 3) as course:
+        course.line.seconds = 0  # as if some had passed
+        for name in "abc":
+            course.add({"name": name})
+    told = ["shapes scored 1/3", "shapes scored 2/3  0:00 left", "shapes scored 3/3  0:00 left"]
+    assert capsys.readouterr().err.splitlines() == told
 
 
 def test_summary_stands_what_no_shape_has():
