@@ -27,7 +27,10 @@ class Store:
     def __init__(self, folder: pathlib.Path, keep: int, writes: bool = True):
         self.folder = folder.resolve()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep if writes else None, create=writes, cleanup_tmp_directories=writes
+            max_to_keep=keep if writes else None,
+            create=writes,
+            cleanup_tmp_directories=writes,
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         handlers = {
             "params": ocp.StandardCheckpointHandler(),
