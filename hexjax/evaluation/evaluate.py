@@ -54,6 +54,7 @@ def evaluate(
     pictures: bool = True,
     loaded: float | None = None,
     began: float | None = None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> Scores:
     """The scores of a family on items, as written to scores.json in the run's folder; each stands beside its ceiling.
 
@@ -67,13 +68,17 @@ def evaluate(
         pictures: whether meshes/ and images/ are written too.
         loaded: seconds in which shapes and training data were made ready, told as `seconds.load`.
         began: when the command began (time.monotonic()); `seconds.since_command` runs from there.
+        stopped: asked before each shape.
 
     Raises:
         ValueError: if there are no items.
+        KeyboardInterrupt: if it was stopped.
     """
     clock, rows, seen = _start(items, folder), [], []
     ceilings = {} if ceilings is None else ceilings
     for item in items:
+        if stopped():
+            raise KeyboardInterrupt
         with clock.stage("render"):
             maps = pipeline.render(item.mesh, config)
         mesh, report, decoded, _ = pipeline.reconstruct(maps, family, params, config, clock.stage)
@@ -273,7 +278,7 @@ def _write(
     record.write_atomically(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
     for row in scores["items"]:
         print(_told(row), file=sys.stderr)
-    if scores["verdict"]:
+    if scores["verdict"] not in (None, "NOT-CERTIFIABLE"):
         print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
     return scores
 
