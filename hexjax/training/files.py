@@ -45,12 +45,12 @@ def rewind(file: pathlib.Path, step: int, again: tuple[str, ...] = ("",)) -> Non
     That is every row after `step`, and those at `step` that come before the step they precede: whose names begin with one
     of `again`. Damaged rows are told and dropped as well; the file as it was is kept then, as NAME.damaged-N.
     """
-    if not file.exists():
+    if not file.exists() and not file.with_suffix(".crc").exists():
         return
     found = _read(file, step)
     if found.told:
         kept = file.with_name(f"{file.name}.damaged-{len(list(file.parent.glob(file.name + '.damaged-*')))}")
-        write_atomically(kept, file.read_bytes())
+        write_atomically(kept, file.read_bytes() if file.exists() else b"")
         print(f"{file.name}: {found.told}; the others stay, the file as it was is {kept.name}", file=sys.stderr)
     rows = [(row, line) for row, line in found.rows if row["step"] <= step]
     rows = [line for row, line in rows if row["step"] < step or "loss" in row or not any(map(_begins(again), row))]

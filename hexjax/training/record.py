@@ -65,6 +65,8 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if config is not None:
+        for left in (*folder.glob(".*.[0-9]*.tmp"), *folder.glob("checkpoints/.*.[0-9]*.tmp")):
+            left.unlink(missing_ok=True)  # of a run that was killed as it wrote a file
         _write_config(folder, config)
     if config is not None and data_path:
         write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))
@@ -78,27 +80,13 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
 
 
 def _write_config(folder: pathlib.Path, config: str) -> None:
-    """Nothing; writes config.json. Its digest, if it has one, holds for the old text and the new until both are written."""
+    """Nothing; writes config.json and its digest, which holds for the old text and the new until both are written."""
     file, known = folder / "config.json", folder / "config.sha256"
-    if file.exists() and file.read_bytes() == config.encode():
-        return
-    is_new = not file.exists()
+    digest = f"{hashlib.sha256(config.encode()).hexdigest()}  config.json\n".encode()  # as sha256sum writes it
     if known.exists():
-        write_atomically(known, known.read_bytes() + _digest(config.encode()))
+        write_atomically(known, known.read_bytes() + digest)
     write_atomically(file, config)
-    if is_new or known.exists():
-        seal(folder)
-
-
-def seal(folder: pathlib.Path) -> None:
-    """Nothing; writes the digest of config.json, as `sha256sum` does, beside it: the config is known to be whole."""
-    file = folder / "config.json"
-    if file.exists():
-        write_atomically(folder / "config.sha256", _digest(file.read_bytes()))
-
-
-def _digest(content: bytes) -> bytes:
-    return f"{hashlib.sha256(content).hexdigest()}  config.json\n".encode()
+    write_atomically(known, digest)
 
 
 def commit() -> str:
@@ -121,6 +109,14 @@ def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     scores = json.loads(file.read_text()) if file.exists() else {"mode": "stopped", "items": []}
     scores |= {"verdict": judged.name, "verdict_reason": judged.reason, "verdict_tags": list(judged.tags)}
     write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+
+
+def keep_scores(folder: pathlib.Path, step: int) -> None:
+    """Nothing; scores.json of a run that had ended at a step and goes on stays as evaluations/step-N/scores.json."""
+    if (folder / "scores.json").exists():
+        kept = folder / "evaluations" / f"step-{step}"
+        kept.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept / "scores.json", (folder / "scores.json").read_bytes())
 
 
 class Log:
@@ -185,7 +181,7 @@ class Log:
 
     def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
         """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict on."""
-        self.verdict = judged.name
+        self.verdict = "" if judged.name == "NOT-CERTIFIABLE" else judged.name  # the first lines told it, once
         named = {f"diagnostics.{name}": value if np.isfinite(value) else None for name, value in figures.items()}
         told = {"diagnostics.verdict": judged.name, "diagnostics.reason": judged.reason}
         self.row(step, named | told | {"diagnostics.tags": ", ".join(judged.tags)})

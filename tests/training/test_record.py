@@ -144,6 +144,14 @@ def test_damaged_and_missing_rows_are_told_and_the_old_file_is_kept(tmp_path, ca
     assert (tmp_path / "metrics.jsonl.damaged-0").read_bytes() == content
 
 
+def test_rows_that_are_gone_with_their_file_are_told(tmp_path, capsys):
+    write_rows(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    files.rewind(tmp_path / "metrics.jsonl", 2)
+    told = "metrics.jsonl: missing rows: 4; the others stay, the file as it was is metrics.jsonl.damaged-0\n"
+    assert capsys.readouterr().err == told
+
+
 def test_rows_without_checks_are_read_as_they_are_and_damaged_checks_harm_no_row(tmp_path, capsys):
     lines, file = write_rows(tmp_path), tmp_path / "metrics.jsonl"
     checks = (tmp_path / "metrics.crc").read_bytes()
