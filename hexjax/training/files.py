@@ -22,7 +22,7 @@ def write_atomically(file: pathlib.Path, content: str | bytes) -> None:
     temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("wb") as opened:
-            opened.write(content.encode() if isinstance(content, str) else content)
+            opened.write(content.encode("utf-8", "surrogateescape") if isinstance(content, str) else content)
             opened.flush()
             os.fsync(opened.fileno())
         temporary.replace(file)

@@ -62,7 +62,7 @@ def check(items: Sequence[Item], folder: pathlib.Path, trains: bool, is_made: bo
 def keep(items: Sequence[Item], folder: pathlib.Path) -> None:
     """Nothing; writes RUN/data.json where there is none, or a damaged one."""
     shapes = of(items)
-    text = json.dumps({"digest": _digest(shapes), "shapes": shapes}, indent=0, ensure_ascii=False)
+    text = json.dumps({"digest": _digest(shapes), "shapes": shapes}, indent=0)
     if not (folder / FILE).exists() or read(folder) is None:
         files.write_atomically(folder / FILE, text + "\n")
 

@@ -205,13 +205,13 @@ def test_config_and_its_digest_change_together_whenever_the_run_is_killed(tmp_pa
 
 def test_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
     file = tmp_path / "scores.json"
-    record.write_atomically(file, "头")
-    assert file.read_text(encoding="utf-8") == "头"
+    record.write_atomically(file, "头\udcff")  # a byte of a file's name that is no UTF-8
+    assert file.read_bytes() == "头".encode() + b"\xff"
     monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device$"):
         record.write_atomically(file, b"new")
     assert [item.name for item in tmp_path.iterdir()] == ["scores.json"]
-    assert file.read_text(encoding="utf-8") == "头"
+    assert file.read_bytes() == "头".encode() + b"\xff"
 
 
 def test_rows_have_the_step_first_no_times_and_exact_float32(tmp_path):
