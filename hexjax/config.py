@@ -268,14 +268,18 @@ def _compare(
 def _differing(
     new: ml_collections.ConfigDict, old: ml_collections.ConfigDict, free: tuple[str, ...], added: bool = True
 ) -> list[str]:
-    """The keys whose values differ, but for those that may, each with both values; keys that are new only if `added`."""
+    """The keys whose values differ, but for those that may, each with both values.
+
+    Where added is False, keys that only the new one has are no matter, and none may be gone.
+    """
     new, old = rules.flatten(new), rules.flatten(old)
     for leaves in (new, old):
         leaves["data.path"] = rules.place_names(str(leaves.get("data.path", "")))
     return [
         f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
         for key in sorted(new.keys() | old.keys() if added else old.keys())
-        if new.get(key) != old.get(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in free)
+        if new.get(key) != old.get(key)
+        and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))
     ]
 
 

@@ -68,6 +68,9 @@ def test_refusal_names_the_keys_and_what_to_do(run):
     file.write_text(whole.replace('"latent"', '"lament"'))
     with pytest.raises(ValueError, match=r"^run/config.json is damaged .* and \d+ more; to have it back"):
         configuration.load(run)
+    file.write_text(whole.replace('"steps"', '"stepr"'))
+    with pytest.raises(ValueError, match=r"^run/config.json is .*: train.steps \(1200 there, absent here\); to have"):
+        configuration.load(run)
     file.write_text(whole[:20])
     with pytest.raises(ValueError, match=r"^run/config\.json cannot be read: .+; to have it back: cp .+ .+$"):
         configuration.load(run)

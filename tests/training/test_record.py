@@ -106,7 +106,7 @@ def write_rows(folder) -> list[bytes]:
 def test_flipped_bits_and_cuts_never_pass_in_silence(tmp_path, capsys):
     lines, draw, file = write_rows(tmp_path), random.Random(0), tmp_path / "metrics.jsonl"
     whole, checks = [json.loads(line) for line in lines], (tmp_path / "metrics.crc").read_bytes()
-    for turn in range(400):
+    for turn in range(200):
         content = bytearray(b"".join(lines))
         place = draw.randrange(8 * len(content))
         if turn % 4:
