@@ -46,14 +46,23 @@ def main(arguments: list[str]) -> int:
 def run(command: configuration.Command, items: list, family, data, loaded: float | None = None) -> int:
     """The exit code of a command whose shapes, family and training data are loaded, in so many seconds."""
     from hexjax.evaluation import evaluate, sample
-    from hexjax.training import checkpoint, loop, record, sweep
+    from hexjax.training import checkpoint, fingerprint, lock, loop, record, sweep
 
     config, mode = command.config, command.mode
     folder = command.workdir or (
         sweep.folder(config) if mode == "sweep" else record.new_folder(pathlib.Path("results"), command.name)
     )
     print(f"{mode} in {folder}", file=sys.stderr)
+    try:
+        _held = lock.take(folder) if mode in configuration.WRITING else None
+        if mode not in ("ceiling", "sweep"):
+            fingerprint.check(items, folder, mode == "train", is_made=not config.data.path)
+    except ValueError as refusal:
+        print(f"launch.py: {refusal}", file=sys.stderr)
+        return configuration.REFUSED
     record.write_header(folder, command.line, command.json, config.data.path)
+    if mode == "train":
+        fingerprint.keep(items, folder)
     times = {"loaded": loaded, "began": BEGAN}
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times

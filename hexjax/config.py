@@ -6,6 +6,7 @@ Every refusal is a ValueError of one line: what was got, what is accepted, which
 import contextlib
 import ctypes
 import fnmatch
+import hashlib
 import importlib.util
 import inspect
 import json
@@ -31,6 +32,10 @@ MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 FREE_TO_RESUME = ("train.steps", "*.every_steps")
 FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
 FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*", "latent.bits")
+NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
+SHOWN = 4  # keys that a message names
+
+Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
 
 
 class Command(NamedTuple):
@@ -86,18 +91,60 @@ def parse(arguments: list[str]) -> Command:
 def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
     """The config of a run, from its folder; `data.path` is where the mesh lay, if that was on this machine.
 
+    It is as config.sha256 beside it says, or else has the values of a checkpoint; of a run without config.sha256, made
+    earlier, what may differ in a resumed training is not compared.
+
     Raises:
-        ValueError: if config.json is missing or damaged.
+        ValueError: if config.json is missing, damaged or edited.
     """
     try:
-        plain = json.loads((folder / "config.json").read_text())
-        config = ml_collections.ConfigDict(_from_json(plain))
-    except (OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{folder.name}/config.json cannot be read: {_one_line(error)}") from error
+        content = (folder / "config.json").read_bytes()
+        config = _read(content)
+    except (OSError, *NO_CONFIG) as error:
+        cure = _cure(folder, _saved(folder))
+        raise ValueError(f"{folder.name}/config.json cannot be read: {_one_line(error)}{cure}") from error
+    _verify(folder, content, config)
     place = folder / "checkpoints" / "data_path.txt"
     if place.is_file() and "data" in config:
         config.data.path = place.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold any byte
     return config
+
+
+def _verify(folder: pathlib.Path, content: bytes, config: ml_collections.ConfigDict) -> None:
+    known = folder / "config.sha256"
+    is_sealed = known.is_file()
+    if is_sealed and hashlib.sha256(content).hexdigest().encode() in known.read_bytes():
+        return
+    saved, free = _saved(folder), () if is_sealed else FREE_TO_RESUME
+    differing = [_differing(config, each, free, added=False) for each in saved.values()]
+    if all(differing) and (is_sealed or differing):
+        keys = differing[0] if differing else ["no checkpoint to compare with"]
+        told = ", ".join(keys[:SHOWN]) + f" and {len(keys) - SHOWN} more" * (len(keys) > SHOWN)
+        by = "config.sha256" if is_sealed else "its checkpoints"
+        cure = f"{_cure(folder, saved)}; to change a value: --config.KEY=VALUE"
+        raise ValueError(f"{folder.name}/config.json is damaged or was edited, by {by}: {told}{cure}")
+
+
+def _saved(folder: pathlib.Path) -> Saved:
+    """The configs that can be read in a run's checkpoints, by step, the newest first. They are not verified here."""
+    found = {}
+    steps = [int(place.name) for place in (folder / "checkpoints").glob("[0-9]*") if place.name.isdigit()]
+    for step in sorted(steps, reverse=True):
+        with contextlib.suppress(OSError, *NO_CONFIG):
+            found[step] = _read((folder / "checkpoints" / str(step) / "config" / "metadata").read_bytes())
+    return found
+
+
+def _read(content: bytes) -> ml_collections.ConfigDict:
+    return ml_collections.ConfigDict(_from_json(json.loads(content)))
+
+
+def _cure(folder: pathlib.Path, saved: Saved) -> str:
+    """What to do about a config.json that is not as it was written."""
+    if not saved:
+        return "; if it is right, delete config.sha256" if (folder / "config.sha256").is_file() else ""
+    there = folder / "checkpoints" / str(next(iter(saved))) / "config" / "metadata"
+    return f"; to have it back: {shlex.join(['cp', str(there), str(folder / 'config.json')])}"
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -212,18 +259,28 @@ def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.Confi
 def _compare(
     new: ml_collections.ConfigDict, old: ml_collections.ConfigDict, folder: str, free: tuple[str, ...]
 ) -> None:
-    new, old = rules.flatten(new), rules.flatten(old)
-    for leaves in (new, old):
-        leaves["data.path"] = rules.place_names(leaves.get("data.path", ""))
-    differing = [
-        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
-        for key in sorted(new.keys() | old.keys())
-        if new.get(key) != old.get(key) and not any(fnmatch.fnmatch(key, pattern) for pattern in free)
-    ]
-    if differing:
+    if differing := _differing(new, old, free):
         raise ValueError(
             f"--workdir={folder} holds a run with other values of {', '.join(differing)}; may differ: {', '.join(free)}"
         )
+
+
+def _differing(
+    new: ml_collections.ConfigDict, old: ml_collections.ConfigDict, free: tuple[str, ...], added: bool = True
+) -> list[str]:
+    """The keys whose values differ, but for those that may, each with both values.
+
+    Where added is False, keys that only the new one has are no matter, and none may be gone.
+    """
+    new, old = rules.flatten(new), rules.flatten(old)
+    for leaves in (new, old):
+        leaves["data.path"] = rules.place_names(str(leaves.get("data.path", "")))
+    return [
+        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
+        for key in sorted(new.keys() | old.keys() if added else old.keys())
+        if new.get(key) != old.get(key)
+        and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))
+    ]
 
 
 def _name(config: ml_collections.ConfigDict, mode: str, overrides: dict[str, str]) -> str:

@@ -1,11 +1,15 @@
 """The one command, from the command line to the scores, at toy size."""
 
 import json
+import os
 import pathlib
 import subprocess
 import sys
 
 import pytest
+import trimesh
+
+from hexjax.training import lock
 
 ROOT = pathlib.Path(__file__).parent.parent
 TOY = (
@@ -53,6 +57,35 @@ def test_command_trains_resumes_exactly_and_leaves_mesh_and_scores(tmp_path):
     assert len(list((first / "evaluations").glob("step-4-extract.grid=24~*/scores.json"))) == 1
     launch(f"--workdir={first}", "--mode=encode")
     assert len(list((first / "latents").iterdir())) == 1
+
+
+@pytest.mark.slow
+def test_run_is_written_by_one_process_and_goes_on_with_its_own_data(tmp_path):
+    def told(*arguments: str) -> tuple[int, str]:
+        command = [sys.executable, "launch.py", f"--workdir={tmp_path / 'run'}", *arguments]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        return done.returncode, done.stderr
+
+    mesh, run = tmp_path / "head.ply", tmp_path / "run"
+    trimesh.creation.icosphere(2).export(mesh)
+    launch(*TOY, f"--workdir={run}", "--config.train.steps=2", f"--config.data.path={mesh}")
+    assert json.loads((run / "data.json").read_text())["shapes"][0][0] == "head"
+    files = {file: file.read_bytes() for file in run.glob("*.*")}
+    with lock.take(run):
+        code, errors = told("--config.train.steps=4")
+        assert code == 2
+        text = f"launch.py: {run} is written by another process, {os.getpid()}; accepted: a folder that no other run writes, "
+        assert errors.splitlines()[-1] == text + "or this one when that has ended"
+        assert told("--mode=encode")[0] == 0  # reading asks for no lock
+    trimesh.creation.box().export(mesh)
+    code, errors = told("--config.train.steps=4")
+    text = f"launch.py: {run} is trained on other data than config.data gives now: changed head; accepted: the data as "
+    assert (code, errors.splitlines()[-1]) == (2, text + "they were, or a new --workdir")
+    code, errors = told("--mode=encode")
+    assert code == 0
+    assert "the shapes are not those that run was trained on: changed head\n" in errors
+    changed = {file.name for file, content in files.items() if file.read_bytes() != content}
+    assert changed <= {"command.txt", ".lock"}
 
 
 @pytest.mark.slow

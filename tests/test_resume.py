@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import random
+import shlex
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,8 @@ import jax
 import numpy as np
 import pytest
 
-from hexjax.training import checkpoint
+from hexjax.diagnostics import verdict
+from hexjax.training import checkpoint, loop
 from tests.training import toy
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -48,6 +50,13 @@ def start(folder: pathlib.Path) -> subprocess.Popen:
     return subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True)
 
 
+def hint(folder: pathlib.Path, program: str = sys.argv[0]) -> str:
+    """What a run that was interrupted tells to type."""
+    return (
+        f"go on with: {shlex.join([*(['python'] if program.endswith('.py') else []), program, f'--workdir={folder}'])}"
+    )
+
+
 def rows(folder: pathlib.Path) -> list[dict]:
     """The rows of metrics.jsonl."""
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
@@ -63,8 +72,42 @@ def wait_for_rows(folder: pathlib.Path, process: subprocess.Popen, above: int) -
 def test_two_and_two_steps_equal_four(trained, tmp_path):
     assert toy.train(tmp_path, 2) == 0
     assert toy.train(tmp_path, 4) == 0
-    assert toy.outcome(tmp_path) == toy.outcome(trained)
     assert [row["step"] for row in rows(trained)] == [0, 1, 2, 2, 3, 3, 4, 4, 4]
+    state, metrics = toy.outcome(tmp_path)
+    earlier = [line for line in metrics.splitlines(keepends=True) if "evaluation" in line and '"step": 2,' in line]
+    assert len(earlier) == 1  # of the run's earlier end
+    assert (state, metrics.replace(earlier[0], "")) == toy.outcome(trained)
+
+
+def test_more_steps_are_told_and_the_earlier_end_is_kept(tmp_path, capsys):
+    def score(params, step, stopped):
+        (tmp_path / "scores.json").write_text(str(step))
+        return toy.evaluate(params, step)
+
+    cosine = {"optimiser.decay": "cosine"}
+    assert toy.train(tmp_path, 2, score=score, changes=cosine) == 0
+    capsys.readouterr()
+    assert toy.train(tmp_path, 4, score=score, changes=cosine) == 0
+    rate = "the learning rate, 0 there by the old train.steps, is 0.005 by the new"
+    assert f"train.steps was 2 and is 4; at step 2, {rate}\n" in capsys.readouterr().err
+    assert [row["step"] for row in rows(tmp_path) if "evaluation.first" in row] == [2, 3, 4]
+    assert (tmp_path / "evaluations" / "step-2" / "scores.json").read_text() == "2"
+    assert (tmp_path / "scores.json").read_text() == "4"
+    assert toy.train(tmp_path, 6, score=score, save_every_steps=1, changes={"optimiser.decay": "none"}) == 0
+    told = (
+        "train.steps was 4 and is 6; at step 4, the learning rate, 0 there by the old train.steps, is 0.01 by the new\n"
+    )
+    assert told in capsys.readouterr().err
+    assert {folder.name for folder in (tmp_path / "evaluations").iterdir()} == {"step-2", "step-4"}
+
+
+def test_run_that_a_collapse_stopped_goes_on_when_told_to_report(tmp_path, monkeypatch):
+    judged = verdict.Verdict("COLLAPSED", "all is one", ())
+    monkeypatch.setattr(loop.monitor, "make", lambda *_: lambda *_: ({"kl": 0.0}, judged))
+    for told, code in (("stop", 4), ("stop", 4), ("report", 0)):
+        changes = {"diagnostics.every_steps": 1, "diagnostics.on_collapse": told}
+        assert toy.train(tmp_path, 4, changes=changes) == code
+        assert rows(tmp_path)[-1]["step"] == (4 if code == 0 else 2)
 
 
 def test_run_that_is_done_stays_as_it_is(trained, tmp_path):
@@ -100,7 +143,8 @@ def test_sigterm_saves_and_the_resumed_run_is_exact(uninterrupted, tmp_path):
     assert process.returncode == 75, errors
     step = int(toy.restore(tmp_path).step)
     assert 0 < step < STEPS
-    assert errors.splitlines()[-1] == f"SIGTERM: step {step} is saved; go on with --workdir={tmp_path.name}"
+    program = str(ROOT / "tests" / "training" / "toy.py")
+    assert errors.splitlines()[-1] == f"SIGTERM: step {step} is saved; {hint(tmp_path, program)}"
     process = start(tmp_path)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
@@ -109,13 +153,13 @@ def test_sigterm_saves_and_the_resumed_run_is_exact(uninterrupted, tmp_path):
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signal_cuts_an_evaluation_short(trained, tmp_path, capsys, number):
-    def evaluate(params, step):
+    def evaluate(params, step, stopped):
         os.kill(os.getpid(), number)
         time.sleep(60)
         raise AssertionError("the evaluation went on")
 
     assert toy.train(tmp_path, 4, score=evaluate) == 75
-    expected = f"{number.name}: step 3 is saved; go on with --workdir={tmp_path.name}"
+    expected = f"{number.name}: step 3 is saved; {hint(tmp_path)}"
     assert capsys.readouterr().err.splitlines()[-1] == expected
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     assert toy.train(tmp_path, 4) == 0
@@ -123,7 +167,7 @@ def test_signal_cuts_an_evaluation_short(trained, tmp_path, capsys, number):
 
 
 def test_final_state_is_saved_though_its_evaluation_fails(trained, tmp_path):
-    def evaluate(params, step):
+    def evaluate(params, step, stopped):
         if step == 4:
             raise RuntimeError("no mesh")
         return toy.evaluate(params, step)
@@ -138,11 +182,16 @@ def test_first_non_finite_value_stops_the_run_with_its_step(tmp_path, capsys):
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("stopped: at step 6 ")
     assert "loss is nan" in message
-    assert message.endswith("; the last good checkpoint is kept")
+    assert message.endswith("; the checkpoint of step 5 is kept")
     state = toy.restore(tmp_path)
     assert int(state.step) == 5
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(state))
     assert rows(tmp_path)[-1]["step"] == 5
+
+
+def test_run_that_stops_before_its_first_checkpoint_promises_none(tmp_path, capsys):
+    assert toy.train(tmp_path, 8, blow_up_at=1, save_every_steps=4) == 3
+    assert capsys.readouterr().err.splitlines()[-1].endswith("; there is no checkpoint yet")
 
 
 def flip(trained: pathlib.Path, folder: pathlib.Path, seed: int) -> str:

@@ -7,6 +7,9 @@ from hexjax.diagnostics import verdict
 
 GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")  # latents whose rate has no bound
 CROSS_ENTROPIES = ("bernoulli", "continuous_bernoulli")
+ALONE = (
+    "one shape: whether the latent tells shapes apart cannot be judged; that takes two (config.data.path, data.count)"
+)
 OVERFLOW = 88.7  # exp of more is infinite in float32
 
 
@@ -76,8 +79,8 @@ def preflight(
     else:
         lines.append("the latent pays no rate: no KL term can collapse or explode it")
     if shapes < 2:
-        predicted = "NOT-CERTIFIABLE"
-        lines.append(f"{shapes} shape: a latent can tell nothing of it")
+        predicted, lines = "NOT-CERTIFIABLE", [*lines, ALONE] if pays_rate else [ALONE]
+        return Preflight(largest_eigenvalue, threshold, weight, predicted, tuple(lines))
     lines.append(f"expected: {predicted}" + (", as nothing here foretells a failure" if predicted == "HEALTHY" else ""))
     return Preflight(largest_eigenvalue, threshold, weight, predicted, tuple(lines))
 

@@ -7,7 +7,11 @@ held-out shapes, or the bounds of `diagnostics.witness` do not hold.
 Source: the mixture teacher of arXiv:2605.18224, rederived; floor, common scale and regularisation are ours.
 """
 
+import io
 import pathlib
+import sys
+import zipfile
+import zlib
 from typing import NamedTuple
 
 import jax
@@ -21,6 +25,7 @@ REGULARISATION = 1e-2  # added to each covariance, in units of the mean variance
 RESTARTS = 4  # of the mixture; the likeliest is kept
 MOST_ITERATIONS = 1000
 FILE = "checkpoints/teacher.npz"  # in a run's folder
+DAMAGE = (OSError, ValueError, EOFError, KeyError, NotImplementedError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Teacher(NamedTuple):
@@ -91,9 +96,11 @@ def posterior(teacher: Teacher, x: Float[Array, "n *p"]) -> Float[Array, "n k"]:
     return (1 - t.shape[1] * teacher.floor) * t + teacher.floor
 
 
-def to_arrays(teacher: Teacher) -> dict[str, np.ndarray]:
-    """The teacher as named arrays, to be stored without pickle."""
-    return {name: np.asarray(field) for name, field in teacher._asdict().items()}
+def to_bytes(teacher: Teacher) -> bytes:
+    """The teacher as an NPZ file of named arrays, each with its checksum, without pickle."""
+    buffer = io.BytesIO()
+    np.savez(buffer, allow_pickle=False, **{name: np.asarray(field) for name, field in teacher._asdict().items()})
+    return buffer.getvalue()
 
 
 def from_arrays(arrays: dict[str, np.ndarray]) -> Teacher:
@@ -108,8 +115,12 @@ def from_arrays(arrays: dict[str, np.ndarray]) -> Teacher:
 
 
 def read(folder: pathlib.Path) -> Teacher | None:
-    """The teacher that lies in a run's folder, or None."""
+    """The teacher that lies in a run's folder, or None; also where it is damaged, by its checksums, which is told."""
     if not (folder / FILE).is_file():
         return None
-    with np.load(folder / FILE, allow_pickle=False) as arrays:
-        return from_arrays(dict(arrays))
+    try:
+        with np.load(io.BytesIO((folder / FILE).read_bytes()), allow_pickle=False) as arrays:
+            return from_arrays(dict(arrays))
+    except DAMAGE as error:
+        print(f"{folder.name}/{FILE} is damaged ({type(error).__name__}): it is not used", file=sys.stderr)
+        return None

@@ -267,7 +267,7 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
     course.file.unlink(missing_ok=True)  # scores.json has them all
     for row in scores["items"]:
         print(_told(row), file=sys.stderr)
-    if scores["verdict"]:
+    if scores["verdict"] not in (None, "NOT-CERTIFIABLE"):  # said once, before the first step
         print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
     return scores
 

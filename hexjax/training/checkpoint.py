@@ -6,7 +6,10 @@ step as the latest; so each step is verified as it is read, from the newest to t
 
 import hashlib
 import json
+import logging
+import os
 import pathlib
+import re
 import sys
 from typing import Any
 
@@ -21,13 +24,48 @@ class CheckpointError(RuntimeError):
     """A checkpoint cannot be written, or some exist and none is good."""
 
 
+class Quiet(logging.Filter):
+    """Drops what Orbax logs of a failure, hundreds of lines of tracebacks: the failure itself is raised and told here."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the record is another's."""
+        trace, files = record.exc_info[2] if record.exc_info else None, [record.pathname]
+        while trace is not None:
+            files.append(trace.tb_frame.f_code.co_filename)
+            trace = trace.tb_next
+        return not any("/orbax/" in file for file in files) and ".orbax-checkpoint-tmp" not in record.getMessage()
+
+
+QUIET = Quiet()
+
+
+def _be_quiet() -> None:
+    """Nothing; what Orbax's failed work logs, and its callbacks that find their event loop closed, are not told from here."""
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).addFilter(QUIET)
+    before = sys.unraisablehook
+
+    def quiet(raised: Any) -> None:
+        if not (isinstance(raised.exc_value, RuntimeError) and str(raised.exc_value) == "Event loop is closed"):
+            before(raised)
+
+    if getattr(before, "__name__", "") != quiet.__name__:
+        sys.unraisablehook = quiet
+
+
 class Store:
     """The checkpoints of one run, in one folder."""
 
     def __init__(self, folder: pathlib.Path, keep: int, writes: bool = True):
         self.folder = folder.resolve()
+        self.config: dict[str, Any] = {}  # of the run when it saved what is restored
+        _be_quiet()
         options = ocp.CheckpointManagerOptions(
-            max_to_keep=keep if writes else None, create=writes, cleanup_tmp_directories=writes
+            max_to_keep=keep if writes else None,
+            create=writes,
+            cleanup_tmp_directories=writes,
+            # else a folder that cannot be made is waited for, five minutes long
+            async_options=ocp.AsyncOptions(create_directories_asynchronously=False),
         )
         handlers = {
             "params": ocp.StandardCheckpointHandler(),
@@ -40,8 +78,12 @@ class Store:
     def __enter__(self) -> "Store":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        self.manager.close()
+    def __exit__(self, kind: type | None, *_: object) -> None:
+        try:
+            self.manager.close()
+        except (OSError, ValueError) as error:
+            if kind is None:
+                raise self._unwritten("the last checkpoint", error) from error
 
     def newest(self) -> int | None:
         """The newest step, good or not."""
@@ -65,9 +107,7 @@ class Store:
         try:
             is_saved = self.manager.save(step, args=arguments, force=True)
         except (OSError, ValueError) as error:
-            raise CheckpointError(
-                f"checkpoint {step} or the one before it was not written: {_reason(error)}"
-            ) from error
+            raise self._unwritten(f"checkpoint {step} or the one before it", error) from error
         if not is_saved:
             raise CheckpointError(f"checkpoint {step} was not written: the folder holds newer ones")
 
@@ -80,7 +120,10 @@ class Store:
         try:
             self.manager.wait_until_finished()
         except (OSError, ValueError) as error:
-            raise CheckpointError(f"the last checkpoint was not written: {_reason(error)}") from error
+            raise self._unwritten("the last checkpoint", error) from error
+
+    def _unwritten(self, name: str, error: BaseException) -> CheckpointError:
+        return CheckpointError(f"{name} was not written: {_reason(error)}; {kept(self.folder)}")
 
     def restore(self, target: TrainState) -> TrainState | None:
         """The newest good state, as NumPy arrays in the target's structure; None where there are no checkpoints.
@@ -95,7 +138,10 @@ class Store:
             (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}-{len(list(self.folder.glob('damaged-*')))}")
         if damaged:
             self.manager.reload()
-        return None if step is None else TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"])
+        if step is None:
+            return None
+        self.config = items["config"]
+        return TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"])
 
     def _newest_good(self, target: dict[str, Any] | None) -> tuple[int | None, dict[str, Any], list[int]]:
         damaged = []
@@ -137,11 +183,30 @@ def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
     """
     if not (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{folder.name} holds no checkpoints")
-    with Store(folder / "checkpoints", keep=1, writes=False) as store:
-        step, items, _ = store._newest_good(None)
+    before = None
+    while True:
+        with Store(folder / "checkpoints", keep=1, writes=False) as store:
+            try:
+                step, items, _ = store._newest_good(None)
+                break
+            except CheckpointError:
+                newest = max(_steps(store.folder), default=None)
+                if newest in (before, store.newest()):
+                    raise
+                before = newest  # a training went on, and put newer ones in their place
     if step is None:
         raise CheckpointError(f"{folder.name} holds no checkpoints")
     return items["params"], items["config"], step
+
+
+def kept(folder: pathlib.Path) -> str:
+    """What a folder of checkpoints leaves to a run that stops, in words."""
+    steps = _steps(folder)
+    return f"the checkpoint of step {max(steps)} is kept" if steps else "there is no checkpoint yet"
+
+
+def _steps(folder: pathlib.Path) -> list[int]:
+    return [int(place.name) for place in folder.glob("[0-9]*") if place.name.isdigit()]
 
 
 def digest(tree: Any) -> dict[str, str]:
@@ -171,4 +236,8 @@ def _layout(tree: Any) -> list[tuple[tuple[int, ...], str]]:
 
 
 def _reason(error: BaseException) -> str:
+    if number := re.search(r"os_error_code='(\d+)'", str(error)):
+        return os.strerror(int(number[1]))
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

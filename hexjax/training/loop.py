@@ -4,9 +4,9 @@ restore → one check of all stages before step 0 → the steps → final evalua
 waited for before it is evaluated or saved, so a non-finite state is never saved. The step is the position in the data.
 """
 
-import errno
 import functools
 import pathlib
+import shlex
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -20,11 +20,13 @@ from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import checkpoint, monitor, optimiser, record, step
 from hexjax.training.signals import Signals
-from hexjax.types import Scores
+from hexjax.types import Scores, TrainState
 
 DONE, FAILED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 1, 3, 4, 75  # exit codes
 
-Evaluate = Callable[..., Scores]  # (params, step=) -> scores; the numbers of `mean` go to metrics.jsonl
+# (params, step=, stopped=) -> scores; the numbers of `mean` go to metrics.jsonl. Where stopped() is true before a shape, it
+# raises KeyboardInterrupt.
+Evaluate = Callable[..., Scores]
 
 
 class NonFiniteError(ArithmeticError):
@@ -40,23 +42,23 @@ def train(
 ) -> int:
     """The exit code of a run that starts or goes on in `folder`.
 
-    0 done, 3 non-finite, 4 stopped for a collapsed or exploded latent, 75 interrupted, 1 anything else.
+    0 done, 3 non-finite, 4 stopped for a collapsed or exploded latent, 75 interrupted, 1 anything else: a disk that is
+    full or broken, whoever meets it.
     """
     try:
-        with Signals() as signals, checkpoint.Store(folder / "checkpoints", config.checkpoint.keep) as store:
-            return _train(family, config, data, folder, evaluate, signals, store)
-    except NonFiniteError as error:
-        print(f"stopped: {error}; the last good checkpoint is kept", file=sys.stderr)
-        record.write_verdict(folder, verdict.Verdict("EXPLODED", str(error), ("non-finite",)))
-        return NON_FINITE
+        try:
+            with Signals() as signals, checkpoint.Store(folder / "checkpoints", config.checkpoint.keep) as store:
+                return _train(family, config, data, folder, evaluate, signals, store)
+        except NonFiniteError as error:
+            print(f"stopped: {error}; {checkpoint.kept(folder / 'checkpoints')}", file=sys.stderr)
+            record.write_verdict(folder, verdict.Verdict("EXPLODED", str(error), ("non-finite",)))
+            return NON_FINITE
     except checkpoint.CheckpointError as error:
         print(f"stopped: {error}", file=sys.stderr)
-        return FAILED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
-            raise
-        print(f"stopped: {error.strerror}; the last good checkpoint is kept", file=sys.stderr)
-        return FAILED
+        place = f" ({pathlib.Path(error.filename).name})" if isinstance(error.filename, str) else ""
+        print(f"stopped: {error.strerror or error}{place}; {checkpoint.kept(folder / 'checkpoints')}", file=sys.stderr)
+    return FAILED
 
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
@@ -68,6 +70,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     target = jax.eval_shape(init, cache)
     step.check_stages(family, fixed, target, cache, config.seed)
     restored = store.restore(target)
+    is_longer = _tell_rate(config, store.config, restored)
     state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)
     advance = jax.jit(functools.partial(step.make_step(loss, adam, batch_at), seed=config.seed), donate_argnums=0)
     validate = step.make_validate(loss, fixed, config.seed)
@@ -77,7 +80,11 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         print("\n".join(f"preflight: {line}" for line in expected.lines), file=sys.stderr)
     if first > steps:
         raise checkpoint.CheckpointError(f"config.train.steps is {steps}, and the run is at step {first} already")
-    with record.Log(folder, first, steps) as log:
+    if is_longer:
+        record.keep_scores(folder, first)
+    rows = {"validation.": config.validate, "diagnostics.": config.diagnostics, "evaluation.": config.evaluate}
+    again = tuple(name for name, each in rows.items() if first == steps or _is_due(first, each.every_steps))
+    with record.Log(folder, first, steps, again=again) as log:
         for now in range(first, steps + 1):
             is_last = now == steps
             validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
@@ -95,10 +102,11 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             try:
                 if evaluates and not collapsed and not signals.name:
                     with signals.evaluating():
-                        mean = evaluate(state.params, step=now)["mean"]
+                        mean = evaluate(state.params, step=now, stopped=signals.stopped)["mean"]
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
             finally:
                 if now > first and (is_last or saves or collapsed or signals.name):
+                    log.sync()
                     store.save(state, config.to_dict())
             if is_last or collapsed or signals.name:
                 break
@@ -108,7 +116,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     store.wait()
     if signals.name:
         saved = f"step {now} is saved" if now else "there was nothing to save yet"
-        print(f"{signals.name}: {saved}; go on with --workdir={folder.name}", file=sys.stderr)
+        print(f"{signals.name}: {saved}; go on with: {_command(folder)}", file=sys.stderr)
         return INTERRUPTED
     if collapsed:
         print(
@@ -117,6 +125,25 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         record.write_verdict(folder, collapsed._replace(reason=f"at step {now} {collapsed.reason}"))
         return COLLAPSED
     return DONE
+
+
+def _command(folder: pathlib.Path) -> str:
+    """The command that goes on, as it can be typed where this one was."""
+    program = [sys.argv[0]] if not sys.argv[0].endswith(".py") else ["python", sys.argv[0]]
+    return shlex.join([*program, f"--workdir={folder}"])
+
+
+def _tell_rate(config: ml_collections.ConfigDict, saved: dict[str, Any], restored: TrainState | None) -> bool:
+    """Whether a run that had ended goes on to more steps; then, and where its learning rate jumps, a line says so."""
+    if restored is None or saved["train"]["steps"] == config.train.steps:
+        return False
+    now, had = int(restored.step), saved["train"]["steps"]
+    schedules = [optimiser.make(each).schedule for each in (ml_collections.ConfigDict(saved), config)]
+    rates = [config.optimiser.learning_rate * float(schedule(restored.step)) for schedule in schedules]
+    jumps = f"{rates[0]:.3g} there by the old train.steps, is {rates[1]:.3g} by the new"
+    jumps = f"the learning rate, {jumps}" if rates[0] != rates[1] else f"the learning rate stays {rates[0]:.3g}"
+    print(f"train.steps was {had} and is {config.train.steps}; at step {now}, {jumps}", file=sys.stderr)
+    return now == had < config.train.steps
 
 
 def _is_due(now: int, every_steps: int) -> bool:

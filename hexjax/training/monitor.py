@@ -17,7 +17,7 @@ import numpy as np
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict
 from hexjax.diagnostics import preflight as forecast
 from hexjax.models.family import Family, Knobs
-from hexjax.training import step
+from hexjax.training import files, step
 from hexjax.types import Array, TrainState
 
 Diagnose = Callable[[TrainState, Any, Knobs], tuple[dict[str, Any], verdict.Verdict]]
@@ -28,7 +28,7 @@ FAILURES = ("COLLAPSED", "EXPLODED")
 def with_teacher(family: Family, config: ml_collections.ConfigDict, data: step.Data, folder: pathlib.Path) -> step.Data:
     """The data with the field `teacher` [i, k]: each shape's class probabilities, where the config asks for a witness.
 
-    The teacher is read from the folder of checkpoints if it lies there, else fitted and written.
+    The teacher is read from the folder of checkpoints if it lies there whole, else fitted, the same each time, and written.
 
     Raises:
         ValueError: for too few shapes.
@@ -39,7 +39,7 @@ def with_teacher(family: Family, config: ml_collections.ConfigDict, data: step.D
     if (known := teacher.read(folder)) is None:
         known = fit_teacher(np.asarray(x), config)
         file.parent.mkdir(parents=True, exist_ok=True)
-        np.savez(file, allow_pickle=False, **teacher.to_arrays(known))
+        files.write_atomically(file, teacher.to_bytes(known))
     fields = data.cache.fields | {"teacher": jnp.asarray(teacher.posterior(known, x), jnp.float32)}
     return data._replace(cache=dataclasses.replace(data.cache, fields=fields))
 

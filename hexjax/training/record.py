@@ -1,15 +1,22 @@
 """Run folders, and what a run writes in them while it trains.
 
 metrics.jsonl has one object a row, `step` first, and no times: a resumed run's file equals an uninterrupted one's byte
-for byte. Times go to timing.jsonl, curves also to TensorBoard event files, progress to the terminal.
+for byte. Beside it, metrics.crc has one line a row by which a damaged or missing one is known. Times go to
+timing.jsonl, curves also to TensorBoard event files, progress to the terminal.
 """
 
+import contextlib
+import fcntl
+import hashlib
 import importlib.metadata
 import io
 import json
 import os
 import pathlib
 import platform
+import re
+import socket
+import struct
 import subprocess
 import sys
 import time
@@ -17,24 +24,37 @@ from typing import Any
 
 import jax
 import numpy as np
-import tensorboardX
+from tensorboardX import record_writer
+from tensorboardX.proto import event_pb2, summary_pb2
 
 from hexjax import names
+from hexjax.training import files
 
+write_atomically, read_rows = files.write_atomically, files.read_rows  # for those who may import this file alone
+
+TIMING = "timing.jsonl"
 PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "scikit-image", "trimesh")
 
 
 def new_folder(root: pathlib.Path, name: str) -> pathlib.Path:
-    """A new folder `root/NNN-name`, NNN one above the highest there; made, so that no other run gets it."""
+    """A new folder `root/NNN-name`, NNN one above the highest there; made, so that no other run gets folder or number."""
     root.mkdir(parents=True, exist_ok=True)
-    while True:
-        numbers = [int(folder.name[:3]) for folder in root.glob("[0-9][0-9][0-9]-*")]
-        folder = root / f"{max(numbers, default=0) + 1:03d}-{name}"
-        try:
-            folder.mkdir()
-        except FileExistsError:
-            continue  # another run was faster
+    here = os.open(root, os.O_RDONLY)
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(here, fcntl.LOCK_EX)
+        number = max((order(folder)[0] for folder in root.iterdir()), default=0) + 1
+        folder = root / f"{number:03d}-{name}"
+        folder.mkdir()
         return folder
+    finally:
+        os.close(here)
+
+
+def order(folder: pathlib.Path) -> tuple[int, str]:
+    """What run folders are sorted by, the 1000th after the 999th: number (0 where there is none) and name."""
+    number = re.match(r"(\d{3,})-", folder.name)
+    return int(number[1]) if number else 0, folder.name
 
 
 def write_header(folder: pathlib.Path, line: str, config: str | None, data_path: str) -> None:
@@ -45,7 +65,9 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if config is not None:
-        write_atomically(folder / "config.json", config)
+        for left in (*folder.glob(".*.[0-9]*.tmp"), *folder.glob("checkpoints/.*.[0-9]*.tmp")):
+            left.unlink(missing_ok=True)  # of a run that was killed as it wrote a file
+        _write_config(folder, config)
     if config is not None and data_path:
         write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
@@ -55,6 +77,16 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
             f"command: {line}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
             f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {os.cpu_count()} CPU cores\n\n"
         )
+
+
+def _write_config(folder: pathlib.Path, config: str) -> None:
+    """Nothing; writes config.json and its digest, which holds for the old text and the new until both are written."""
+    file, known = folder / "config.json", folder / "config.sha256"
+    digest = f"{hashlib.sha256(config.encode()).hexdigest()}  config.json\n".encode()  # as sha256sum writes it
+    if known.exists():
+        write_atomically(known, known.read_bytes() + digest)
+    write_atomically(file, config)
+    write_atomically(known, digest)
 
 
 def commit() -> str:
@@ -71,13 +103,6 @@ def commit() -> str:
     return head.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
 
 
-def write_atomically(file: pathlib.Path, text: str) -> None:
-    """Nothing; the file holds either its old text or the new one, whatever happens."""
-    temporary = file.with_name(file.name + ".tmp")
-    temporary.write_text(text, "utf-8", "surrogateescape")
-    temporary.replace(file)
-
-
 def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     """Nothing; scores.json holds the verdict on a run that stopped, beside the scores of an earlier step if there are any."""
     file = folder / "scores.json"
@@ -86,31 +111,39 @@ def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
 
 
-def rewind(file: pathlib.Path, step: int) -> None:
-    """Nothing; drops from a file of rows what a run resumed at `step` will write again, and a torn last line.
-
-    That is every row after `step`, and the validation and evaluation at `step`: they come before the step they precede.
-    """
-    if not file.exists():
-        return
-    lines = file.read_text().splitlines(keepends=True)
-    rows = [(json.loads(line), line) for line in lines if line.endswith("}\n")]
-    kept = [line for row, line in rows if row["step"] < step or (row["step"] == step and "loss" in row)]
-    write_atomically(file, "".join(kept))
+def keep_scores(folder: pathlib.Path, step: int) -> None:
+    """Nothing; scores.json of a run that had ended at a step and goes on stays as evaluations/step-N/scores.json."""
+    if (folder / "scores.json").exists():
+        kept = folder / "evaluations" / f"step-{step}"
+        kept.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept / "scores.json", (folder / "scores.json").read_bytes())
 
 
 class Log:
-    """The open files of a training run, and its progress line."""
+    """The open files of a training run, and its progress line. Nothing is written by a thread, so no error is lost."""
 
     def __init__(
-        self, folder: pathlib.Path, step: int, steps: int, stream: io.TextIOBase | None = None, seconds: float = 5.0
+        self,
+        folder: pathlib.Path,
+        step: int,
+        steps: int,
+        stream: io.TextIOBase | None = None,
+        seconds: float = 5.0,
+        again: tuple[str, ...] = ("",),
     ):
         self.steps, self.seconds = steps, seconds
         self.stream = sys.stderr if stream is None else stream
-        for name in ("metrics.jsonl", "timing.jsonl"):
-            rewind(folder / name, step)
-        self.metrics, self.timing = (folder / "metrics.jsonl").open("a"), (folder / "timing.jsonl").open("a")
-        self.events = tensorboardX.SummaryWriter(str(folder), purge_step=step)
+        for name in (files.METRICS, TIMING):
+            files.rewind(folder / name, step, again)
+        events = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}"
+        started = event_pb2.SessionLog(status=event_pb2.SessionLog.START)  # curves of later steps are void
+        with contextlib.ExitStack() as stack:
+            names = (files.METRICS, "metrics.crc", TIMING, events)
+            opened = [stack.enter_context((folder / name).open("ab")) for name in names]
+            self.metrics, self.checks, self.timing, self.events = opened
+            self._event(file_version="brain.Event:2")
+            self._event(step=step, session_log=started)
+            self.opened = stack.pop_all()
         self.verdict = ""
         self.began = self.shown = time.monotonic()
         self.first: tuple[int, float] | None = None  # the step and time from which the rate counts: not the compilation
@@ -118,28 +151,37 @@ class Log:
     def __enter__(self) -> "Log":
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for file in (self.metrics, self.timing, self.events):
-            file.close()
+    def __exit__(self, *error: Any) -> None:
+        self.opened.__exit__(*error)
 
     def row(self, step: int, values: dict[str, Any]) -> None:
         """Nothing; writes one row, and its numbers as curves."""
         values = {name: _plain(value) for name, value in values.items()}
-        self.metrics.write(json.dumps({"step": step} | values) + "\n")
-        self.metrics.flush()
-        for name, value in values.items():
-            if isinstance(value, (int, float)):
-                self.events.add_scalar(name.replace(".", "/"), value, step)
+        line = _line({"step": step} | values)
+        _append(self.metrics, line)
+        _append(self.checks, files.check(line))
+        numbers = {name.replace(".", "/"): value for name, value in values.items() if isinstance(value, (int, float))}
+        curves = [summary_pb2.Summary.Value(tag=name, simple_value=value) for name, value in numbers.items()]
+        self._event(step=step, summary=summary_pb2.Summary(value=curves))
         if "loss" in values:
             seconds, rate = round(time.monotonic() - self.began, 3), self.rate(step)
-            self.timing.write(
-                json.dumps({"step": step, "loss": values["loss"], "seconds": seconds, "rate": rate}) + "\n"
-            )
-            self.timing.flush()
+            _append(self.timing, _line({"step": step, "loss": values["loss"], "seconds": seconds, "rate": rate}))
+
+    def sync(self) -> None:
+        """Nothing; the rows lie on the disk itself, before a checkpoint that is resumed without them."""
+        for file in (self.metrics, self.checks):
+            os.fsync(file.fileno())
+
+    def _event(self, **fields: Any) -> None:
+        """Nothing; writes one record of TensorBoard's: length, its checksum, content, its checksum."""
+        content = event_pb2.Event(wall_time=time.time(), **fields).SerializeToString()
+        parts = [struct.pack("<Q", len(content)), content]
+        checked = [part + struct.pack("<I", record_writer.masked_crc32c(part)) for part in parts]
+        _append(self.events, b"".join(checked))
 
     def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
         """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict on."""
-        self.verdict = judged.name
+        self.verdict = "" if judged.name == "NOT-CERTIFIABLE" else judged.name  # the first lines told it, once
         named = {f"diagnostics.{name}": value if np.isfinite(value) else None for name, value in figures.items()}
         told = {"diagnostics.verdict": judged.name, "diagnostics.reason": judged.reason}
         self.row(step, named | told | {"diagnostics.tags": ", ".join(judged.tags)})
@@ -163,6 +205,15 @@ class Log:
         text = f"step {step}/{self.steps}  loss {loss:.4g}{judged}{left}"
         start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
         print(start + text, end=end, file=self.stream, flush=True)
+
+
+def _append(file: io.BufferedWriter, content: bytes) -> None:
+    file.write(content)
+    file.flush()
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
 
 
 def _plain(value: Any) -> Any:

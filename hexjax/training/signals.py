@@ -1,8 +1,12 @@
 """SIGTERM and SIGINT while a run trains: noted at once, acted on where the state is whole."""
 
 import contextlib
+import os
 import signal
+import time
 from collections.abc import Iterator
+
+AGAIN = 1.0  # seconds after which another signal is meant as a second one: schedulers and shells send one twice
 
 
 class Interruption(KeyboardInterrupt):
@@ -10,7 +14,7 @@ class Interruption(KeyboardInterrupt):
 
 
 class Signals:
-    """SIGTERM and SIGINT while the loop runs: noted, and acted on between steps."""
+    """SIGTERM and SIGINT while the loop runs: noted, and acted on between steps. A second one ends the process at once."""
 
     def __init__(self) -> None:
         self.name = ""
@@ -25,9 +29,18 @@ class Signals:
             signal.signal(number, handler)
 
     def note(self, number: int, _: object) -> None:
-        self.name = signal.Signals(number).name
-        if self.is_evaluating:
-            raise Interruption
+        """Nothing; what the handler does. Of a second signal the process dies as of any: what is on the disk is whole."""
+        if not self.name:
+            self.name, self.since = signal.Signals(number).name, time.monotonic()
+            if self.is_evaluating:
+                raise Interruption
+        elif time.monotonic() - self.since > AGAIN:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def stopped(self) -> bool:
+        """Whether a signal has come; asked between the shapes of an evaluation: what is raised in a C library may be lost."""
+        return bool(self.name)
 
     @contextlib.contextmanager
     def evaluating(self) -> Iterator[None]:
@@ -35,7 +48,8 @@ class Signals:
         self.is_evaluating = True
         try:
             yield
-        except Interruption:
-            pass
+        except KeyboardInterrupt:
+            if not self.name:
+                raise
         finally:
             self.is_evaluating = False

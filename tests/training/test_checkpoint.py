@@ -1,7 +1,10 @@
 """Checkpoints: what is saved comes back, also from the folder alone, and what does not fit is told."""
 
+import logging
+import os
 import subprocess
 import sys
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -126,6 +129,57 @@ def test_folder_without_checkpoints_is_refused(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     with pytest.raises(checkpoint.CheckpointError, match=rf"^{tmp_path.name} holds no checkpoints$"):
         checkpoint.restore_params(tmp_path)
+
+
+def test_reading_needs_no_right_to_write(folder, tmp_path_factory):
+    place = tmp_path_factory.mktemp("read_only")
+    if os.geteuid() or subprocess.run(["mount", "--bind", folder, place], check=False).returncode:
+        pytest.skip("no folder can be mounted here")
+    try:
+        subprocess.run(["mount", "-o", "remount,bind,ro", place], check=True)
+        with pytest.raises(OSError, match="Read-only file system"):
+            (place / "new").touch()
+        assert checkpoint.restore_params(place)[2] == 6
+    finally:
+        subprocess.run(["umount", place], check=True)
+
+
+def test_steps_that_a_training_replaces_while_they_are_read_are_not_called_damaged(folder, monkeypatch, capsys):
+    find = checkpoint.Store._newest_good
+
+    def replaced(store, target):
+        if store.newest() == 6:  # the run goes on: step 8 comes, and those that were found go
+            with checkpoint.Store(folder / "checkpoints", keep=1) as other:
+                other.save(make_state(8), CONFIG)
+                other.wait()
+        return find(store, target)
+
+    monkeypatch.setattr(checkpoint.Store, "_newest_good", replaced)
+    assert checkpoint.restore_params(folder)[2] == 8
+
+
+def test_noise_of_orbax_is_dropped_and_that_of_others_is_not(tmp_path, monkeypatch):
+    heard = []
+    monkeypatch.setattr(sys, "unraisablehook", heard.append)
+    hooks = set()
+    for _ in range(3):
+        checkpoint.Store(tmp_path / "checkpoints", keep=1).manager.close()
+        hooks.add(sys.unraisablehook)
+    assert len(hooks) == 1
+    for error in (RuntimeError("Event loop is closed"), RuntimeError("mine"), ValueError("Event loop is closed")):
+        sys.unraisablehook(types.SimpleNamespace(exc_value=error))
+    assert [repr(each.exc_value) for each in heard] == ["RuntimeError('mine')", "ValueError('Event loop is closed')"]
+    for file, said in (("/x/orbax/checkpoint/a.py", False), ("/x/hexjax/a.py", True)):
+        record = logging.LogRecord("absl", logging.ERROR, file, 1, "text", (), None)
+        assert bool(logging.getLogger("absl").filter(record)) is said
+    try:
+        exec(compile("1 / 0", "/x/orbax/b.py", "exec"))  # an error of Orbax that asyncio tells
+    except ZeroDivisionError:
+        record = logging.LogRecord("asyncio", logging.ERROR, "/x/asyncio/a.py", 1, "text", (), sys.exc_info())
+    assert not logging.getLogger("asyncio").filter(record)
+    text = "Future exception was never retrieved: Error writing /x/4.orbax-checkpoint-tmp/rest"
+    record = logging.LogRecord("asyncio", logging.ERROR, "/x/asyncio/a.py", 1, text, (), None)
+    assert not logging.getLogger("asyncio").filter(record)
 
 
 def test_digest_tells_values_dtypes_shapes_and_places():

@@ -11,7 +11,7 @@ from tests.training import toy
 def test_loop_writes_validates_evaluates_and_saves_when_due(tmp_path, save_every_steps, saved):
     evaluated = []
 
-    def evaluate(params, step):
+    def evaluate(params, step, stopped):
         evaluated.append(step)
         return toy.evaluate(params, step)
 
@@ -24,7 +24,7 @@ def test_loop_writes_validates_evaluates_and_saves_when_due(tmp_path, save_every
 
 
 def test_every_row_comes_after_the_step_that_it_tells_of(tmp_path):
-    def evaluate(params, step):
+    def evaluate(params, step, stopped):
         written = (tmp_path / "metrics.jsonl").read_text().splitlines()
         assert json.loads(written[-1])["step"] == step
         return toy.evaluate(params, step)

@@ -1,6 +1,8 @@
 """A run tells of its latent: rows, a verdict, a preflight, a frozen teacher; and it stops for a collapse if asked."""
 
 import json
+import random
+import re
 
 import jax
 import jax.numpy as jnp
@@ -43,7 +45,7 @@ def make(items, count=8, **more):
 
 def run(items, folder, count=8, **more):
     config, family, data = make(items, count, **more)
-    code = loop.train(family, config, data, folder, lambda params, step: {"mean": {}})
+    code = loop.train(family, config, data, folder, lambda params, **_: {"mean": {}})
     return code, [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
@@ -59,8 +61,11 @@ def test_rows_of_diagnostics_stand_in_the_metrics_and_the_verdict_in_the_progres
     assert "preflight: 8 shapes of 192 values, each in units of its deviation; largest eigenvalue" in error
 
 
-def test_one_shape_is_not_certifiable(items, tmp_path):
+def test_one_shape_is_not_certifiable_and_that_is_told_once(items, tmp_path, capsys):
     _, rows = run(items, tmp_path, 1, **{"train.batch_size": 1, "data.count": 1})
+    told = capsys.readouterr().err
+    assert told.count("one shape: whether the latent tells shapes apart cannot be judged; that takes two") == 1
+    assert "NOT-CERTIFIABLE" not in told
     assert {row["diagnostics.verdict"] for row in rows if "diagnostics.verdict" in row} == {"NOT-CERTIFIABLE"}
 
 
@@ -91,10 +96,37 @@ def test_the_teacher_is_fitted_once_and_lies_with_the_checkpoints(items, tmp_pat
         stored = dict(arrays)
     known = teacher.from_arrays(stored)
     np.testing.assert_allclose(teacher.posterior(known, monitor.observations(family, data.cache)), t, atol=1e-6)
-    swapped = teacher.to_arrays(known._replace(temperature=known.temperature * 0 + 50.0))
-    np.savez(tmp_path / teacher.FILE, **swapped)
+    swapped = teacher.to_bytes(known._replace(temperature=known.temperature * 0 + 50.0))
+    (tmp_path / teacher.FILE).write_bytes(swapped)
     again = np.asarray(monitor.with_teacher(family, config, data, tmp_path).cache.fields["teacher"])
     assert np.abs(again - t).max() > 0.01  # what is stored counts
+
+
+def test_a_damaged_teacher_is_told_and_fitted_again_the_same(items, tmp_path, capsys):
+    config, family, data = make(items, **WITNESS)
+    t = np.asarray(monitor.with_teacher(family, config, data, tmp_path).cache.fields["teacher"])
+    file, draw = tmp_path / teacher.FILE, random.Random(0)
+    whole, noticed, _ = file.read_bytes(), 0, capsys.readouterr()
+    for turn in range(200):
+        content = bytearray(whole)
+        if turn % 4:
+            place = draw.randrange(8 * len(content))
+            content[place // 8] ^= 1 << place % 8
+        else:
+            del content[draw.randrange(len(content)) :]
+        file.write_bytes(content)
+        found, told = teacher.read(tmp_path), capsys.readouterr().err
+        if found is None:
+            noticed += 1
+            form = rf"{tmp_path.name}/checkpoints/teacher.npz is damaged \(\w+\): it is not used\n"
+            assert re.fullmatch(form, told)
+        else:
+            assert teacher.to_bytes(found) == whole
+    assert noticed > 150
+    file.write_bytes(whole[:100])
+    again = np.asarray(monitor.with_teacher(family, config, data, tmp_path).cache.fields["teacher"])
+    np.testing.assert_array_equal(again, t)
+    assert file.read_bytes() == whole
 
 
 def test_alignment_is_trained_and_the_prefit_comes_before_it(items, tmp_path):
@@ -169,7 +201,7 @@ def test_a_mesh_that_comes_twice_is_one_shape(items, tmp_path):
 def test_a_run_that_blows_up_leaves_the_verdict_exploded(items, tmp_path):
     with jax.debug_nans(False):
         config, family, data = make(items, **{"optimiser.learning_rate": 1e30})
-        assert loop.train(family, config, data, tmp_path, lambda params, step: {"mean": {}}) == loop.NON_FINITE
+        assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == loop.NON_FINITE
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert (scores["verdict"], scores["items"], scores["verdict_tags"]) == ("EXPLODED", [], ["non-finite"])
     assert scores["verdict_reason"].startswith("at step ")

@@ -1,14 +1,21 @@
 """Run folders, rows that survive a kill, and the progress line."""
 
+import concurrent.futures
+import hashlib
 import io
 import json
 import os
+import random
 import re
+import struct
 
 import jax.numpy as jnp
 import numpy as np
+import pytest
+from tensorboardX import record_writer
+from tensorboardX.proto import event_pb2
 
-from hexjax.training import record
+from hexjax.training import files, record
 
 ROWS = (
     '{"step": 0, "validation.loss": 1.5}\n'
@@ -29,6 +36,20 @@ def test_folders_are_numbered_one_above_the_highest(tmp_path):
     (tmp_path / "notes").mkdir()
     names = [record.new_folder(tmp_path, "ae").name for _ in range(3)]
     assert names == ["008-ae", "009-ae", "010-ae"]
+
+
+def test_thousandth_folder_and_those_after_it(tmp_path):
+    for name in ("998-ae", "999-ae"):
+        (tmp_path / name).mkdir()
+    assert [record.new_folder(tmp_path, "ae").name for _ in range(2)] == ["1000-ae", "1001-ae"]
+    names = [folder.name for folder in sorted(tmp_path.iterdir(), key=record.order)]
+    assert names == ["998-ae", "999-ae", "1000-ae", "1001-ae"]
+
+
+def test_folders_made_at_once_have_numbers_of_their_own(tmp_path):
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda number: record.new_folder(tmp_path, f"ae{number}"), range(40)))
+    assert sorted(record.order(folder)[0] for folder in made) == list(range(1, 41))
 
 
 def test_header_names_command_commit_versions_and_device_without_absolute_paths(tmp_path):
@@ -66,10 +87,131 @@ def test_rewind_drops_what_will_be_written_again_and_a_torn_line(tmp_path):
     for torn in ("", '{"step": 4, "lo'):
         for step, kept in expected.items():
             file.write_text(ROWS + torn)
-            record.rewind(file, step)
+            files.rewind(file, step)
             lines = ROWS.splitlines(keepends=True)
             assert file.read_text() == "".join(lines[index] for index in kept)
-    assert [item.name for item in tmp_path.iterdir()] == ["metrics.jsonl"]
+    assert {item.name for item in tmp_path.iterdir()} == {"metrics.jsonl", "metrics.crc"}
+
+
+def write_rows(folder) -> list[bytes]:
+    """The lines of metrics.jsonl of ten steps, two of them with a validation."""
+    with record.Log(folder, 0, 10, io.StringIO()) as log:
+        for step in range(10):
+            log.row(step, {"loss": 1 / (step + 1), "kl": 3.5})
+            if step % 5 == 0:
+                log.row(step, {"validation.loss": 2.0})
+    return (folder / "metrics.jsonl").read_bytes().splitlines(keepends=True)
+
+
+def test_flipped_bits_and_cuts_never_pass_in_silence(tmp_path, capsys):
+    lines, draw, file = write_rows(tmp_path), random.Random(0), tmp_path / "metrics.jsonl"
+    whole, checks = [json.loads(line) for line in lines], (tmp_path / "metrics.crc").read_bytes()
+    for turn in range(200):
+        content = bytearray(b"".join(lines))
+        place = draw.randrange(8 * len(content))
+        if turn % 4:
+            content[place // 8] ^= 1 << place % 8
+        else:
+            del content[place // 8 :]
+        file.write_bytes(content)
+        (tmp_path / "metrics.crc").write_bytes(checks)
+        found, told = record.read_rows(file), capsys.readouterr().err
+        assert all(row in whole for row in found)
+        assert len(found) < len(lines)
+        form = r"(damaged rows: \d \(line \d+(, \d+)?\)(, )?)?(missing rows: \d+)?; the others are read\n"
+        assert re.fullmatch(f"{tmp_path.name}/metrics.jsonl: {form}", told)
+        files.rewind(file, 5)
+        told, kept = capsys.readouterr().err, file.read_bytes()
+        assert kept == b"".join(lines[:7]) or told.count("\n") == 1
+        assert all(line in lines for line in kept.splitlines(keepends=True))
+        record.read_rows(file)
+        assert capsys.readouterr().err == ""
+        for old in tmp_path.glob("*.damaged-*"):
+            assert old.read_bytes() == bytes(content)
+            old.unlink()
+
+
+def test_damaged_and_missing_rows_are_told_and_the_old_file_is_kept(tmp_path, capsys):
+    lines, file = write_rows(tmp_path), tmp_path / "metrics.jsonl"
+    content = b"".join([lines[0], lines[1], lines[2].replace(b"0.5", b"0.6"), lines[3], b"\xff\n", *lines[6:]])
+    file.write_bytes(content)
+    assert len(record.read_rows(file)) == len(lines) - 3
+    told = "damaged rows: 2 (line 3, 5), missing rows: 1"
+    assert capsys.readouterr().err == f"{tmp_path.name}/metrics.jsonl: {told}; the others are read\n"
+    files.rewind(file, 9)
+    told = f"metrics.jsonl: {told}; the others stay, the file as it was is metrics.jsonl.damaged-0\n"
+    assert capsys.readouterr().err == told
+    assert (tmp_path / "metrics.jsonl.damaged-0").read_bytes() == content
+
+
+def test_rows_that_are_gone_with_their_file_are_told(tmp_path, capsys):
+    write_rows(tmp_path)
+    (tmp_path / "metrics.jsonl").unlink()
+    files.rewind(tmp_path / "metrics.jsonl", 2)
+    told = "metrics.jsonl: missing rows: 4; the others stay, the file as it was is metrics.jsonl.damaged-0\n"
+    assert capsys.readouterr().err == told
+
+
+def test_rows_without_checks_are_read_as_they_are_and_damaged_checks_harm_no_row(tmp_path, capsys):
+    lines, file = write_rows(tmp_path), tmp_path / "metrics.jsonl"
+    checks = (tmp_path / "metrics.crc").read_bytes()
+    for content in (b"", checks[:30], b"x" + checks[1:]):
+        (tmp_path / "metrics.crc").write_bytes(content)
+        assert len(record.read_rows(file)) == len(lines)
+    (tmp_path / "metrics.crc").unlink()
+    assert len(record.read_rows(file)) == len(lines)
+    assert record.read_rows(tmp_path / "none.jsonl") == []
+    assert capsys.readouterr().err == ""
+    (tmp_path / "timing.jsonl").write_bytes(b'{"step": 1, "loss": 2.0}\n{"step": \x80}\n[1]\n{"st')
+    assert record.read_rows(tmp_path / "timing.jsonl") == [{"step": 1, "loss": 2.0}]
+    assert capsys.readouterr().err == (
+        f"{tmp_path.name}/timing.jsonl: damaged rows: 2 (line 2, 3); the others are read\n"
+    )
+
+
+def test_events_are_tensorboards_records_written_before_a_row_returns(tmp_path):
+    with record.Log(tmp_path, 5, 10, io.StringIO()) as log:
+        log.row(6, {"loss": 0.5, "validation.kl": 2, "verdict": "HEALTHY", "none": None})
+        content = next(tmp_path.glob("events.out.tfevents.*")).read_bytes()
+    events = []
+    while content:
+        size = struct.unpack("<Q", content[:8])[0]
+        assert struct.unpack("<I", content[8:12])[0] == record_writer.masked_crc32c(content[:8])
+        body = content[12 : 12 + size]
+        assert struct.unpack("<I", content[12 + size : 16 + size])[0] == record_writer.masked_crc32c(body)
+        events.append(event_pb2.Event.FromString(body))
+        content = content[16 + size :]
+    version, start, row = events
+    assert version.file_version == "brain.Event:2"
+    assert (start.step, start.session_log.status) == (5, event_pb2.SessionLog.START)
+    assert (row.step, {each.tag: each.simple_value for each in row.summary.value}) == (
+        6, {"loss": 0.5, "validation/kl": 2.0}
+    )  # fmt: skip
+
+
+def test_config_and_its_digest_change_together_whenever_the_run_is_killed(tmp_path, monkeypatch):
+    def is_known():
+        content = (tmp_path / "config.json").read_bytes()
+        return hashlib.sha256(content).hexdigest() in (tmp_path / "config.sha256").read_text()
+
+    record.write_header(tmp_path, "", '{"seed": 1}\n', "")
+    assert (tmp_path / "config.sha256").read_text() == hashlib.sha256(b'{"seed": 1}\n').hexdigest() + "  config.json\n"
+    write, seen = files.write_atomically, []
+    monkeypatch.setattr(record, "write_atomically", lambda *given: (write(*given), seen.append(is_known())))
+    record.write_header(tmp_path, "", '{"seed": 2}\n', "")
+    assert seen == [True, True, True]
+    assert (tmp_path / "config.sha256").read_text().count("\n") == 1
+
+
+def test_file_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
+    file = tmp_path / "scores.json"
+    record.write_atomically(file, "头\udcff")  # a byte of a file's name that is no UTF-8
+    assert file.read_bytes() == "头".encode() + b"\xff"
+    monkeypatch.setattr(files.os, "fsync", lambda _: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    with pytest.raises(OSError, match=r"^\[Errno 28\] No space left on device$"):
+        record.write_atomically(file, b"new")
+    assert [item.name for item in tmp_path.iterdir()] == ["scores.json"]
+    assert file.read_bytes() == "头".encode() + b"\xff"
 
 
 def test_rows_have_the_step_first_no_times_and_exact_float32(tmp_path):

@@ -74,14 +74,17 @@ def make_config(steps: int = 4, save_every_steps: int = 2) -> ml_collections.Con
     return config
 
 
-def evaluate(params, step: int) -> dict[str, dict]:
+def evaluate(params, step: int, stopped=None) -> dict[str, dict]:
     """A score of the parameters."""
     return {"mean": {"first": float(jnp.sum(params["first"])), "watertight": None}}
 
 
-def train(folder: pathlib.Path, steps: int = 4, blow_up_at: int = -1, score=evaluate, **intervals: int) -> int:
+def train(
+    folder: pathlib.Path, steps: int = 4, blow_up_at: int = -1, score=evaluate, changes=None, **intervals: int
+) -> int:
     """The exit code of a toy run in a folder."""
     config = make_config(steps, **intervals)
+    config.update_from_flattened_dict(changes or {})
     return loop.train(make_family(blow_up_at), config, step.Data(make_cache(), batch_at, fixed, fixed), folder, score)
 
 

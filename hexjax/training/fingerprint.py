@@ -1,0 +1,102 @@
+"""Names and digests of the shapes that a run is trained on, in RUN/data.json, so that no other data come under it.
+
+A digest is of the mesh as loaded: its vertices and faces.
+"""
+
+import hashlib
+import json
+import pathlib
+import sys
+from collections.abc import Sequence
+
+import numpy as np
+
+from hexjax.training import files
+from hexjax.types import Item
+
+FILE = "data.json"
+SHOWN = 3  # shapes that a message names
+
+Shapes = list[list[str]]  # name and digest of each shape, in the order of the data
+
+
+def of(items: Sequence[Item]) -> Shapes:
+    """Name and digest of each shape."""
+    found = []
+    for item in items:
+        digest = hashlib.sha256(repr([part.shape for part in item.source[:2]]).encode())
+        for part in item.source[:2]:
+            digest.update(np.ascontiguousarray(part))
+        found.append([item.name, digest.hexdigest()[:16]])
+    return found
+
+
+def check(items: Sequence[Item], folder: pathlib.Path, trains: bool, is_made: bool) -> None:
+    """Nothing; a training goes on with the data of its run. A run that is only read: other shapes of its names are told.
+
+    Args:
+        is_made: shapes made in code, whose last bits another machine may make otherwise: told, not refused.
+
+    Raises:
+        ValueError: for a training on other data than the run's, in one line.
+    """
+    known = read(folder)
+    if known is None:
+        if trains and any((folder / "checkpoints").glob("[0-9]*")):
+            print(
+                f"{folder.name} has no record of its data: these are taken to be those it began with", file=sys.stderr
+            )
+        return
+    shapes = of(items)
+    if not trains:
+        shapes = [[name, digest] for name, digest in shapes if name in dict(known)]
+        known = [[name, digest] for name, digest in known if name in dict(shapes)]
+    told = differences(known, shapes) if trains or dict(known) != dict(shapes) else ""
+    if told and trains and not is_made:
+        accepted = "accepted: the data as they were, or a new --workdir"
+        raise ValueError(f"{folder} is trained on other data than config.data gives now: {told}; {accepted}")
+    if told:
+        print(f"the shapes are not those that {folder.name} was trained on: {told}", file=sys.stderr)
+
+
+def keep(items: Sequence[Item], folder: pathlib.Path) -> None:
+    """Nothing; writes RUN/data.json where there is none, or a damaged one."""
+    shapes = of(items)
+    text = json.dumps({"digest": _digest(shapes), "shapes": shapes}, indent=0)
+    if not (folder / FILE).exists() or read(folder) is None:
+        files.write_atomically(folder / FILE, text + "\n")
+
+
+def read(folder: pathlib.Path) -> Shapes | None:
+    """The shapes of RUN/data.json, None where there is none or it is damaged, which is told."""
+    if not (folder / FILE).exists():
+        return None
+    try:
+        found = json.loads((folder / FILE).read_bytes())
+        if found["digest"] == _digest(found["shapes"]):
+            return found["shapes"]
+    except (ValueError, TypeError, KeyError):
+        pass
+    print(f"{folder.name}/{FILE} is damaged: whether the data are the run's own is not known", file=sys.stderr)
+    return None
+
+
+def differences(known: Shapes, shapes: Shapes) -> str:
+    """What became of the known shapes, in words; nothing where they are the same, in the same order."""
+    before, after = dict(known), dict(shapes)
+    parts = {
+        "changed": [name for name in after if name in before and before[name] != after[name]],
+        "added": [name for name in after if name not in before],
+        "removed": [name for name in before if name not in after],
+    }
+    told = "; ".join(f"{kind} {_list(names)}" for kind, names in parts.items() if names)
+    return told or ("in another order" if known != shapes else "")
+
+
+def _digest(shapes: Shapes) -> str:
+    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
+
+
+def _list(names: list[str]) -> str:
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
