@@ -80,10 +80,12 @@ def evaluate(
         if len(seen) < config.diagnostics.shapes:
             seen.append(maps)
         row = _score(mesh, report, item, config, clock.stage)
+        pipeline.tell(item.name, report)
         if item.name not in ceilings:
             with clock.stage("ceiling"):
                 best, best_report, _ = pipeline.ceiling(item.mesh, config)
                 ceilings[item.name] = best, _score(best, best_report, item, config)
+                pipeline.tell(f"{item.name}, ceiling", best_report)
         best, best_row = ceilings[item.name]
         rows.append({"name": item.name} | row | {"ceiling": best_row})
         if pictures:
@@ -147,6 +149,7 @@ def ceiling(
     for item in items:
         mesh, report, maps = pipeline.ceiling(item.mesh, config, clock.stage)
         row = _score(mesh, report, item, config, clock.stage)
+        pipeline.tell(f"{item.name}, ceiling", report)
         hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
         with clock.stage("score"):
             row |= distance.seen_recall(mesh, item.mesh, hits, samples=config.score.samples, seed=config.seed)
@@ -281,6 +284,7 @@ def _write(
 def _told(row: Scores) -> str:
     """One line of an item's scores, each with the ceiling's in brackets."""
     best = row["ceiling"]
-    parts = [f"{label} {row[key]:.4f} ({best[key]:.4f})" for label, key in TOLD.items()]
+    number = lambda value: "null" if value is None else f"{value:.4f}"
+    parts = [f"{label} {number(row[key])} ({number(best[key])})" for label, key in TOLD.items()]
     parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
     return f"{row['name']}: {', '.join(parts)}; in brackets the ceiling"

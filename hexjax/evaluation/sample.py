@@ -162,6 +162,7 @@ def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clo
             values = pipeline.family_grid(decoded, family, params, config)
         mesh, report = pipeline.polygonise(values, config, clock.stage)
         name = f"sample_{number:02d}"
+        pipeline.tell(name, report)
         row = {"name": name} | {key: report[key] for key in TOLD}
         drawn.append(Draw(name, mesh, row | {"non_finite": not np.isfinite(values).all(), "nearest": None}))
     return drawn
