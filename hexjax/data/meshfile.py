@@ -166,6 +166,11 @@ def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"its longest side is {side:.3g} at coordinates up to {largest:.3g}; accepted: {SIDES[0]:g} to {SIDES[1]:g}"
         )
+    half = float(np.max(np.subtract(*np.percentile(positions, (75, 25), axis=0))))
+    if half < POINT_LIMIT * side:
+        raise ValueError(
+            f"half of its vertices lie within {half:.3g}, but its longest side is {side:.3g}: one is astray"
+        )
     is_far = largest > meshes.FAR * side
     if is_far and np.spacing(largest) > ROUNDING_LIMIT * side:
         raise ValueError(

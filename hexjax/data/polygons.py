@@ -43,7 +43,7 @@ def of(given: Any) -> Polygons:
     if hasattr(given, "vertices") and hasattr(given, "faces"):
         given = given.vertices, given.faces
     if not isinstance(given, tuple) or len(given) != 2:
-        raise ValueError(f"is a {type(given).__name__}; accepted: {MESHES}")
+        raise ValueError(f"is of type {type(given).__name__}; accepted: {MESHES}")
     positions, (corners, sizes) = _numbers(given[0]), _rows(given[1])
     if positions.ndim != 2 or positions.shape[1] != 3 or positions.dtype.kind not in "fiu":
         raise ValueError(f"vertices are {positions.dtype} {positions.shape}; accepted: numbers (n, 3)")

@@ -19,6 +19,7 @@ from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
+from hexjax.data import ply
 from hexjax.evaluation import shade
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
@@ -303,9 +304,7 @@ def _image(folder: pathlib.Path, name: str) -> pathlib.Path:
 
 def write_mesh(mesh: Mesh, path: pathlib.Path) -> None:
     """Writes a binary PLY of the mesh as it is."""
-    import trimesh  # half a second that only the end of a run needs
-
-    trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(path)
+    path.write_bytes(ply.write(mesh))
 
 
 def stem(name: str) -> str:
