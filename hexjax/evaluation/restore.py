@@ -56,7 +56,7 @@ class Restored(NamedTuple):
             return _stacked([self.encode(each) for each in mesh])
         return self._encode(self.normalise(mesh)[0])
 
-    def decode(self, latent: Latent) -> Any:
+    def decode(self, latent: Latent | Any) -> Any:
         """What the family decodes of a latent, six maps for a hexplane family; with a leading b where the latent has one.
 
         Raises:
@@ -66,7 +66,10 @@ class Restored(NamedTuple):
         return _stacked(found) if np.ndim(latent.code) == 3 else found[0]
 
     def mesh(
-        self, latent: Latent, similarity: Similarity | Sequence[Similarity] | None = None, grid: int | None = None
+        self,
+        latent: Latent | Any,
+        similarity: Similarity | Sequence[Similarity] | None = None,
+        grid: api.Whole | None = None,
     ) -> Mesh | list[Mesh]:
         """The mesh of a latent, or a list of b; in the frame, or in the units from which a similarity leads there.
 
@@ -93,7 +96,7 @@ class Restored(NamedTuple):
             found.append(mesh if way is None else api.to_source(mesh, way))
         return found if np.ndim(latent.code) == 3 else found[0]
 
-    def reconstruct(self, mesh: Any, grid: int | None = None) -> Mesh | list[Mesh]:
+    def reconstruct(self, mesh: Any, grid: api.Whole | None = None) -> Mesh | list[Mesh]:
         """The mesh that comes back through the latent, in the units and orientation of the one given; of a list a list.
 
         Raises:
@@ -108,7 +111,7 @@ class Restored(NamedTuple):
         maps = pipeline.render(framed, self.config)
         return jax.tree.map(lambda leaf: leaf[0], pipeline.encode(maps, self.family, self.params, self.config))
 
-    def _each(self, latent: Latent) -> list[Latent]:
+    def _each(self, latent: Latent | Any) -> list[Latent]:
         """The latents of a batch, or the only one, with a leading b of 1."""
         shape = np.shape(latent.code) if isinstance(latent, Latent) else ()
         if len(shape) not in (2, 3) or 0 in shape or shape[-2] * shape[-1] != self.family.latent_floats:

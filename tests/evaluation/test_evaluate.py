@@ -124,7 +124,7 @@ def test_maps_that_are_not_finite_are_a_failed_extraction_with_pictures(tmp_path
     family = dataclasses.replace(toys.identity(), decode=decode)
     scores = evaluate.evaluate(family, {"sign": jnp.float32(1)}, [toys.item()], toys.config(), tmp_path, loaded=1.5)
     assert (scores["failed"], scores["seconds"]["load"]) == (1, 1.5)
-    assert "the decoded field is not finite at 35937 of 35937 nodes: no surface" in capsys.readouterr().err
+    assert "ball: the decoded field is not finite at 35937 of 35937 nodes: no surface\n" in capsys.readouterr().err
     assert {file.name for file in (tmp_path / "images").iterdir()} == {"ball_maps.png", "ball_renders.png"}
 
 
