@@ -42,7 +42,7 @@ class Ready(Mesh):
 def load(mesh: Any) -> Mesh:
     """The mesh welded, cut to triangles and wound outward: vertices [n, 3] in its own units, faces [f, 3].
 
-    Vertices are float32, or float64 where they lie farther from the origin than eight times the longest side.
+    Vertices are float32, or float64 where float32 would move them: farther from the origin than eight times the size.
 
     Raises:
         ValueError: one line with the file's name, or "mesh", and what is wrong.

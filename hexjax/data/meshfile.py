@@ -171,13 +171,14 @@ def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         raise ValueError(
             f"half of its vertices lie within {half:.3g}, but its longest side is {side:.3g}: one is astray"
         )
-    is_far = largest > meshes.FAR * side
+    vertices = positions.astype(np.float32)
+    is_far = largest > meshes.FAR * side and not np.array_equal(vertices, positions)
     if is_far and np.spacing(largest) > ROUNDING_LIMIT * side:
         raise ValueError(
             f"float64 has steps of {np.spacing(largest):.3g} at coordinates up to {largest:.3g}, too coarse for a longest "
             f"side of {side:.3g}: move it to the origin"
         )
-    near = (positions - (low + high) / 2 if is_far else positions).astype(np.float32)
+    near = (positions - (low + high) / 2).astype(np.float32) if is_far else vertices
     near += np.float32(0)  # -0 becomes 0, so that equal positions have equal bits
     return (positions if is_far else near), near
 
