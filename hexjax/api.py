@@ -10,7 +10,6 @@ import functools
 import numbers
 import operator
 import os
-import pathlib
 import warnings
 from typing import Any
 
@@ -18,6 +17,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
+from hexjax import names
 from hexjax.data import meshfile
 from hexjax.geometry import distance, field, hexplane, isosurface
 from hexjax.geometry import mesh as meshes
@@ -157,7 +157,7 @@ def _ready(given: Any, name: str = "mesh") -> Mesh:
     if was_doubtful:  # told before
         words.pop(meshfile.DOUBTFUL, None)
     if words:
-        name = pathlib.Path(given).name if isinstance(given, str | os.PathLike) else name
+        name = names.printable(os.path.basename(given)) if isinstance(given, str | os.PathLike) else name
         warnings.warn(f"{name}: {'; '.join(words.values())}", stacklevel=3)
     return own(mesh._replace(winding_doubtful=mesh.winding_doubtful or was_doubtful))
 
@@ -193,7 +193,7 @@ def _shown(value: Any) -> str:
 @functools.cache
 def keep_programs() -> None:
     """Nothing; compiled programs are kept in the user's cache folder as launch.py keeps them, where nobody said otherwise."""
-    folder = pathlib.Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME") or "~/.cache"), "hexjax", "xla")
+    folder = names.expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hexjax" / "xla"
     with contextlib.suppress(OSError):  # no home, or one that is not writable
         if jax.config.jax_compilation_cache_dir is None:
             folder.mkdir(parents=True, exist_ok=True)

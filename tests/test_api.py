@@ -289,7 +289,7 @@ CORNERS = np.eye(3)
         ((CORNERS, None), "mesh: faces are object (); accepted: whole numbers (f, 3), or rows of them"),
         ((CORNERS * math.nan, [[0, 1, 2]]), "mesh: 3 of 3 vertices used by faces are NaN or infinite"),
         ((CORNERS * 0, [[0, 1, 2]]), "mesh: its longest side is 0: all vertices used by faces are one point"),
-        ((CORNERS[[0, 0, 1]], [[0, 1, 2]]), "mesh: no face has an area"),
+        ((CORNERS[[0, 0, 1]], [[0, 1, 2]]), "mesh: no face has an area at a longest side of 1"),
         ((CORNERS + 1e17, [[0, 1, 2]]), "mesh: its longest side is 0: all vertices used by faces are one point"),
         ((1e-3 * CORNERS + 1e12, [[0, 1, 2]]),
          "mesh: float64 has steps of 0.000122 at coordinates up to 1e+12, too coarse for a longest side of 0.000977: move "
@@ -313,14 +313,18 @@ def test_what_is_no_mesh_is_refused_in_a_line_by_every_function(given, text, run
         hexjax.score(source(), given) if text.startswith(("egg", "no such")) else hexjax.load(given)
 
 
-@pytest.mark.parametrize("value", [1e12, 9e29])
-def test_a_vertex_astray_is_refused_in_a_line_by_every_function(value):
-    ball = source()
+@pytest.mark.parametrize("value", [1e6, 9e29])
+def test_a_vertex_astray_is_told_in_a_line_and_breaks_nothing(value):
+    ball = shapes.sphere(1.0, 3)
     ball.vertices[3, 1] = value
-    text = f"its longest side is {value:.3g}: one is astray"
-    for function in (hexjax.normalise, hexjax.render, lambda mesh: hexjax.score(mesh, source())):
-        with pytest.raises(ValueError, match=f"^mesh: half of its vertices lie within 4.08, but {re.escape(text)}$"):
-            function(ball)
+    told = "a few vertices far from the rest, which take up "
+    with pytest.warns(UserWarning, match=f"^mesh: (.*; )?{told}[^ ]+ of its longest side$"):
+        framed, similarity = hexjax.normalise(ball)
+    assert np.isfinite(hexjax.to_source(framed, similarity).vertices).all()
+    with warned("no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish"):
+        hexjax.extract(hexjax.render(framed, 32), 33)
+    assert hexjax.score(framed, framed, samples=100)["f_score_0.005"] == 1
+    assert math.isfinite(hexjax.score(shapes.sphere(1.0, 2), framed, samples=100)["cd_l1"])
 
 
 def test_a_mesh_far_from_the_origin_keeps_its_shape_and_comes_back_to_its_place_in_double_precision(tmp_path):
@@ -334,6 +338,7 @@ def test_a_mesh_far_from_the_origin_keeps_its_shape_and_comes_back_to_its_place_
         loaded = hexjax.load(given)
         assert loaded.vertices.dtype == np.float64
         np.testing.assert_allclose(loaded.vertices - FAR, vertices, atol=1e-8)
+        np.testing.assert_array_equal(hexjax.load(hexjax.Mesh(*loaded)).vertices, loaded.vertices)
         framed, similarity = hexjax.normalise(loaded)
         assert similarity.translation.dtype == np.float64
         np.testing.assert_allclose(framed.vertices, near.vertices, atol=1e-7)

@@ -52,7 +52,7 @@ def inspect(given: Any, name: str = "mesh") -> tuple[Mesh, dict[str, Any]]:
     Raises:
         ValueError: one line with the name and what is wrong.
     """
-    path = pathlib.Path(os.path.expanduser(given)) if isinstance(given, str | os.PathLike) else None
+    path = names.expand(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
     name = name if path is None else names.printable(path.name or str(path))
     try:
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
@@ -165,11 +165,6 @@ def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if not SIDES[0] <= side <= SIDES[1] or largest > SIDES[1]:
         raise ValueError(
             f"its longest side is {side:.3g} at coordinates up to {largest:.3g}; accepted: {SIDES[0]:g} to {SIDES[1]:g}"
-        )
-    half = float(np.max(np.subtract(*np.percentile(positions, (75, 25), axis=0))))
-    if half < POINT_LIMIT * side:
-        raise ValueError(
-            f"half of its vertices lie within {half:.3g}, but its longest side is {side:.3g}: one is astray"
         )
     vertices = positions.astype(np.float32)
     is_far = largest > meshes.FAR * side and not np.array_equal(vertices, positions)

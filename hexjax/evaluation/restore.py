@@ -1,7 +1,6 @@
 """A trained run as plain functions, from its folder alone and on any device: for analysis and notebooks."""
 
 import os
-import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,7 +9,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax import api, pipeline
+from hexjax import api, names, pipeline
 from hexjax import config as configuration
 from hexjax.geometry import frame
 from hexjax.models import family as families
@@ -131,7 +130,7 @@ def restore(workdir: str | os.PathLike) -> Restored:
         ValueError: if that is no run's folder, or config.json is damaged.
         CheckpointError: if the folder holds no good checkpoint.
     """
-    folder = pathlib.Path(os.path.expanduser(workdir))
+    folder = names.expand(os.fspath(workdir))
     if not (folder / "config.json").is_file():
         reason = "has no config.json" if folder.is_dir() else "is a file" if folder.exists() else "is not there"
         raise ValueError(f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it")
