@@ -64,12 +64,14 @@ def normalise(mesh: Any, up: str = "y") -> tuple[Mesh, Similarity]:
 
 
 def to_source(mesh: Any, similarity: Similarity) -> Mesh:
-    """The mesh of the frame in the source's units and orientation: the way back of `normalise`.
+    """The mesh of the frame in the source's units and orientation: the way back of `normalise`. A `Mesh` is taken as it is.
 
     Raises:
         ValueError: as `load`.
     """
-    return own(meshes.to_source(mesh if isinstance(mesh, Mesh) else _ready(mesh), similarity))
+    mesh = mesh if isinstance(mesh, Mesh) else _ready(mesh)
+    found = meshes.to_source(mesh, similarity)
+    return own(found) if isinstance(mesh, Ready) else found
 
 
 def render(mesh: Any, resolution: Whole = 512) -> Hexplane:

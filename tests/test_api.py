@@ -248,6 +248,11 @@ def test_load_is_idempotent_and_a_changed_mesh_is_made_ready_again():
     mirrored = once._replace(vertices=once.vertices * np.float32([-1, 1, 1]))
     with warned(f"mesh: {TURNED}"):
         hexjax.normalise(mirrored)
+    ball = source()
+    back = hexjax.to_source(ball, hexjax.normalise(ball)[1])
+    with warned(f"mesh: {TURNED}"):
+        hexjax.load(back._replace(faces=back.faces[:, ::-1]))
+    assert (type(back), ball.faces.flags.writeable) == (hexjax.Mesh, True)  # what is the user's stays the user's
     for copied in (copy.deepcopy(once), pickle.loads(pickle.dumps(once))):
         np.testing.assert_array_equal(copied.vertices, once.vertices)
 
