@@ -10,6 +10,7 @@ import functools
 import numbers
 import operator
 import os
+import sys
 import warnings
 from typing import Any
 
@@ -147,7 +148,7 @@ def own(mesh: Mesh) -> Mesh:
 def surface(mesh: Mesh, report: Scores) -> Mesh:
     """What polygonising gave, as ready; warns with what the report says that a user must know."""
     if report["told"]:
-        warnings.warn(report["told"], stacklevel=3)
+        _warn(report["told"])
     return own(mesh)
 
 
@@ -160,8 +161,16 @@ def _ready(given: Any, name: str = "mesh") -> Mesh:
         words.pop(meshfile.DOUBTFUL, None)
     if words:
         name = names.printable(os.path.basename(given)) if isinstance(given, str | os.PathLike) else name
-        warnings.warn(f"{name}: {'; '.join(words.values())}", stacklevel=3)
+        _warn(f"{name}: {'; '.join(words.values())}")
     return own(mesh._replace(winding_doubtful=mesh.winding_doubtful or was_doubtful))
+
+
+def _warn(text: str) -> None:
+    """Nothing; warns, at the user's own line."""
+    level, place = 1, sys._getframe()
+    while place.f_back is not None and place.f_globals.get("__name__", "").startswith("hexjax."):
+        level, place = level + 1, place.f_back
+    warnings.warn(text, stacklevel=level)
 
 
 def _values(maps: Hexplane, grid: int) -> Float[np.ndarray, "n n n"]:
