@@ -14,8 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hexjax.data import cache
-from hexjax.geometry import distance, field, frame, hexplane, isosurface, planes
-from hexjax.geometry import mesh as meshes
+from hexjax.geometry import distance, frame, hexplane, isosurface, planes
 from hexjax.models.family import Family
 from hexjax.types import Array, Hexplane, Latent, Mesh, Params, Scores
 
@@ -109,13 +108,21 @@ def reconstruct(
 def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
     """The mesh (in the frame) of a family's field on the configured grid, and its report.
 
-    A field that is not finite is told in a line on stderr, and has no surface.
+    A field that is not finite has no surface.
     """
     if bad := values.size - np.count_nonzero(np.isfinite(values)):
-        print(f"the decoded field is not finite at {bad} of {values.size} nodes: no surface", file=sys.stderr)
         values = np.ones_like(values)
     with stage("polygonise"):
-        return isosurface.polygonise(values, config.extract.min_part_share)
+        mesh, report = isosurface.polygonise(values, config.extract.min_part_share)
+    if bad:
+        report["told"] = f"the decoded field is not finite at {bad} of {values.size} nodes: no surface"
+    return mesh, report
+
+
+def tell(name: str, report: Scores) -> None:
+    """Nothing; prints what a report says that a user must know of a shape, if there is anything."""
+    if report["told"]:
+        print(f"{name}: {report['told']}", file=sys.stderr)
 
 
 def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> Scores:
@@ -123,23 +130,3 @@ def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> S
     spacing = 2 / (config.extract.grid - 1)
     with stage("score"):
         return distance.score(mesh, reference, config.score.samples, config.seed, spacing)
-
-
-def extract(maps: Hexplane, grid: int = 256, min_part_share: float = 0.01) -> Mesh:
-    """The watertight mesh, in the frame, of six maps of depth, normal and coverage: fused and polygonised.
-
-    Args:
-        grid: nodes a side.
-        min_part_share: parts with a smaller share of the area are dropped.
-    """
-    return isosurface.polygonise(field.grid(maps, grid), min_part_share)[0]
-
-
-def score_meshes(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0) -> Scores:
-    """Every score of the protocol for a mesh against a reference, both in any one frame: that of the reference is used.
-
-    Raises:
-        ValueError: if the reference cannot be normalised.
-    """
-    framed, similarity = meshes.normalise(reference)
-    return distance.score(meshes.to_frame(mesh, similarity), framed, samples, seed)

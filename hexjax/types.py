@@ -18,7 +18,10 @@ Scores = dict[str, Any]  # one object of scores.json
 
 
 class Mesh(NamedTuple):
-    """Triangles: vertices [n, 3] float32, faces [f, 3] int32, and whether their winding could not be made consistent."""
+    """Triangles: vertices [n, 3] float32, faces [f, 3] int32, and whether their winding could not be made consistent.
+
+    In a source's own units, far from its origin, vertices are float64: float32 would spoil the shape.
+    """
 
     vertices: Float[Array, "n 3"]
     faces: Int[Array, "f 3"]
@@ -26,11 +29,16 @@ class Mesh(NamedTuple):
 
 
 class Similarity(NamedTuple):
-    """Source to frame, and nothing that deforms: p_frame = scale * rotation @ p_source + translation."""
+    """Source to frame, and nothing that deforms: p_frame = scale * rotation @ p_source + translation (float64)."""
 
     scale: float | Float[Array, ""]
     rotation: Float[Array, "3 3"]
     translation: Float[Array, "3"]
+
+    def inverse(self) -> "Similarity":
+        """The way back: frame to source."""
+        back = np.asarray(self.rotation, np.float64).T
+        return Similarity(1 / self.scale, back, -(back @ np.asarray(self.translation, np.float64)) / self.scale)
 
 
 class Hexplane(NamedTuple):

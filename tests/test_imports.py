@@ -39,9 +39,10 @@ MAY = {
     "training.step": ("types", "rules", "data", "diagnostics", "models.family", "training"),
     "training": ("types", "cells", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
-    "evaluation.restore": (*EVALUATION, "config"),  # a run's folder alone tells its config
+    "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("cells", "config", "data", "training", "evaluation", "viewer"),
+    "api": (*GEOMETRY, "data"),
     "configs": (),
 }
 

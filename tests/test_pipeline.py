@@ -127,8 +127,11 @@ def test_a_field_that_is_not_finite_is_a_failed_result_and_one_line(sphere, caps
     assert len(found.faces) == report["vertices"] == 0
     assert pipeline.score(found, sphere[0], config)["failed"]
     nodes = config.extract.grid**3
-    told = f"the decoded field is not finite at {nodes} of {nodes} nodes: no surface\n"
-    assert capsys.readouterr().err == told
+    told = f"the decoded field is not finite at {nodes} of {nodes} nodes: no surface"
+    assert report["told"] == told
+    pipeline.tell("ball", report)
+    pipeline.tell("ball", {"told": None})
+    assert capsys.readouterr().err == f"ball: {told}\n"
 
 
 def test_every_arrow_is_a_stage(sphere):

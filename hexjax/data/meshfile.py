@@ -1,8 +1,8 @@
-"""Stage 1, load: a mesh file to a `Mesh`, or one line that says what is wrong with the file.
+"""Stage 1, load: a mesh file, or a mesh in memory, to a `Mesh`, or one line that says what is wrong with it.
 
-Vertices stay in the source's own units and axes, as float32. Polygons are cut to triangles, scenes flattened, equal
-positions welded, doubled and collapsed faces dropped, unused vertices dropped, and the winding made consistent and
-outward where it can be. What was done is told by `inspect`.
+Vertices stay in the source's own units and axes, as float32 (float64 where they lie far from the origin for their size).
+Polygons are cut to triangles, scenes flattened, equal positions welded, doubled and collapsed faces dropped, unused
+vertices dropped, and the winding made consistent and outward where it can be. What was done is told by `inspect`.
 """
 
 import os
@@ -15,6 +15,7 @@ import numpy as np
 from hexjax import names
 from hexjax.data import gltf, meshtext, ply, polygons, winding
 from hexjax.data.polygons import Polygons
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 
 READERS = {
@@ -30,29 +31,32 @@ SIDES = (1e-30, 1e30)  # of the longest side, in source units: beyond them float
 DOUBTFUL = "the winding could not be made consistent; some normals may be flipped"
 NOTABLE_SHARE = 0.01  # of the faces: fewer dropped ones are not told
 BULK_SHARE = 0.01  # of the longest side: 98 % of the vertices on each axis in less than that are told
-ROUNDING_LIMIT = 1e-3  # the most that float32 may move a vertex, as a share of the longest side
+ROUNDING_LIMIT = 1e-3  # the largest step between positions, as a share of the longest side
 
 
-def load(path: str | os.PathLike) -> Mesh:
-    """The mesh in a file: vertices [n, 3] float32 in source units, faces [f, 3] int32, welded and wound outward.
-
-    Raises:
-        ValueError: one line with the file's name and what is wrong with it.
-    """
-    return inspect(path)[0]
-
-
-def inspect(path: str | os.PathLike) -> tuple[Mesh, dict[str, Any]]:
-    """The mesh in a file, and what was found and done on the way, by name.
+def load(given: Any) -> Mesh:
+    """The mesh of a path, or of what `polygons.of` takes: in source units, welded and wound outward.
 
     Raises:
-        ValueError: one line with the file's name and what is wrong with it.
+        ValueError: one line with the name and what is wrong.
     """
-    path = pathlib.Path(path)
-    name = names.printable(path.name or str(path))
+    return inspect(given)[0]
+
+
+def inspect(given: Any, name: str = "mesh") -> tuple[Mesh, dict[str, Any]]:
+    """The mesh of a path, or of what `polygons.of` takes, and what was found and done on the way, by name.
+
+    Args:
+        name: of what is no file, in errors; that of a file is its own.
+
+    Raises:
+        ValueError: one line with the name and what is wrong.
+    """
+    path = names.expand(os.fspath(given)) if isinstance(given, str | os.PathLike) else None
+    name = name if path is None else names.printable(path.name or str(path))
     try:
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
-            return clean(_read(path))
+            return clean(polygons.of(given) if path is None else _read(path))
     except (ValueError, MemoryError) as error:
         raise ValueError(f"{name}: {' '.join(str(error).split()) or 'it does not fit into memory'}") from error
     except OSError as error:
@@ -86,35 +90,36 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
     """Polygons as a mesh (cut to triangles, welded, wound consistently), and what was found on the way.
 
     Raises:
-        ValueError: if there is no face, a used vertex is not finite, or the longest side is 0 or out of float32's range.
+        ValueError: if there is no face, a used vertex is not finite, the longest side is 0 or out of float32's range, or
+            float64 is too coarse so far from the origin.
     """
     if not len(source.sizes):
         raise ValueError(f"has no faces ({len(source.positions)} vertices)")
     used, corners = np.unique(source.corners, return_inverse=True)
-    vertices = _to_float32(source.positions[used])
+    vertices, near = _rounded(source.positions[used])
     faces, concave = polygons.cut(Polygons(source.positions[used], corners, source.sizes))
-    welded, same = _weld(vertices)
-    faces = same[faces]
+    first, same = _weld(near)
+    vertices, near, faces = vertices[first], near[first], same[faces]
     whole, doubled = _whole(faces)
     faces = faces[whole]
-    low, high = (np.float64(bound) for bound in (welded.min(axis=0), welded.max(axis=0)))
+    low, high = (np.float64(bound) for bound in (near.min(axis=0), near.max(axis=0)))
     side = np.max(high - low)
-    corners = np.float64(np.float32((welded - (low + high) / 2) / side))[faces]  # as exact as in the frame
+    corners = np.float64(np.float32((near - (low + high) / 2) / side))[faces]  # as exact as in the frame
     if not np.any(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])):
         raise ValueError(f"no face has an area at a longest side of {side:.3g}")
-    bulk = np.max(np.ptp(np.percentile(welded, (1, 99), axis=0), axis=0)) / side
+    bulk = np.max(np.ptp(np.percentile(near, (1, 99), axis=0), axis=0)) / side
     kept, faces = np.unique(faces, return_inverse=True)
     faces = faces.reshape(-1, 3)
-    orientation = winding.orient(welded[kept], faces)
+    orientation = winding.orient(near[kept], faces)
     faces = np.where(orientation.turned[:, None], faces[:, ::-1], faces)
-    mesh = Mesh(welded[kept], np.ascontiguousarray(faces, np.int32), orientation.doubtful)
+    mesh = Mesh(vertices[kept], np.ascontiguousarray(faces, np.int32), orientation.doubtful)
     return mesh, {
         "vertices": len(mesh.vertices),
         "faces": len(mesh.faces),
         "vertices_in_file": len(source.positions),
         "polygons_in_file": len(source.sizes),
         "unused_vertices": len(source.positions) - len(used),
-        "welded_vertices": len(used) - len(welded),
+        "welded_vertices": len(used) - len(first),
         "collapsed_faces": int(np.sum(~whole)) - doubled,
         "doubled_faces": doubled,
         "doubtful_polygons": concave,
@@ -143,11 +148,11 @@ def mended(found: dict[str, Any]) -> dict[str, str]:
     return told
 
 
-def _to_float32(positions: np.ndarray) -> np.ndarray:
-    """Positions as float32, if that keeps their shape.
+def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Positions as float32, twice; or where the origin is far, as they are and as float32 around their own middle.
 
     Raises:
-        ValueError: for NaN or infinity, for a longest side of 0 or out of range, and where rounding spoils the shape.
+        ValueError: for NaN or infinity, for a longest side of 0 or out of range, and where float64 spoils the shape.
     """
     broken = int(np.sum(~np.all(np.isfinite(positions), axis=1)))
     if broken:
@@ -162,17 +167,19 @@ def _to_float32(positions: np.ndarray) -> np.ndarray:
             f"its longest side is {side:.3g} at coordinates up to {largest:.3g}; accepted: {SIDES[0]:g} to {SIDES[1]:g}"
         )
     vertices = positions.astype(np.float32)
-    rounding = float(np.max(np.abs(vertices - positions)))
-    if rounding > ROUNDING_LIMIT * side:
+    is_far = largest > meshes.FAR * side and not np.array_equal(vertices, positions)
+    if is_far and np.spacing(largest) > ROUNDING_LIMIT * side:
         raise ValueError(
-            f"float32 moves vertices by {rounding:.3g} at coordinates up to {largest:.3g}, too much for a longest side "
-            f"of {side:.3g}: move it to the origin"
+            f"float64 has steps of {np.spacing(largest):.3g} at coordinates up to {largest:.3g}, too coarse for a longest "
+            f"side of {side:.3g}: move it to the origin"
         )
-    return vertices + np.float32(0)  # -0 becomes 0, so that equal positions have equal bits
+    near = (positions - (low + high) / 2).astype(np.float32) if is_far else vertices
+    near += np.float32(0)  # -0 becomes 0, so that equal positions have equal bits
+    return (positions if is_far else near), near
 
 
 def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Vertices of different positions in their first order, and for each given vertex which of them it is."""
+    """The first vertex of each position, in their order, and for each given vertex which of them it is."""
     order = np.lexsort(vertices.T)
     ordered = vertices[order]
     begins = np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])
@@ -181,7 +188,7 @@ def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     rank[np.argsort(first)] = np.arange(len(first))
     same = np.empty(len(vertices), np.int64)
     same[order] = rank[np.cumsum(begins) - 1]
-    return vertices[np.sort(first)], same
+    return np.sort(first), same
 
 
 def _whole(faces: np.ndarray) -> tuple[np.ndarray, int]:

@@ -1,6 +1,6 @@
 """Reader of PLY, text and binary of both byte orders: bytes to polygons, or a ValueError that says what is wrong.
 
-Part of stage 1 (load).
+Part of stage 1 (load). And its writer, which loses no digit of a mesh.
 """
 
 import re
@@ -10,6 +10,7 @@ import numpy as np
 
 from hexjax.data import meshtext, polygons
 from hexjax.data.polygons import Polygons
+from hexjax.types import Mesh
 
 TYPES = {
     "char": "i1", "uchar": "u1", "short": "i2", "ushort": "u2", "int": "i4", "uint": "u4", "float": "f4",
@@ -197,3 +198,15 @@ def _gather(body: bytes, starts: np.ndarray, lengths: np.ndarray, kind: np.dtype
         found = raw[starts[which, None] + np.arange(length * kind.itemsize)].reshape(-1).view(kind)
         corners[first[which, None] + np.arange(length)] = found.reshape(len(which), length).astype(np.int64)
     return corners
+
+
+def write(mesh: Mesh) -> bytes:
+    """A binary PLY file of the mesh as it is: vertices float, or double where they are float64."""
+    vertices, faces = np.asarray(mesh.vertices), np.asarray(mesh.faces)
+    name, kind = ("double", "<f8") if vertices.dtype == np.float64 else ("float", "<f4")
+    head = ["ply", "format binary_little_endian 1.0", f"element vertex {len(vertices)}"]
+    head += [f"property {name} {axis}" for axis in "xyz"]
+    head += [f"element face {len(faces)}", "property list uchar int vertex_indices", "end_header", ""]
+    rows = np.zeros(len(faces), [("count", "u1"), ("corners", "<i4", 3)])
+    rows["count"], rows["corners"] = 3, faces
+    return "\n".join(head).encode() + vertices.astype(kind).tobytes() + rows.tobytes()

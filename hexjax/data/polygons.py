@@ -1,9 +1,9 @@
-"""Polygons as a file holds them, and their cut into triangles.
+"""Polygons as a file or an object in memory holds them, and their cut into triangles.
 
 Part of stage 1 (load). Corners count from 0; polygons of every size stand one after another in one flat array.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 CLIPPING_BUDGET = (
     20_000_000  # squared corners of concave polygons; those beyond are cut as a fan, so that no file hangs
 )
+MESHES = "a path, a trimesh Trimesh or Scene, a hexjax.Mesh, or a tuple of vertices [n, 3] and faces [f, 3]"
 ATTEMPTS = 16  # corners tried for an ear in each round
 
 
@@ -27,6 +28,66 @@ def triangles(positions: np.ndarray, corners: np.ndarray) -> Polygons:
     return Polygons(
         np.asarray(positions, np.float64), np.asarray(corners, np.int64).reshape(-1), np.full(len(corners), 3)
     )
+
+
+def of(given: Any) -> Polygons:
+    """Polygons of a mesh in memory: a trimesh Trimesh or Scene, a `Mesh`, or (vertices [n, 3], faces).
+
+    Faces are an array [f, k], or rows of any lengths. Of a scene, what has no faces is passed over.
+
+    Raises:
+        ValueError: for anything else, or a face of vertices that are not there.
+    """
+    if hasattr(given, "graph") and hasattr(given, "geometry"):
+        return _of_scene(given)
+    if hasattr(given, "vertices") and hasattr(given, "faces"):
+        given = given.vertices, given.faces
+    if not isinstance(given, tuple) or len(given) != 2:
+        raise ValueError(f"is of type {type(given).__name__}; accepted: {MESHES}")
+    positions, (corners, sizes) = _numbers(given[0]), _rows(given[1])
+    if positions.ndim != 2 or positions.shape[1] != 3 or positions.dtype.kind not in "fiu":
+        raise ValueError(f"vertices are {positions.dtype} {positions.shape}; accepted: numbers (n, 3)")
+    found = Polygons(positions.astype(np.float64), corners, sizes)
+    refuse_out_of_range(found)
+    return found
+
+
+def _rows(faces: Any) -> tuple[np.ndarray, np.ndarray]:
+    """All corners of faces in a row, and how many each has."""
+    array = _numbers(faces)
+    if array.ndim == 2 and array.dtype.kind in "iu":
+        return array.reshape(-1).astype(np.int64), np.full(len(array), array.shape[1])
+    rows = [_numbers(row) for row in array] if array.dtype == object and array.ndim == 1 else []
+    if array.size and not (rows and all(row.ndim == 1 and row.dtype.kind in "iu" for row in rows)):
+        raise ValueError(f"faces are {array.dtype} {array.shape}; accepted: whole numbers (f, 3), or rows of them")
+    return np.concatenate([np.zeros(0, np.int64), *rows]).astype(np.int64), np.array(
+        [len(row) for row in rows], np.int64
+    )
+
+
+def _numbers(given: Any) -> np.ndarray:
+    """The array of something, on whatever device; of objects where its rows differ in length."""
+    try:
+        return np.asarray(given)
+    except ValueError:
+        return np.array([*given, None], object)[:-1]
+    except (TypeError, RuntimeError) as error:
+        raise ValueError(f"holds no numbers: {' '.join(str(error).split())[:160]}") from error
+
+
+def _of_scene(scene: Any) -> Polygons:
+    """The polygons of a trimesh Scene with its transforms applied; a mirror keeps the outside out."""
+    parts, offset = [Polygons(np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
+    for node in scene.graph.nodes_geometry:
+        transform, name = scene.graph[node]
+        if not len(getattr(scene.geometry[name], "faces", ())):
+            continue
+        part = of(scene.geometry[name])
+        corners = part.corners.reshape(-1, 3)[:, :: -1 if np.linalg.det(transform[:3, :3]) < 0 else 1].reshape(-1)
+        positions = part.positions @ transform[:3, :3].T + transform[:3, 3]
+        parts.append(Polygons(positions, corners + offset, part.sizes))
+        offset += len(positions)
+    return Polygons(*(np.concatenate(arrays) for arrays in zip(*parts)))
 
 
 def refuse_out_of_range(polygons: Polygons, first: int = 0) -> None:

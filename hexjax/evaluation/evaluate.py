@@ -111,10 +111,13 @@ def evaluate(
             seen[number] = maps
         mesh, report, decoded, _ = pipeline.reconstruct(maps, family, params, config, clock.stage)
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
+        pipeline.tell(item.name, report)
         best, best_row = ceilings.get(item.name, (None, None))
         if best_row is None or (is_shown and best is None):
             with clock.stage("ceiling"):
                 best, best_report = pipeline.polygonise(pipeline.maps_grid(maps, config), config)
+                if best_row is None:
+                    pipeline.tell(f"{item.name}, ceiling", best_report)
                 best_row = best_row or _score(best, best_report, item, config)
                 ceilings[item.name] = best if is_shown else None, best_row
         found |= {} if best is None else {"ceiling": best}
@@ -165,6 +168,7 @@ def ceiling(
     def one(number: int, item: Item) -> Scores:
         mesh, report, maps = pipeline.ceiling(item.mesh, config, clock.stage)
         row = _score(mesh, report, item, config, clock.stage)
+        pipeline.tell(f"{item.name}, ceiling", report)
         hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
         with clock.stage("score"):
             row |= distance.seen_recall(mesh, item.mesh, hits, samples=config.score.samples, seed=config.seed)
@@ -275,7 +279,7 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
 def _told(row: Scores) -> str:
     """One line of an item's scores, each with the ceiling's in brackets."""
     best = row["ceiling"]
-    shown = lambda value: "none" if value is None else f"{value:.4f}"
+    shown = lambda value: "null" if value is None else f"{value:.4f}"
     parts = [f"{label} {shown(row[key])} ({shown(best[key])})" for label, key in TOLD.items()]
     parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
     return f"{names.printable(row['name'])}: {', '.join(parts)}; in brackets the ceiling"

@@ -4,9 +4,7 @@ Maps are laid out as an unfolded cube: row front | left | back | right, top abov
 depths are in units of the frame.
 """
 
-import contextlib
 import functools
-import json
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -19,9 +17,11 @@ from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
+from hexjax.data import ply
 from hexjax.evaluation import curve, shade, written
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
+from hexjax.training import record
 from hexjax.types import Array, Hexplane, Item, Mesh
 
 ERROR_LIMIT = 0.02  # the distance at which the error's colours end: the wider threshold of the F-score
@@ -257,7 +257,7 @@ def shape(
     for kind, mesh in found.items():
         place = f"meshes/{name}{SUFFIXES[kind]}.ply"
         if len(mesh.faces):
-            ledger.put(place, ply(meshes.to_source(mesh, item.similarity)))
+            ledger.put(place, ply.write(meshes.to_source(mesh, item.similarity)))
         else:
             ledger.delete(place)  # of an earlier evaluation
     if not pictures:
@@ -271,17 +271,6 @@ def shape(
 
 def history(title: str, folder: pathlib.Path, ledger: written.Ledger) -> None:
     """Writes images/loss.png from the metrics.jsonl of a run's folder, if it has one; rows that cannot be read are left out."""
-    rows, file = [], folder / "metrics.jsonl"
-    for line in file.read_text("utf-8", "replace").splitlines() if file.is_file() else ():
-        with contextlib.suppress(ValueError):
-            row = json.loads(line)
-            rows += [row] if isinstance(row, dict) and "step" in row else []
+    rows = record.read_rows(folder / "metrics.jsonl")
     if any("loss" in row for row in rows):
         ledger.write("images/loss.png", functools.partial(curve.loss_curve, rows, title))
-
-
-def ply(mesh: Mesh) -> bytes:
-    """A binary PLY of the mesh as it is."""
-    import trimesh  # half a second that only the end of a run needs
-
-    return trimesh.Trimesh(np.asarray(mesh.vertices), np.asarray(mesh.faces), process=False).export(file_type="ply")

@@ -1,67 +1,153 @@
 """A trained run as plain functions, from its folder alone and on any device: for analysis and notebooks."""
 
 import os
-import pathlib
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 
+from hexjax import api, names, pipeline
 from hexjax import config as configuration
-from hexjax import pipeline
 from hexjax.geometry import frame
-from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.training import checkpoint
-from hexjax.types import Latent, Mesh, Params
+from hexjax.types import Latent, Mesh, Params, Similarity
 
 
 class Restored(NamedTuple):
-    """A run's newest good parameters, a plain tree of NumPy arrays, and what they do to meshes in any units."""
+    """A run's newest good parameters, a plain tree of NumPy arrays, and what they do to meshes in any units.
+
+    A mesh is whatever `hexjax.load` takes. One gives one; a list of meshes, or a latent with a leading b, gives b.
+    """
 
     params: Params
     config: ml_collections.ConfigDict
     family: families.Family
     step: int
 
-    def encode(self, mesh: Mesh) -> Latent:
-        """The latent of a mesh in any units, with a leading b of 1, as stored with `latent.bits`.
+    def __repr__(self) -> str:
+        parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params))
+        told = f"{parameters:,} parameters, step {self.step}, {self.family.latent_floats:,} latent floats"
+        return f"Restored({self.config.model.family}, {told})"
+
+    def __reduce__(self) -> tuple:
+        """How it is pickled: without the family's functions, which are made anew of the config."""
+        return _restored, (self.params, self.config.to_dict(), self.step)
+
+    def normalise(self, mesh: Any) -> tuple[Mesh, Similarity]:
+        """The mesh in the frame and the way there, with the run's `data.up`.
 
         Raises:
-            ValueError: if the mesh cannot be normalised.
+            ValueError: if the mesh does not load.
         """
-        framed, _ = meshes.normalise(mesh, self.config.data.up)
-        return pipeline.encode(pipeline.render(framed, self.config), self.family, self.params, self.config)
+        return api.normalise(mesh, self.config.data.up)
 
-    def decode(self, latent: Latent) -> Any:
-        """What the family decodes of one latent, without the leading b: six maps, for a hexplane family."""
-        return pipeline.decode(latent, self.family, self.params)
-
-    def reconstruct(self, mesh: Mesh) -> Mesh:
-        """The mesh that comes back through the latent, in the units and orientation of the one given.
+    def encode(self, mesh: Any) -> Latent:
+        """The latent of a mesh in any units, code [t, d], as stored with `latent.bits`; of a list of meshes [b, t, d].
 
         Raises:
-            ValueError: if the mesh cannot be normalised.
+            ValueError: if a mesh does not load, or the list is empty.
         """
-        framed, similarity = meshes.normalise(mesh, self.config.data.up)
+        if isinstance(mesh, list):
+            return _stacked([self.encode(each) for each in mesh])
+        return self._encode(self.normalise(mesh)[0])
+
+    def decode(self, latent: Latent | Any) -> Any:
+        """What the family decodes of a latent, six maps for a hexplane family; with a leading b where the latent has one.
+
+        Raises:
+            ValueError: for a code of another shape.
+        """
+        found = [pipeline.decode(each, self.family, self.params) for each in self._each(latent)]
+        return _stacked(found) if np.ndim(latent.code) == 3 else found[0]
+
+    def mesh(
+        self,
+        latent: Latent | Any,
+        similarity: Similarity | Sequence[Similarity] | None = None,
+        grid: api.Whole | None = None,
+    ) -> Mesh | list[Mesh]:
+        """The mesh of a latent, or a list of b; in the frame, or in the units from which a similarity leads there.
+
+        Args:
+            similarity: as `normalise` gives it: one for all, or a list of b.
+            grid: nodes a side, from 8 to 2048; None: the run's `extract.grid`.
+
+        Raises:
+            ValueError: for a code of another shape, another number of similarities, another grid.
+        """
+        latents, ways, config = self._each(latent), similarity, self.config
+        if similarity is None or isinstance(similarity, Similarity):
+            ways = [similarity] * len(latents)
+        if len(ways) != len(latents):
+            raise ValueError(f"got {len(ways)} similarities for {len(latents)} latents; accepted: one, or one for each")
+        if grid is not None:
+            config = config.copy_and_resolve_references().unlock()
+            config.extract.grid = api.whole("grid", grid, *api.GRID)
+        found = []
+        for each, way in zip(latents, ways):
+            decoded = pipeline.decode(each, self.family, self.params)
+            values = pipeline.family_grid(decoded, self.family, self.params, config)
+            mesh = api.surface(*pipeline.polygonise(values, config))
+            found.append(mesh if way is None else api.to_source(mesh, way))
+        return found if np.ndim(latent.code) == 3 else found[0]
+
+    def reconstruct(self, mesh: Any, grid: api.Whole | None = None) -> Mesh | list[Mesh]:
+        """The mesh that comes back through the latent, in the units and orientation of the one given; of a list a list.
+
+        Raises:
+            ValueError: if a mesh does not load; for another grid.
+        """
+        if isinstance(mesh, list):
+            return [self.reconstruct(each, grid) for each in mesh]
+        framed, similarity = self.normalise(mesh)
+        return self.mesh(self._encode(framed), similarity, grid)
+
+    def _encode(self, framed: Mesh) -> Latent:
         maps = pipeline.render(framed, self.config)
-        found, *_ = pipeline.reconstruct(maps, self.family, self.params, self.config)
-        return meshes.to_source(found, similarity)
+        return jax.tree.map(lambda leaf: leaf[0], pipeline.encode(maps, self.family, self.params, self.config))
+
+    def _each(self, latent: Latent | Any) -> list[Latent]:
+        """The latents of a batch, or the only one, with a leading b of 1."""
+        shape = np.shape(latent.code) if isinstance(latent, Latent) else ()
+        if len(shape) not in (2, 3) or 0 in shape or shape[-2] * shape[-1] != self.family.latent_floats:
+            got = f"code {shape}" if isinstance(latent, Latent) else f"a {type(latent).__name__}"
+            floats = f"t x d = {self.family.latent_floats:,} floats"
+            raise ValueError(
+                f"latent is {got}; accepted: a Latent of code [t, d] or [b, t, d] as encode gives it, {floats}"
+            )
+        batch = latent if len(shape) == 3 else jax.tree.map(lambda leaf: np.asarray(leaf)[None], latent)
+        return [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], batch) for i in range(len(batch.code))]
 
 
 def restore(workdir: str | os.PathLike) -> Restored:
     """The model of a run folder, on whatever device JAX has.
 
     Raises:
-        ValueError: if config.json is missing or damaged.
+        ValueError: if that is no run's folder, or config.json is damaged.
         CheckpointError: if the folder holds no good checkpoint.
     """
-    folder = pathlib.Path(workdir)
+    folder = names.expand(os.fspath(workdir))
+    if not (folder / "config.json").is_file():
+        reason = "has no config.json" if folder.is_dir() else "is a file" if folder.exists() else "is not there"
+        raise ValueError(f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it")
     config = configuration.load(folder)
     params, _, step = checkpoint.restore_params(folder)
-    family = families.get(config.model.family)(maps_spec(config), config)
-    return Restored(params, config, family, step)
+    return _restored(params, config.to_dict(), step)
+
+
+def _restored(params: Params, settings: dict[str, Any], step: int) -> Restored:
+    config = ml_collections.ConfigDict(settings)
+    return Restored(params, config, families.get(config.model.family)(maps_spec(config), config), step)
+
+
+def _stacked(found: list[Any]) -> Any:
+    if not found:
+        raise ValueError("got an empty list; accepted: a mesh or a latent, or a list of at least one")
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
 
 def maps_spec(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:

@@ -20,7 +20,7 @@ import scipy.spatial
 from jaxtyping import Bool
 
 from hexjax import pipeline, progress
-from hexjax.data import batches
+from hexjax.data import batches, ply
 from hexjax.evaluation import evaluate, export, memory, rows, written
 from hexjax.geometry import distance, sdf, surface
 from hexjax.models.family import Family
@@ -85,7 +85,7 @@ def sample(
                 with clock.stage("spread"):
                     held.append(_held(one.mesh))
                 with clock.stage("export"):
-                    files.add(ledger.put(f"meshes/{one.name}.ply", export.ply(one.mesh)))
+                    files.add(ledger.put(f"meshes/{one.name}.ply", ply.write(one.mesh)))
             drawn.append(one if len(drawn) < SHOWN else one._replace(mesh=None))
             line.update(len(drawn))
     with_surface = [one for one in drawn if one.row["faces"]]
@@ -192,6 +192,7 @@ def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clo
             values = pipeline.family_grid(decoded, family, params, config)
         mesh, report = pipeline.polygonise(values, config, clock.stage)
         name = f"sample_{number:02d}"
+        pipeline.tell(name, report)
         row = {"name": name} | {key: report[key] for key in TOLD}
         yield Draw(name, mesh, row | {"non_finite": not np.isfinite(values).all(), "nearest": None})
 

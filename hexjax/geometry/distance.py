@@ -41,8 +41,9 @@ def score(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0, sp
         spacing: side of the grid cells that the mesh was extracted with; scores at 0.005 are None below it.
 
     A mesh without a surface has F, IoU and normal consistency 0, the distance 2 sqrt(3) both ways, the largest sharp
-    normal error and `failed` true. `flipped_normals` is None unless both meshes are consistently wound. An IoU of two
-    empty volumes is 1. `sharp_normal_error` is None where the reference shows no edge.
+    normal error and `failed` true. `flipped_normals` is None unless both meshes are consistently wound. An IoU is None
+    where neither mesh has an inside (two open sheets), and 0 where one has. `sharp_normal_error` is None where the
+    reference shows no edge. The mesh may leave the cube, the reference may not.
 
     Raises:
         ValueError: for a reference without a surface, or fewer than one sample.
@@ -131,18 +132,35 @@ def _failure() -> Scores:
     return scores | {"v_iou": 0.0, "s_iou": 0.0, "sharp_normal_error": LARGEST_NORMAL_ERROR}
 
 
-def _volume_overlaps(mesh: Mesh, reference: Mesh, on_reference: np.ndarray, seed: int) -> tuple[float, float]:
-    """V-IoU on points uniform in the cube, and S-IoU on points beside the reference, as many of each as are given."""
+def _volume_overlaps(
+    mesh: Mesh, reference: Mesh, on_reference: np.ndarray, seed: int
+) -> tuple[float | None, float | None]:
+    """V-IoU on points uniform in the cube, and S-IoU on points beside the reference, as many of each as are given.
+
+    What the mesh encloses outside the cube, which holds the reference, is found by as many points in its box.
+    """
     count = len(on_reference)
     uniform = _random(seed, "volume").uniform(-1, 1, (count, 3))
     beside = on_reference + surface.offsets(count, SHELL, _random(seed, "shell"))
     points = np.concatenate([uniform, beside])
     inside, reference_inside = sdf.inside(mesh, points)[0], sdf.inside(reference, points)[0]
-    both, any_of_them = inside & reference_inside, inside | reference_inside
-    return tuple(
-        float(both[part].sum() / any_of_them[part].sum()) if any_of_them[part].any() else 1.0
-        for part in (slice(count), slice(count, None))
+    both, either = (
+        [int(np.sum(part)) for part in np.split(found, [count])]
+        for found in (inside & reference_inside, inside | reference_inside)
     )
+    either[0] += _outside(mesh, count, seed)
+    return tuple(float(part / whole) if whole else None for part, whole in zip(both, either))
+
+
+def _outside(mesh: Mesh, count: int, seed: int) -> float | int:
+    """The volume that a mesh encloses outside the cube, as a number of points, of which the cube has `count`."""
+    used = np.asarray(mesh.vertices, np.float64)[np.unique(mesh.faces)]
+    low, high = np.minimum(used.min(0), -1), np.maximum(used.max(0), 1)
+    if (high - low <= 2).all():
+        return 0
+    points = _random(seed, "outside").uniform(low, high, (count, 3))
+    points = points[(np.abs(points) > 1).any(1)]
+    return int(np.sum(sdf.inside(mesh, points)[0])) * float(np.prod((high - low) / 2))
 
 
 def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
@@ -246,4 +264,4 @@ def _wound(mesh: Mesh) -> bool:
 
 
 def _random(seed: int, stream: str) -> np.random.Generator:
-    return np.random.default_rng([seed, ("mesh", "reference", "volume", "shell").index(stream)])
+    return np.random.default_rng([seed, ("mesh", "reference", "volume", "shell", "outside").index(stream)])

@@ -17,6 +17,8 @@ NEAREST = 1e-3  # of the spacing: no vertex lies nearer to a node, where vertice
 def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01) -> tuple[Mesh, Scores]:
     """The zero level as a mesh in the frame, and what came out: its topology and the number of dropped parts.
 
+    `told` is a line that the user must read, as where a thin shape has no surface, or None.
+
     Args:
         min_part_share: parts with a smaller share of the whole area are dropped (`extract.min_part_share`).
 
@@ -31,13 +33,17 @@ def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01)
     box = _box(values[1:-1, 1:-1, 1:-1] < 0)
     if box is None:
         empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-        return empty, dict(meshes.topology(empty), dropped_parts=0)
+        thin = f"parts thinner than its spacing, {2 / (values.shape[0] - 1):.2g}, vanish"
+        told = f"no surface on a grid of {values.shape[0]} nodes a side: {thin}"
+        return empty, dict(meshes.topology(empty), dropped_parts=0, told=told)
     spacing = 2 / (values.shape[0] - 1)
     closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
     vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=_crossed(closed < 0))
     placed = (vertices + [side.start for side in box]) * spacing - 1
-    mesh, dropped = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
-    return mesh, dict(meshes.topology(mesh), dropped_parts=dropped)
+    mesh, dropped, share = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
+    each = f"each below {min_part_share:g} of the area (min_part_share), {share:.2g} of it together"
+    told = f"parts dropped: {dropped}, {each}" if dropped else None
+    return mesh, dict(meshes.topology(mesh), dropped_parts=dropped, told=told)
 
 
 def _box(inside: Bool[np.ndarray, "x y z"]) -> tuple[slice, ...] | None:
@@ -70,18 +76,19 @@ def _crossed(inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     return np.pad(some > every, [(1, 0)] * 3)
 
 
-def drop_small_parts(mesh: Mesh, min_share: float) -> tuple[Mesh, int]:
-    """The mesh without the parts that have less than `min_share` of its area, and how many those were."""
+def drop_small_parts(mesh: Mesh, min_share: float) -> tuple[Mesh, int, float]:
+    """The mesh without the parts that have less than `min_share` of its area, how many those were, and their share."""
     part = meshes.face_components(mesh)
     if part.max() == 0:
-        return mesh, 0
+        return mesh, 0, 0.0
     area = np.bincount(part, meshes.face_areas(mesh))
     kept = area >= min_share * area.sum()
     kept[area.argmax()] = True
     if kept.all():
-        return mesh, 0
+        return mesh, 0, 0.0
     faces = np.asarray(mesh.faces)[kept[part]]
     used = np.zeros(len(mesh.vertices), bool)
     used[faces] = True
     faces = (np.cumsum(used, dtype=np.int32) - 1)[faces]
-    return mesh._replace(vertices=np.asarray(mesh.vertices)[used], faces=faces), int((~kept).sum())
+    mesh = mesh._replace(vertices=np.asarray(mesh.vertices)[used], faces=faces)
+    return mesh, int((~kept).sum()), float(area[~kept].sum() / area.sum())

@@ -12,6 +12,7 @@ from scipy.sparse import coo_array, csgraph
 from hexjax.geometry import frame
 from hexjax.types import Array, Mesh, Scores, Similarity
 
+FAR = 8  # times the longest side: vertices farther from the origin are kept in float64, which float32 would move
 UP_ROTATIONS = {
     "y": np.eye(3, dtype=np.float32),
     "z": np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]], np.float32),  # z up, facing -y (as in Blender) -> y up, facing +z
@@ -42,7 +43,7 @@ def normalise(mesh: Mesh, up: str = "y") -> tuple[Mesh, Similarity]:
     if side == 0:
         raise ValueError("the mesh's longest side is 0; normalise needs some extent")
     scale = 2 * (1 - frame.MARGIN) / side
-    similarity = Similarity(scale, rotation, (-scale * (low + high) / 2).astype(np.float32))
+    similarity = Similarity(scale, rotation, -scale * (low + high) / 2)
     vertices = ((turned - (low + high) / 2) * scale).astype(np.float32)
     return mesh._replace(vertices=vertices, faces=faces.astype(np.int32)), similarity
 
@@ -55,10 +56,12 @@ def to_frame(mesh: Mesh, similarity: Similarity) -> Mesh:
 
 
 def to_source(mesh: Mesh, similarity: Similarity) -> Mesh:
-    """The frame's mesh brought back to the source's own units and orientation."""
-    moved = np.asarray(mesh.vertices, np.float64) - np.asarray(similarity.translation, np.float64)
+    """The frame's mesh brought back to the source's own units and orientation, float64 where that lies far off (`FAR`)."""
+    translation = np.asarray(similarity.translation, np.float64)
+    moved = np.asarray(mesh.vertices, np.float64) - translation
     vertices = (moved / float(similarity.scale)) @ np.asarray(similarity.rotation, np.float64)
-    return mesh._replace(vertices=vertices.astype(np.float32))
+    is_far = np.abs(translation).max() > FAR * 2 * (1 - frame.MARGIN)
+    return mesh._replace(vertices=vertices if is_far else vertices.astype(np.float32))
 
 
 def face_normals(vertices: Float[Array, "n 3"], faces: Array) -> Float[Array, "f 3"]:

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import trimesh
 
-from hexjax.data import meshfile
+from hexjax.data import meshfile, ply
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 
 FORMATS = "accepted: .glb, .gltf, .obj, .off, .ply, .stl"
@@ -515,8 +516,8 @@ def test_a_doubled_face_is_dropped_and_its_back_side_kept(tmp_path):
             "its longest side is inf at coordinates up to 1e+308; accepted: 1e-30 to 1e+30",
         ),
         (
-            "v 4500000.1 0 0\nv 4500001.1 0 0\nv 4500000.1 1 0\nf 1 2 3\n",
-            "float32 moves vertices by 0.1 at coordinates up to 4.5e+06, too much for a longest side of 1: "
+            "v 1e12 0 0\nv 1000000000000.001 0 0\nv 1e12 0.001 0\nf 1 2 3\n",
+            "float64 has steps of 0.000122 at coordinates up to 1e+12, too coarse for a longest side of 0.001: "
             "move it to the origin",
         ),
     ],
@@ -613,3 +614,25 @@ def test_flipped_bytes_give_a_mesh_or_one_line(tmp_path, kind):
     messages = [text for text in outcomes if text is not None]
     assert 0 < len(messages) < len(outcomes)
     assert all(re.fullmatch(rf"cube\.{re.escape(kind)}: [^\n]+", text) for text in messages)
+
+
+def test_a_sphere_far_from_the_origin_has_the_area_and_volume_of_the_one_at_it(data_folder):
+    mesh = meshfile.load(data_folder / "reports" / "sphere20m_utm.ply")
+    found = trimesh.Trimesh(mesh.vertices - mesh.vertices.mean(0), mesh.faces, process=False)
+    assert mesh.vertices.dtype == np.float64
+    assert found.area == pytest.approx(1256, rel=5e-3)
+    assert found.volume == pytest.approx(4187, rel=5e-3)
+    centred = meshfile.load((mesh.vertices - np.round(mesh.vertices.mean(0)), mesh.faces))
+    assert meshes.face_areas(mesh).sum() == pytest.approx(meshes.face_areas(centred).sum(), rel=1e-6)
+    np.testing.assert_array_equal(centred.faces, mesh.faces)
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_a_written_ply_is_read_as_it_was_and_by_others(tmp_path, kind):
+    ball = trimesh.creation.icosphere(1)
+    mesh = Mesh(np.asarray(ball.vertices, kind) / kind(3), ball.faces)
+    (tmp_path / "ball.ply").write_bytes(ply.write(mesh))
+    found = ply.read(ply.write(mesh))
+    np.testing.assert_array_equal(found.positions, mesh.vertices)
+    np.testing.assert_array_equal(found.corners, mesh.faces.reshape(-1))
+    np.testing.assert_array_equal(trimesh.load(tmp_path / "ball.ply", process=False).vertices, mesh.vertices)

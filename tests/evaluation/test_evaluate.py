@@ -134,7 +134,7 @@ def test_maps_that_are_not_finite_are_a_failed_extraction_with_pictures(tmp_path
     family = dataclasses.replace(toys.identity(), decode=decode)
     scores = evaluate.evaluate(family, {"sign": jnp.float32(1)}, [toys.item()], toys.config(), tmp_path, loaded=1.5)
     assert (scores["failed"], scores["seconds"]["load"]) == (1, 1.5)
-    assert "the decoded field is not finite at 35937 of 35937 nodes: no surface" in capsys.readouterr().err
+    assert "ball: the decoded field is not finite at 35937 of 35937 nodes: no surface\n" in capsys.readouterr().err
     assert {file.name for file in (tmp_path / "images").iterdir()} == {"ball_maps.png", "ball_renders.png"}
 
 
@@ -384,3 +384,21 @@ def test_summary_leaves_out_what_an_item_does_not_have():
 def test_plain_has_none_for_what_is_not_finite():
     value = {"a": [np.float32("nan"), 1.5, np.int64(2)], "b": {"c": float("inf"), "d": np.bool_(True)}, "e": "nan"}
     assert evaluation_rows.plain(value) == {"a": [None, 1.5, 2], "b": {"c": None, "d": True}, "e": "nan"}
+
+
+def test_scores_that_are_null_are_told_and_summed_up_as_such():
+    sheet = Mesh(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]) / 2, np.array([[0, 1, 2]], np.int32))
+    row = distance.score(sheet, sheet, samples=100)
+    rows = [{"name": "sheet"} | row | {"ceiling": row}, {"name": "ball"} | row | {"v_iou": 0.5, "ceiling": row}]
+    assert "V-IoU null (null)" in evaluate._told(rows[0])
+    found = evaluation_rows.summary(rows, np.mean)
+    assert (found["v_iou"], found["s_iou"], found["ceiling"]["v_iou"]) == (0.5, None, None)
+
+
+def test_what_extraction_leaves_out_of_a_shape_is_told_with_its_name(tmp_path, capsys):
+    plate = toys.sphere()._replace(vertices=toys.sphere().vertices * np.float32([1, 1, 1e-4]))
+    evaluate.evaluate(
+        toys.identity(), {"sign": jnp.float32(1)}, [toys.item("plate", plate)], toys.config(), tmp_path, pictures=False
+    )
+    told = "no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish"
+    assert {f"plate: {told}", f"plate, ceiling: {told}"} <= set(capsys.readouterr().err.splitlines())

@@ -45,7 +45,7 @@ def test_encode_then_decode_of_a_family_that_loses_nothing_are_the_maps(run):
     restored, source = run[1], toys.sphere(40.0, (1, 2, 3), subdivisions=2)
     latent = restored.encode(source)
     decoded = restored.decode(latent)
-    assert latent.code.shape == (1, 6 * 32 * 32, 5)
+    assert latent.code.shape == (6 * 32 * 32, 5)
     assert decoded.depth.shape == (6, 32, 32)
     depth = np.asarray(decoded.depth)[np.asarray(decoded.mask) > 0]
     assert depth.min() == pytest.approx(0.05, abs=0.02)
@@ -68,6 +68,7 @@ def test_the_spec_has_the_shapes_of_one_shape():
     }  # fmt: skip
 
 
-def test_a_folder_without_a_run_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"^.*config\.json cannot be read: .*$"):
+def test_a_folder_whose_config_cannot_be_read_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(ValueError, match=rf"^{tmp_path.name}/config\.json cannot be read: .*$"):
         restore.restore(tmp_path)

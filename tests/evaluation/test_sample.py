@@ -128,7 +128,8 @@ def test_what_is_not_finite_and_the_counts_are_told_in_a_line_each(tmp_path, cap
     scores = sample.sample(balls(), {}, config_of(4), tmp_path, items_of(0.8))
     assert scores["spread"] == pytest.approx(1 - (0.5 / 0.8) ** 3, abs=0.01)
     assert capsys.readouterr().err.splitlines() == [
-        "the decoded field is not finite at 35937 of 35937 nodes: no surface",
+        "sample_02: no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish",
+        "sample_03: the decoded field is not finite at 35937 of 35937 nodes: no surface",
         "4 draws from the prior: 2 without a surface (1 not finite), 2 watertight; spread "
         f"{scores['spread']:.3f}, of training shapes none",
     ]

@@ -215,11 +215,32 @@ def test_scores_at_0_005_are_null_where_the_grid_is_coarser(failed):
             assert scores[f"{name}_0.01"] == float(not failed)
 
 
-def test_volumes_of_two_meshes_that_enclose_nothing_overlap_fully():
+def test_volumes_of_two_meshes_that_enclose_nothing_have_no_overlap_and_a_volume_and_none_the_overlap_0():
     wall = Mesh(box((1, 1, 1)).vertices, np.array([[0, 1, 2], [1, 3, 2]], np.int32))
-    scores = distance.score(wall, wall, samples=500)
-    assert (scores["v_iou"], scores["s_iou"]) == (1.0, 1.0)
+    for other in (wall, wall._replace(vertices=wall.vertices + np.float32([0.7, 0, 0]))):
+        scores = distance.score(other, wall, samples=500)
+        assert (scores["v_iou"], scores["s_iou"]) == (None, None)
     assert distance.score(sphere(0.5, 2), wall, samples=500)["v_iou"] == 0.0
+    assert distance.score(wall, sphere(0.5, 2), samples=500)["v_iou"] == 0.0
+
+
+@pytest.mark.parametrize("scale", [1.01, 1.5, 3.0, 10.0])
+def test_what_a_mesh_encloses_outside_the_cube_is_seen(scale):
+    cube = box((1.9, 1.9, 1.9))
+    larger = cube._replace(vertices=cube.vertices * np.float32(scale))
+    scores = distance.score(larger, cube, samples=20_000)
+    assert scores["v_iou"] == pytest.approx(scale**-3, rel=0.03)
+    assert scores["cd_l1"] > 0.95 * (scale - 1)
+    away = distance.score(cube._replace(vertices=cube.vertices + np.float32([2, 0, 0])), cube, samples=20_000)
+    assert away["v_iou"] == 0.0
+
+
+def test_half_outside_the_cube_the_overlap_is_that_of_volumes():
+    cube = box((1.8, 1.8, 1.8))
+    moved = cube._replace(vertices=cube.vertices + np.float32([0.9, 0, 0]))
+    assert distance.score(moved, cube, samples=20_000)["v_iou"] == pytest.approx(1 / 3, abs=0.01)
+    spike = box((1e-3, 1e-3, 500), (0, 0, 250))  # in whose box no random point meets it
+    assert distance.score(joined(cube, spike), cube, samples=20_000)["v_iou"] == pytest.approx(1, abs=1e-3)
 
 
 def test_normal_renders_of_a_sphere_are_the_closed_form():

@@ -41,7 +41,12 @@ def test_small_parts_are_dropped_and_counted():
     field = np.minimum(sphere_field(64, (-0.4, 0, 0)), sphere_field(64, (0.6, 0.5, 0.5), (0.6, -0.5, 0), radius=0.06))
     kept, report = isosurface.polygonise(field, 0.05)
     assert (report["components"], report["dropped_parts"]) == (1, 2)
-    assert isosurface.polygonise(field, 0.0)[1]["components"] == 3
+    every, whole = isosurface.polygonise(field, 0.0)
+    assert (whole["components"], whole["told"]) == (3, None)
+    share = 1 - meshes.face_areas(kept).sum() / meshes.face_areas(every).sum()
+    assert (
+        report["told"] == f"parts dropped: 2, each below 0.05 of the area (min_part_share), {share:.2g} of it together"
+    )
     assert len(kept.vertices) == len(np.unique(kept.faces))
 
 
