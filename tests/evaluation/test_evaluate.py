@@ -348,7 +348,7 @@ def test_overlaps_that_are_not_defined_are_none_everywhere(tmp_path, monkeypatch
     monkeypatch.setattr(distance, "score", lambda *given: score(*given) | {"v_iou": None, "s_iou": None})
     scores = run(tmp_path, balls("a", "b"))
     assert scores["mean"]["v_iou"] is scores["median"]["ceiling"]["s_iou"] is None
-    assert capsys.readouterr().err.count("V-IoU none (none)") == 2
+    assert capsys.readouterr().err.count("V-IoU null (null)") == 2
 
 
 @pytest.mark.usefixtures("plain_pictures")
