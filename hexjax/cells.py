@@ -55,8 +55,8 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
     files = [file_name(name).casefold() for name in names]
     if shared := [name for name, file in zip(names, files) if files.count(file) > 1 or file in OTHERS]:
         raise ValueError(
-            f"config.sweep.cells names {wording.shown(shared[0])}, whose file {wording.cut(file_name(shared[0]))} is another's too; accepted: names that "
-            "differ in more than case, and / for -"
+            f"config.sweep.cells names {wording.shown(shared[0])}, whose file {wording.cut(file_name(shared[0]))} is another's "
+            "too; accepted: names that differ in more than case, and / for -"
         )
     return found
 
