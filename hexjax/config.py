@@ -126,7 +126,10 @@ def _verify(folder: pathlib.Path, content: bytes, config: ml_collections.ConfigD
     is_sealed = known.is_file()
     if is_sealed and hashlib.sha256(content).hexdigest().encode() in known.read_bytes():
         return
-    saved, free = _saved(folder), () if is_sealed else FREE_TO_RESUME
+    saved, free = (
+        _saved(folder),
+        () if is_sealed else FREE_TO_RESUME[:2],
+    )  # what could differ when runs had no config.sha256
     differing = [_differing(config, each, free, added=False) for each in saved.values()]
     if all(differing) and (is_sealed or differing):
         keys = differing[0] if differing else ["no checkpoint to compare with"]
