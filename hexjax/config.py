@@ -279,7 +279,7 @@ def _differing(
     for leaves in (new, old):
         leaves["data.path"] = rules.place_names(str(leaves.get("data.path", "")))
     return [
-        f"{key} ({wording.shown(old.get(key, 'absent'))} there, {wording.shown(new.get(key, 'absent'))} here)"
+        f"{key} ({wording.cut(str(old.get(key, 'absent')))} there, {wording.cut(str(new.get(key, 'absent')))} here)"
         for key in sorted(new.keys() | old.keys() if added else old.keys())
         if new.get(key) != old.get(key)
         and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))

@@ -47,6 +47,7 @@ MAY = {
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),
+    "api": (*GEOMETRY, "data"),
     "configs": (),
 }
 
