@@ -92,7 +92,7 @@ def main() -> None:
         output = arguments.output or default / "command.json"
         if not arguments.table:
             common.write(output, json.dumps(benchmark(arguments, pathlib.Path(folder)), indent=2) + "\n")
-        text = table(json.loads(output.read_text()))
+        text = table(json.loads(output.read_text(encoding="utf-8")))
         common.write(output.with_suffix(".md"), text)
     print(text)
 
@@ -141,8 +141,8 @@ def command(folder: pathlib.Path, cache: str, overrides: list[str]) -> dict[str,
     found = json.loads(done.stdout.splitlines()[-1])
     found["parts"]["start and end of the process, the rest"] = seconds - sum(found["parts"].values())
     found["parts"] = {name: round(found["parts"].get(name, 0), 3) for name in PARTS}
-    scores = json.loads((folder / cache / "scores.json").read_text())
-    rows = (folder / cache / "timing.jsonl").read_text().splitlines()
+    scores = json.loads((folder / cache / "scores.json").read_text(encoding="utf-8"))
+    rows = (folder / cache / "timing.jsonl").read_text(encoding="utf-8").splitlines()
     found["rate"] = json.loads(rows[-1])["rate"] if rows else None
     return {"seconds": round(seconds, 2), "told": scores["seconds"]} | found
 
@@ -158,7 +158,7 @@ def work(*arguments: str) -> dict[str, Any]:
 
     for name in MODULES:
         importlib.import_module(name)
-    import launch
+    from hexjax import command
 
     spans.append(("import", began, time.time()))
 
@@ -179,7 +179,7 @@ def work(*arguments: str) -> dict[str, Any]:
     for part, functions in PARTS.items():
         for function in functions:
             _wrap(function, functools.partial(_span, spans, part))
-    code = launch.main(list(arguments))
+    code = command.main(list(arguments))
     if code:
         sys.exit(code)
     functions = collections.defaultdict(lambda: {"programs": 0, "repeated": 0})

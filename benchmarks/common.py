@@ -55,7 +55,7 @@ def command(module: str) -> str:
 def reset_peak() -> bool:
     """Whether the peak resident memory now counts from here: Linux can; elsewhere it counts from the start."""
     try:
-        pathlib.Path("/proc/self/clear_refs").write_text("5")
+        pathlib.Path("/proc/self/clear_refs").write_text("5", encoding="utf-8")
     except OSError:
         return False
     return True
@@ -96,14 +96,14 @@ def _version(package: str) -> str | None:
 def write(file: pathlib.Path, text: str) -> None:
     """Nothing; the file's folder is made, and the file told on stderr by its name."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    file.write_text(text, encoding="utf-8")
     print(f"wrote {file.name}", file=sys.stderr)
 
 
 def _cpu() -> str:
     """The processor's name, as Linux tells it, with family and model where the name says little."""
     try:
-        lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+        lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         return platform.processor() or platform.machine()
     told = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}

@@ -62,7 +62,7 @@ def main() -> int:
         return 0
     rows = [common.work("benchmarks.diagnostics", name, str(count)) for name, count in CASES]
     told = {"command": "python -m benchmarks.diagnostics", "rows": rows}
-    (common.RESULTS / "diagnostics.json").write_text(json.dumps(told, indent=2) + "\n")
+    (common.RESULTS / "diagnostics.json").write_text(json.dumps(told, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(rows, indent=2))
     return 0
 

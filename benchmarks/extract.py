@@ -53,7 +53,7 @@ def main() -> None:
         file = arguments.output or (pathlib.Path(folder) / FILE.name if arguments.toy else FILE)
         if not arguments.table:
             benchmark(arguments.toy, [int(grid) for grid in arguments.grids.split(",")], file)
-        text = table(json.loads(file.read_text()))
+        text = table(json.loads(file.read_text(encoding="utf-8")))
         common.write(file.with_suffix(".md"), text)
     print(text)
 

@@ -51,7 +51,7 @@ def main() -> None:
         file = arguments.output or (pathlib.Path(folder) / "render.json" if arguments.toy else FILE)
         if not arguments.table:
             benchmark(arguments, folder, file)
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         common.write(file.with_suffix(".md"), table(found))
         plot(found, file.with_suffix(".png"))
         print(table(found))

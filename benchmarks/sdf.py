@@ -46,7 +46,7 @@ def main() -> None:
         file = arguments.output or (pathlib.Path(folder) / "sdf.json" if arguments.toy else FILE)
         if not arguments.table:
             common.write(file, json.dumps(benchmark(arguments.toy), indent=2) + "\n")
-        text = table(json.loads(file.read_text()))
+        text = table(json.loads(file.read_text(encoding="utf-8")))
         common.write(file.with_suffix(".md"), text)
     print(text)
 

@@ -47,7 +47,7 @@ def main() -> None:
         return
     if not arguments.table:
         common.write(FILE, json.dumps(benchmark(), indent=2) + "\n")
-    text = table(json.loads(FILE.read_text()))
+    text = table(json.loads(FILE.read_text(encoding="utf-8")))
     common.write(FILE.with_suffix(".md"), text)
     print(text)
 

@@ -68,7 +68,7 @@ def main() -> None:
     output = arguments.output or folder / "train_step.json"
     if not arguments.table:
         benchmark(["toy"] if arguments.toy else arguments.variants.split(","), output)
-    text = table(json.loads(output.read_text()))
+    text = table(json.loads(output.read_text(encoding="utf-8")))
     common.write(output.with_suffix(".md"), text)
     print(text)
 

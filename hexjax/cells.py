@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import ml_collections
 
-from hexjax import rules
+from hexjax import rules, wording
 
 PACK = "cells.jsonl.gz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
@@ -51,12 +51,12 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
     found = [_read(line, config) for line in config.sweep.cells]
     names = [cell.name for cell in found]
     if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"config.sweep.cells names {twice[0]!r} twice; accepted: each cell once")
+        raise ValueError(f"config.sweep.cells names {wording.shown(twice[0])} twice; accepted: each cell once")
     files = [file_name(name).casefold() for name in names]
     if shared := [name for name, file in zip(names, files) if files.count(file) > 1 or file in OTHERS]:
         raise ValueError(
-            f"config.sweep.cells names {shared[0]!r}, whose file {file_name(shared[0])} is another's too; accepted: names that "
-            "differ in more than case, and / for -"
+            f"config.sweep.cells names {wording.shown(shared[0])}, whose file {wording.cut(file_name(shared[0]))} is another's "
+            "too; accepted: names that differ in more than case, and / for -"
         )
     return found
 
@@ -65,7 +65,7 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     name, colon, text = (part.strip() for part in line.partition(":"))
     pairs = [word.partition("=") for word in text.split()]
     if not colon or not name or any(not equals for _, equals, _ in pairs):
-        raise ValueError(f"config.sweep.cells holds {line!r}; accepted: 'name: key=value key=value'")
+        raise ValueError(f"config.sweep.cells holds {wording.shown(line)}; accepted: 'name: key=value key=value'")
     overrides, resolved, several = (
         {key: value for key, _, value in pairs},
         ml_collections.ConfigDict(config.to_dict()),
@@ -76,18 +76,20 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
             values = value.split("|")
             if len(values) > 1 and key not in knob_names(config):
                 known = ", ".join(knob_names(config))
-                raise ValueError(f"config.{key} has several values, {value}; accepted for: {known}")
+                raise ValueError(
+                    f"config.{wording.cut(key)} has several values, {wording.cut(value)}; accepted for: {known}"
+                )
             rules.override(resolved, key, values[0])
             if len(values) > 1:
                 several[key] = values
         for key, values in several.items():
             for value in reversed(values):  # each is checked, the first stays
                 rules.override(resolved, key, value)
-                rules.validate(resolved)
-        rules.validate(resolved)
+                rules.validate(resolved, "cell")
+        rules.validate(resolved, "cell")
         _check_sweep(resolved)
     except ValueError as error:
-        raise ValueError(f"config.sweep.cells, {name}: {error}") from error
+        raise ValueError(f"config.sweep.cells, {wording.cut(name)}: {error}") from error
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)

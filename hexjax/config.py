@@ -3,24 +3,25 @@
 Every refusal is a ValueError of one line: what was got, what is accepted, which key. `rules` says what a key accepts.
 """
 
+import atexit
 import contextlib
 import ctypes
 import fnmatch
 import hashlib
-import importlib.util
-import inspect
 import json
 import math
 import os
 import pathlib
 import re
 import shlex
+import shutil
+import tempfile
 from typing import Any, NamedTuple
 
 import ml_collections
 from absl import flags, logging
 
-from hexjax import cells, rules
+from hexjax import cells, experiments, rules, wording, workdirs
 
 DONE, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 2, 3, 4, 75  # exit codes; 1 is anything else
 MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
@@ -29,11 +30,13 @@ WRITING = ("train", "ceiling", "sweep")  # the others read a run
 MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
-FREE_TO_RESUME = ("train.steps", "*.every_steps")
+FREE_TO_RESUME = ("train.steps", "*.every_steps", "diagnostics.on_collapse", "evaluate.*")
 FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
-FREE_TO_READ = (*FREE_TO_RESUME, "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*", "latent.bits")
+FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*",
+                "latent.bits")  # fmt: skip
+TOLD = 8  # keys that a refusal lists
+ADDED = ("evaluate.*", "sample.*")  # sections whose keys an older run may lack: it has those of base.py
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
-SHOWN = 4  # keys that a message names
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
 
@@ -57,19 +60,23 @@ def parse(arguments: list[str]) -> Command:
         ValueError: for anything that is not accepted, in one line.
     """
     given, overrides = _split(arguments)
-    mode, workdir = _check_mode(given["mode"]), _check_workdir(given["workdir"])
-    has_run = workdir is not None and (workdir / "config.json").is_file()
+    mode = _check_mode(given["mode"])
+    workdir, kind = workdirs.check(given["workdir"]) if given["workdir"] else (None, None)
+    has_run = kind is not None
     if mode not in WRITING and not (has_run and any((workdir / "checkpoints").glob("[0-9]*"))):
-        raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {given['workdir']!r}")
+        got = wording.shown(given["workdir"])
+        raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {got}")
     if given["config"] is not None:
-        config, changed = _load_file(given["config"])
+        config, changed = experiments.load(given["config"])
     elif has_run:
         config, changed = load(workdir), set()
     else:
-        raise ValueError("no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run")
+        raise ValueError(
+            "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more"
+        )
     for key, text in overrides.items():
         rules.override(config, key, text)
-    rules.validate(config, mode != "ceiling")
+    rules.validate(config, mode)
     if mode == "sample" and config.latent.kind == "deterministic":
         raise ValueError(
             "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: "
@@ -77,12 +84,15 @@ def parse(arguments: list[str]) -> Command:
         )
     if mode == "sweep":
         cells.read(config)
-    if has_run:
+    if mode == "ceiling" and has_run and (kind not in ("", "ceiling") or _differing(config, load(workdir), ())):
+        workdir = None  # it reads the run's config, and must not write over its scores
+    elif has_run:
+        workdirs.check_kind(given["workdir"], kind, mode if mode in WRITING else "train")
         free = {"train": FREE_TO_RESUME, "sweep": FREE_TO_SWEEP}.get(mode, FREE_TO_READ)
         _compare(config, load(workdir), given["workdir"], free)
         _check_steps(config, workdir, mode)
-    if mode == "ceiling" and has_run and (workdir / "metrics.jsonl").exists():
-        workdir = None  # it reads the run's config, and must not write over its scores
+    if workdir is None:
+        workdirs.check_default()
     warnings = rules.unread(config, changed | set(overrides))
     name, line, text = _name(config, mode, overrides), _line(arguments), to_json(config)
     return Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
@@ -102,8 +112,9 @@ def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
         config = _read(content)
     except (OSError, *NO_CONFIG) as error:
         cure = _cure(folder, _saved(folder))
-        raise ValueError(f"{folder.name}/config.json cannot be read: {_one_line(error)}{cure}") from error
+        raise ValueError(f"{folder.name}/config.json cannot be read: {wording.of_error(error)}{cure}") from error
     _verify(folder, content, config)
+    _complete(config)
     place = folder / "checkpoints" / "data_path.txt"
     if place.is_file() and "data" in config:
         config.data.path = place.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold any byte
@@ -115,11 +126,14 @@ def _verify(folder: pathlib.Path, content: bytes, config: ml_collections.ConfigD
     is_sealed = known.is_file()
     if is_sealed and hashlib.sha256(content).hexdigest().encode() in known.read_bytes():
         return
-    saved, free = _saved(folder), () if is_sealed else FREE_TO_RESUME
+    saved, free = (
+        _saved(folder),
+        () if is_sealed else FREE_TO_RESUME[:2],
+    )  # what could differ when runs had no config.sha256
     differing = [_differing(config, each, free, added=False) for each in saved.values()]
     if all(differing) and (is_sealed or differing):
         keys = differing[0] if differing else ["no checkpoint to compare with"]
-        told = ", ".join(keys[:SHOWN]) + f" and {len(keys) - SHOWN} more" * (len(keys) > SHOWN)
+        told = ", ".join(keys[:4]) + f" and {len(keys) - 4} more" * (len(keys) > 4)
         by = "config.sha256" if is_sealed else "its checkpoints"
         cure = f"{_cure(folder, saved)}; to change a value: --config.KEY=VALUE"
         raise ValueError(f"{folder.name}/config.json is damaged or was edited, by {by}: {told}{cure}")
@@ -145,6 +159,18 @@ def _cure(folder: pathlib.Path, saved: Saved) -> str:
         return "; if it is right, delete config.sha256" if (folder / "config.sha256").is_file() else ""
     there = folder / "checkpoints" / str(next(iter(saved))) / "config" / "metadata"
     return f"; to have it back: {shlex.join(['cp', str(there), str(folder / 'config.json')])}"
+
+
+def _complete(config: ml_collections.ConfigDict) -> None:
+    """Nothing; a run made before a key of evaluation existed gets the value of configs/base.py."""
+    for key, value in rules.flatten(experiments.base()).items():
+        section, _, name = key.rpartition(".")
+        if any(fnmatch.fnmatch(key, pattern) for pattern in ADDED):
+            if section not in config:
+                config[section] = ml_collections.ConfigDict()
+            part = config[section]
+            if isinstance(part, ml_collections.ConfigDict) and name not in part:
+                part[name] = value
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:
@@ -175,93 +201,70 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
     try:
         rest = parser(["launch.py", *arguments], known_only=True)[1:]
     except flags.Error as error:
-        raise ValueError(_one_line(error)) from error
+        raise ValueError(wording.of_error(error)) from error
     overrides = {}
     while rest:
         head, equals, value = rest.pop(0).partition("=")
         if not head.startswith("--"):
-            stray = head + equals + value
+            stray = wording.cut(head + equals + value)
             hint = f"; did you mean --{stray}?" if equals else ""
             raise ValueError(
-                f"stray argument {stray!r}; accepted: --config, --workdir, --mode, --config.KEY=VALUE{hint}"
+                f"stray argument '{stray}'; accepted: --config, --workdir, --mode, --config.KEY=VALUE{hint}"
             )
         if not head.startswith("--config."):
             known = ("--config", "--workdir", "--mode")
             raise ValueError(
-                f"unknown flag {head}; flags: {', '.join(known)}, --config.KEY{rules.nearest(head, known)}"
+                f"unknown flag {wording.cut(head)}; flags: {', '.join(known)}, --config.KEY{wording.nearest(head, known)}"
             )
         if not equals and (not rest or rest[0].startswith("--")):
-            raise ValueError(f"{head} has no value; accepted: {head}=VALUE")
+            raise ValueError(f"{wording.cut(head)} has no value; accepted: {wording.cut(head)}=VALUE")
         overrides[head.removeprefix("--config.")] = value if equals else rest.pop(0)
     return {name: parser[name].value for name in ("config", "workdir", "mode")}, overrides
 
 
-def set_environment() -> None:
-    """Nothing; compiled programs are kept in the user's cache folder, and libraries tell errors only.
+def set_environment() -> tuple[str, ...]:
+    """Lines that warn; compiled programs are kept in the user's cache folder, and libraries tell errors only.
 
     Before JAX is imported. With glibc, memory that was freed stays with the process: XLA asks anew in every step for what
     it calculates in, and to have that mapped page by page takes an eighth to a quarter of a training step on a CPU.
     """
-    cache = pathlib.Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "hexjax" / "xla"
-    os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
+    warnings, home = (), rules.expand("~")
+    cache = rules.expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hexjax" / "xla"
+    if ("XDG_CACHE_HOME" not in os.environ and not home.is_dir()) or not workdirs.is_writable(cache):
+        if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+            warnings = (
+                "there is no folder for caches in a home folder; programs are compiled anew: XDG_CACHE_HOME names one",
+            )
+        if "MPLCONFIGDIR" not in os.environ:  # where matplotlib would make the missing home, or warn
+            os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="hexjax-")
+            atexit.register(shutil.rmtree, os.environ["MPLCONFIGDIR"], ignore_errors=True)
+    else:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(cache))
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")  # many small programs make seconds too
     logging.set_verbosity(logging.ERROR)
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another C library
         library = ctypes.CDLL(None)
         for option, value in MALLOC:
             library.mallopt(option, value)
+    return warnings
 
 
 def _check_mode(mode: str) -> str:
     if mode not in MODES:
-        raise ValueError(f"--mode is {mode!r}; modes: {', '.join(MODES)}{rules.nearest(mode, MODES)}")
+        raise ValueError(f"--mode is {wording.shown(mode)}; modes: {', '.join(MODES)}{wording.nearest(mode, MODES)}")
     return mode
-
-
-def _check_workdir(text: str | None) -> pathlib.Path | None:
-    workdir = pathlib.Path(text).expanduser() if text else None
-    if workdir is not None and workdir.exists() and not workdir.is_dir():
-        raise ValueError(f"--workdir is {text!r}, a file; accepted: a new folder or that of a run")
-    return workdir
-
-
-def _load_file(text: str) -> tuple[ml_collections.ConfigDict, set[str]]:
-    """The config of FILE.py or FILE.py:variant, and the keys in which it differs from the base.py beside it."""
-    match = re.fullmatch(r"(.+\.py)(?::(.*))?", text)
-    if match is None:
-        raise ValueError(f"--config is {text!r}; accepted: FILE.py or FILE.py:variant")
-    file = pathlib.Path(match[1]).expanduser()
-    if not file.is_file():
-        nearest = rules.nearest(file.name, sorted(other.name for other in file.parent.glob("*.py")))
-        raise ValueError(f"--config is {text!r}: no such file{nearest}")
-    config, base = _get_config(file, match[2]), file.parent / "base.py"
-    default = rules.flatten(_get_config(base, None)) if base.is_file() else {}
-    return config, {key for key, value in rules.flatten(config).items() if default.get(key, value) != value}
-
-
-def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.ConfigDict:
-    spec = importlib.util.spec_from_file_location(f"config_{file.stem}", file)
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-        if variant and not inspect.signature(module.get_config).parameters:
-            raise ValueError(f"config variant is {variant!r}; {file.stem} has no variants")
-        config = module.get_config(variant) if variant else module.get_config()
-        if not isinstance(config, ml_collections.ConfigDict):
-            raise TypeError(f"get_config gives a {type(config).__name__}, accepted: an ml_collections.ConfigDict")
-        return config
-    except ValueError as error:
-        raise ValueError(_one_line(error)) from error
-    except (ImportError, SyntaxError, NameError, AttributeError, LookupError, TypeError, ArithmeticError) as error:
-        raise ValueError(f"{file.name} gives no config: {type(error).__name__}: {_one_line(error)}") from error
 
 
 def _compare(
     new: ml_collections.ConfigDict, old: ml_collections.ConfigDict, folder: str, free: tuple[str, ...]
 ) -> None:
-    if differing := _differing(new, old, free):
+    differing = _differing(new, old, free)
+    if len(differing) > TOLD:
+        differing[TOLD:] = [f"{len(differing) - TOLD} more"]
+    if differing:
         raise ValueError(
-            f"--workdir={folder} holds a run with other values of {', '.join(differing)}; may differ: {', '.join(free)}"
+            f"--workdir={wording.cut(folder)} holds a run with other values of {', '.join(differing)}; "
+            f"may differ: {', '.join(free)}"
         )
 
 
@@ -276,7 +279,7 @@ def _differing(
     for leaves in (new, old):
         leaves["data.path"] = rules.place_names(str(leaves.get("data.path", "")))
     return [
-        f"{key} ({old.get(key, 'absent')} there, {new.get(key, 'absent')} here)"
+        f"{key} ({wording.cut(str(old.get(key, 'absent')))} there, {wording.cut(str(new.get(key, 'absent')))} here)"
         for key in sorted(new.keys() | old.keys() if added else old.keys())
         if new.get(key) != old.get(key)
         and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))
@@ -303,7 +306,3 @@ def _line(arguments: list[str]) -> str:
         head, equals, value = argument.partition("=") if "=" in argument else ("", "", argument)
         short.append(head + equals + (rules.place_names(value) if value.startswith(("/", "~")) else value))
     return shlex.join(["python", "launch.py", *short])
-
-
-def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

@@ -5,18 +5,18 @@ experiment adds are only checked for plain types and NaN. Infinity means "off" w
 """
 
 import ast
-import difflib
 import fnmatch
 import math
 import pathlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import ml_collections
 
-from hexjax import names
+from hexjax import names, wording
 
+shown = wording.shown
 SOURCES = ("procedural", "solids", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
 NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
@@ -58,7 +58,9 @@ POSITIVE_OR_OFF = number(" above 0; inf switches it off", lambda value: value > 
 POWER_OF_TWO = Rule(int, "a power of two", lambda value: value > 0 and value & (value - 1) == 0)
 
 RULES = {
-    "name": Rule(str, "letters, digits and . _ -", lambda value: bool(re.fullmatch(r"[A-Za-z0-9._-]+", value))),
+    "name": Rule(
+        str, "up to 100 letters, digits and . _ -", lambda value: bool(re.fullmatch(r"[A-Za-z0-9._-]{1,100}", value))
+    ),
     "seed": whole(0, 2**31 - 1),
     "data.path": TEXT,
     "data.source": choice(*SOURCES),
@@ -208,8 +210,10 @@ def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, An
     return leaves
 
 
-def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
-    """Nothing; every value is in its range and fits the others (those of the network where there is one).
+def validate(config: ml_collections.ConfigDict, mode: str = "train") -> None:
+    """Nothing; every value is in its range and, where it is trained with, fits the others.
+
+    Modes that read a run train nothing, nor does a ceiling; a sweep trains its cells, and `cell` is the mode of each.
 
     Raises:
         ValueError: for the first that does not, in one line.
@@ -220,9 +224,11 @@ def validate(config: ml_collections.ConfigDict, network: bool = True) -> None:
             raise ValueError(f"config.{key} is missing; configs start from configs/base.py")
     for key, value in leaves.items():
         _check_value(key, value)
-    _check_together(config)
-    if network and config.model.family == "hexplane_ae":
-        _check_network(config)
+    names.refuse_missing(config.data.path)
+    if mode in ("train", "cell"):
+        _check_together(config)
+    if mode == "train":
+        _check_counts(config)
 
 
 expand, place_names = names.expand, names.place_names
@@ -239,16 +245,14 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
         section = [name for name in leaves if name.startswith(f"{key}.")]
         if section:
             raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
-        same = [name for name in leaves if name.split(".")[-1] == key.split(".")[-1]]
-        hint = f"; nearest: {', '.join(same)}" if same else nearest(key, leaves)
-        raise ValueError(f"config.{key} is unknown{hint}")
+        raise ValueError(f"config.{wording.cut(key)} is unknown{wording.nearest_key(key, leaves)}")
     rule = (RULES | SWEEP_RULES).get(key)
     kind = type(leaves[key]) if rule is None else rule.kind
     accepted = "a value of the type in the config file" if rule is None else rule.accepted
     try:
         value = _READ[kind](text)
-    except (ValueError, SyntaxError, KeyError) as error:
-        raise ValueError(f"config.{key} is {text!r}; accepted: {accepted}") from error
+    except (ValueError, SyntaxError, KeyError, RecursionError, MemoryError) as error:
+        raise ValueError(f"config.{key} is {shown(text)}; accepted: {accepted}") from error
     *sections, leaf = key.split(".")
     for section in sections:
         config = config[section]
@@ -278,17 +282,17 @@ def _check_value(key: str, value: Any) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
     fits = is_number if rule.kind is float else type(value) is rule.kind
     if not (fits and rule.check(value)):
-        raise ValueError(f"config.{key} is {_shown(value)}; accepted: {rule.accepted}")
+        raise ValueError(f"config.{key} is {shown(value)}; accepted: {rule.accepted}")
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
+    """What binds a training and every cell of a sweep."""
     if config.model.family not in families():
         known = families()
         raise ValueError(
-            f"config.model.family is {config.model.family!r}; families: {', '.join(known)}"
-            f"{nearest(config.model.family, known)}"
+            f"config.model.family is {shown(config.model.family)}; families: {', '.join(known)}"
+            f"{wording.nearest(config.model.family, known)}"
         )
-    names.refuse_missing(config.data.path)
     if config.reconstruction.kind == "surface" and config.model.input not in ("continuous", "binary"):
         raise ValueError(
             f"config.reconstruction.kind is 'surface'; accepted with model.input = {config.model.input}: channels | "
@@ -310,6 +314,13 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.sdf.points is {config.sdf.points}; accepted: at most sdf.pool_points = {config.sdf.pool_points}"
         )
+    if config.model.family == "hexplane_ae":
+        _check_network(config)
+
+
+def _check_counts(config: ml_collections.ConfigDict) -> None:
+    """What binds a training alone: the cells of a sweep take what there is."""
+    check_teacher(config, config.data.count)
     if 0 < config.data.count < config.train.batch_size:
         raise ValueError(
             f"config.train.batch_size is {config.train.batch_size}; accepted: at most data.count = {config.data.count}"
@@ -340,7 +351,6 @@ def _check_witness(config: ml_collections.ConfigDict) -> None:
         return
     if not config.data.cached:
         raise ValueError(f"config.data.cached is False; accepted with witness.classes = {classes}: true")
-    check_teacher(config, config.data.count)
     if witness.floor * classes >= 1:
         raise ValueError(
             f"config.witness.floor is {witness.floor}; accepted: above 0, below 1 / witness.classes = {1 / classes:g}"
@@ -355,25 +365,22 @@ def _check_witness(config: ml_collections.ConfigDict) -> None:
 def _check_network(config: ml_collections.ConfigDict) -> None:
     model, latent = config.model, config.latent
     fits = model.stem_px * 2 ** (len(model.widths) - 1) * latent.side
+    side = RULES["hexplane.resolution_px"]
+    if not side.check(fits):
+        raise ValueError(
+            f"config.latent.side is {latent.side}; model.stem_px {model.stem_px} x latent.side x 2^{len(model.widths) - 1} "
+            f"for model.widths {shown(model.widths)} is {fits}, and hexplane.resolution_px accepts that alone and "
+            f"{side.accepted}"
+        )
     if config.hexplane.resolution_px != fits:
         raise ValueError(
             f"config.hexplane.resolution_px is {config.hexplane.resolution_px}; accepted: {fits} = model.stem_px "
-            f"{model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} for model.widths {model.widths}"
+            f"{model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} for model.widths {shown(model.widths)}"
         )
     if latent.side % model.mixer_side:
         raise ValueError(
             f"config.model.mixer_side is {model.mixer_side}; accepted: a divisor of latent.side = {latent.side}"
         )
-
-
-def _shown(value: Any) -> str:
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """A hint for a mistyped name: "; nearest: ..." or nothing."""
-    found = difflib.get_close_matches(name, list(known), n=1)
-    return f"; nearest: {found[0]}" if found else ""
 
 
 def unread(config: ml_collections.ConfigDict, given: set[str]) -> tuple[str, ...]:
@@ -384,6 +391,6 @@ def unread(config: ml_collections.ConfigDict, given: set[str]) -> tuple[str, ...
         if keys and is_unread(config):
             section, name = setting.split(".")
             value = config[section][name]
-            shown = "set" if setting == "data.path" else f"= {value:g}" if isinstance(value, float) else f"= {value}"
-            lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting} {shown}")
+            told = "set" if setting == "data.path" else f"= {value:g}" if isinstance(value, float) else f"= {value}"
+            lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting} {told}")
     return tuple(lines)

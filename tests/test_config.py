@@ -17,11 +17,12 @@ from hexjax.evaluation import sample
 from hexjax.training import loop
 
 ROOT = pathlib.Path(__file__).parent.parent
+ACCEPTED = "accepted: the folder of a run, an empty folder, or a new one"
 CONFIG = f"--config={ROOT / 'configs' / 'ae_continuous.py'}"
 SMALL = f"{CONFIG}:small"
 
 REFUSED = {
-    (): "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run",
+    (): "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more",
     ("--config",): "Missing value for flag --config",
     ("--confg=a.py",): "unknown flag --confg; flags: --config, --workdir, --mode, --config.KEY; nearest: --config",
     (SMALL, "--steps=5"): "unknown flag --steps; flags: --config, --workdir, --mode, --config.KEY",
@@ -36,14 +37,16 @@ REFUSED = {
         "--mode=trian",
     ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep; nearest: train",
     ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
-    ("--config=ae",): "--config is 'ae'; accepted: FILE.py or FILE.py:variant",
+    ("--config=ae",): "--config is 'ae': no such file; nearest: ae_continuous.py",
+    ("--config=ae_continous:small",): "--config is 'ae_continous:small': no such file; nearest: ae_continuous.py",
+    ("--config=:small",): "--config is ':small'; accepted: FILE.py or FILE.py:variant",
     ("--config=configs/nothing_like_it.py",): "--config is 'configs/nothing_like_it.py': no such file",
     ("--config=configs/ae_continous.py",): (
         "--config is 'configs/ae_continous.py': no such file; nearest: ae_continuous.py"
     ),
     (f"{CONFIG}:smal",): "config variant is 'smal'; variants of ae_continuous: small",
     ("--config=configs/base.py:small",): "config variant is 'small'; base has no variants",
-    (SMALL, "--workdir=README.md"): "--workdir is 'README.md', a file; accepted: a new folder or that of a run",
+    (SMALL, "--workdir=README.md"): f"--workdir is 'README.md', a file; {ACCEPTED}",
     (SMALL, "--config.kl.warmup_stepz=1"): "config.kl.warmup_stepz is unknown; nearest: kl.warmup_steps",
     (SMALL, "--config.learning_rate=1"): "config.learning_rate is unknown; nearest: optimiser.learning_rate",
     (SMALL, "--config.optimiser=adam"): (
@@ -188,7 +191,7 @@ def test_unknown_family_is_refused_with_those_that_exist():
 @pytest.mark.parametrize("arguments", [("--confg=a",), (SMALL, "--config.train.steps=0"), (f"{CONFIG}:smal",)])
 def test_refused_command_prints_one_line_loads_no_jax_and_makes_no_folder(tmp_path, arguments):
     program = (
-        "import sys; import launch; code = launch.main(sys.argv[1:]); "
+        "import sys; from hexjax import command; code = command.main(sys.argv[1:]); "
         "loaded = {'jax', 'flax', 'numpy'} & set(sys.modules); assert not loaded, loaded; sys.exit(code)"
     )
     command = [sys.executable, "-c", program, *arguments]
@@ -279,7 +282,7 @@ def test_resumed_run_may_change_steps_and_intervals_only(tmp_path):
     assert (longer.config.train.steps, longer.workdir) == (9000, tmp_path)
     assert refusal(SMALL, workdir, "--config.seed=1", "--config.kl.cap=0.5") == (
         f"--workdir={tmp_path} holds a run with other values of kl.cap (1.0 there, 0.5 here), seed (0 there, 1 here); "
-        "may differ: train.steps, *.every_steps"
+        "may differ: train.steps, *.every_steps, diagnostics.on_collapse, evaluate.*"
     )
 
 
@@ -310,7 +313,8 @@ def test_other_modes_need_only_the_folder(tmp_path):
     assert (command.mode, command.config.extract.grid, command.config.hexplane.resolution_px) == ("evaluate", 64, 128)
     assert refusal(f"--workdir={tmp_path}", "--mode=encode", "--config.latent.channels=8") == (
         f"--workdir={tmp_path} holds a run with other values of latent.channels (64 there, 8 here); "
-        "may differ: train.steps, *.every_steps, data.*, extract.*, score.*, sample.*, diagnostics.*, latent.bits"
+        "may differ: train.steps, *.every_steps, evaluate.*, data.*, extract.*, score.*, sample.*, diagnostics.*, "
+        "latent.bits"
     )
 
 
@@ -389,3 +393,146 @@ def test_lists_that_are_kept_twice_agree():
     assert rules.SOURCES == sources.NAMES
     names = ("DONE", "NON_FINITE", "COLLAPSED", "INTERRUPTED")
     assert [getattr(configuration, name) for name in names] == [getattr(loop, name) for name in names]
+
+
+@pytest.mark.parametrize("mode", ["evaluate", "encode", "sample", "ceiling"])
+@pytest.mark.parametrize(
+    "given",
+    [
+        ("--config.data.count=1",),
+        ("--config.data.cached=false",),
+        ("--config.data.source=solids", "--config.data.count=3"),
+    ],
+)
+def test_rules_of_training_bind_no_mode_that_reads_a_run(tmp_path, mode, given):
+    trained = (
+        "--config.train.batch_size=9",
+        "--config.data.count=9",
+        "--config.witness.classes=2",
+        "--config.latent.kind=gaussian",
+    )
+    write_run(tmp_path, *trained)
+    command = configuration.parse([f"--workdir={tmp_path}", f"--mode={mode}", *given])
+    assert (command.config.train.batch_size, command.config.witness.classes) == (9, 2)
+
+
+def test_ceiling_asks_nothing_that_only_a_training_needs():
+    given = ("--config.model.input=depth", "--config.sdf.pool_points=5", "--config.train.batch_size=3")
+    assert configuration.parse([SMALL, "--mode=ceiling", *given]).mode == "ceiling"
+
+
+def test_rules_of_a_training_bind_the_cells_of_a_sweep_and_not_its_base():
+    sweep = ("--config=collapse_cause", "--mode=sweep")
+    cells = "('a: reconstruction.kind=channels', 'b: reconstruction.kind=gaussian')"
+    config = ("--config.model.input=depth", "--config.reconstruction.kind=surface", "--config.data.count=8")
+    assert configuration.parse([*sweep, *config, f"--config.sweep.cells={cells}"]).config.train.batch_size == 32
+    assert refusal(*sweep, *config, "--config.sweep.cells=('a: seed=1',)") == (
+        "config.sweep.cells, a: config.reconstruction.kind is 'surface'; accepted with model.input = depth: channels | "
+        "gaussian | calibrated_gaussian | bernoulli | continuous_bernoulli"
+    )
+
+
+def test_no_two_refusals_contradict_each_other_on_the_side_of_the_maps():
+    given = (
+        SMALL,
+        "--config.latent.side=1",
+        "--config.model.mixer_side=1",
+        "--config.model.stem_px=1",
+        "--config.model.widths=(8,)",
+    )
+    for side in ("", "--config.hexplane.resolution_px=8"):
+        assert refusal(*given, *[side] * bool(side)) == (
+            "config.latent.side is 1; model.stem_px 1 x latent.side x 2^0 for model.widths (8,) is 1, and "
+            "hexplane.resolution_px accepts that alone and a whole number from 8 to 4096"
+        )
+
+
+def test_run_that_was_stopped_for_a_collapse_can_be_told_to_go_on(tmp_path):
+    write_run(tmp_path, "--config.diagnostics.on_collapse=stop")
+    given = ("--config.diagnostics.on_collapse=report", "--config.evaluate.every_steps=7")
+    config = configuration.parse([f"--workdir={tmp_path}", *given]).config
+    assert (config.diagnostics.on_collapse, config.evaluate.every_steps) == ("report", 7)
+
+
+def test_run_made_before_a_key_of_evaluation_existed_gets_that_of_base(tmp_path):
+    write_run(tmp_path)
+    plain = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del plain["sample"], plain["evaluate"]["every_steps"]
+    (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+    config = configuration.parse([f"--workdir={tmp_path}", "--mode=evaluate"]).config
+    assert (config.sample.count, config.evaluate.every_steps) == (16, 0)
+    assert configuration.parse([SMALL, f"--workdir={tmp_path}"]).config.sample.count == 16
+
+
+def test_refusal_of_another_config_names_the_first_keys_and_counts_the_rest(tmp_path):
+    write_run(tmp_path)
+    told = refusal("--config=vae_binary.py", f"--workdir={tmp_path}")
+    assert told.startswith(
+        f"--workdir={tmp_path} holds a run with other values of extract.grid (192 there, 256 here), "
+    )
+    assert told.count(" there, ") == 8
+    assert told.endswith(" more; may differ: train.steps, *.every_steps, diagnostics.on_collapse, evaluate.*")
+
+
+@pytest.mark.parametrize("given", ["ae_continuous.py:small", "ae_continuous:small", "configs/ae_continuous.py:small"])
+def test_config_that_comes_with_hexjax_is_found_by_name_from_anywhere(tmp_path, monkeypatch, given):
+    monkeypatch.chdir(tmp_path)
+    assert configuration.parse([f"--config={given}"]).name == "ae_continuous-small"
+    for sweep in ("collapse_dose", "sweeps/collapse_dose.py", "configs/sweeps/collapse_dose.py"):
+        assert configuration.parse([f"--config={sweep}", "--mode=sweep"]).name.startswith("collapse_dose")
+    own = tmp_path / "ae_continuous.py"
+    text = "from configs import base\ndef get_config(v):\n    c = base.get_config()\n    c.name = 'own'\n    return c\n"
+    own.write_text(text, encoding="utf-8")
+    assert configuration.parse(["--config=ae_continuous:small"]).name == "own"
+
+
+def test_list_of_meshes_longer_than_a_name_may_be(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = [f"mesh_number_{number}.obj" for number in range(40)]
+    for name in names:
+        pathlib.Path(name).touch()
+    assert configuration.parse([SMALL, f"--config.data.path={','.join(names)}"]).config.data.path == ",".join(names)
+
+
+SPELLINGS = {
+    "kl.cap": {"1": 1.0, "0.1": 0.1, ".1": 0.1, "1e-1": 0.1, "1E-1": 0.1, " 0.1": 0.1, "+.1": 0.1},
+    "kl.log_variance_limit": {"inf": math.inf, "Infinity": math.inf, "10": 10.0},
+    "train.steps": {"3": 3, "+3": 3, "1_000": 1000, "007": 7},
+    "model.widths": {
+        "(16,32)": (16, 32),
+        "(16, 32)": (16, 32),
+        "16,32": (16, 32),
+        "(16, 32,)": (16, 32),
+        "[16, 32]": (16, 32),
+    },
+    "data.cached": {"true": True, "True": True, "1": True, "FALSE": False, "0": False},
+    "latent.kind": {"fsq": "fsq"},
+    "name": {"a-b": "a-b", "1": "1"},
+    "model.dtype": {"bfloat16": "bfloat16"},
+}
+WRONG = {
+    "train.steps": ("", "3.0", "1e3", "0x10", "three", "3,", "None", "0"),
+    "kl.cap": ("", "1,0", "half", "nan", "True"),
+    "data.cached": ("", "yes", "None", "2"),
+    "model.widths": ("", "16", "(16, '32')", "()", "(16; 32)", "None"),
+    "latent.kind": ("", "FSQ", "'fsq'"),
+}
+
+
+@pytest.mark.parametrize("key", SPELLINGS)
+def test_overrides_in_every_spelling(key):
+    for text, value in SPELLINGS[key].items():
+        for words in ([f"--config.{key}={text}"], [f"--config.{key}", text]):
+            config = base.get_config()
+            _, overrides = configuration._split(words)
+            rules.override(config, key, overrides[key])
+            found = rules.flatten(config)[key]
+            assert (found, type(found)) == (value, type(value)), text
+
+
+@pytest.mark.parametrize("key", WRONG)
+def test_values_that_are_none_of_their_key_are_refused(key):
+    for text in WRONG[key]:
+        told = refusal("--config=base.py", f"--config.{key}={text}")
+        assert told.startswith(f"config.{key} is "), text
+        assert told.endswith(f"; accepted: {rules.RULES[key].accepted}"), text

@@ -55,7 +55,7 @@ def test_flipped_bits_and_cuts_are_refused_or_change_no_value(run, sealed):
 
 def test_refusal_names_the_keys_and_what_to_do(run):
     file, whole = run / "config.json", (run / "config.json").read_text()
-    file.write_text(whole.replace('"seed": 0', '"seed": 7').replace('"steps": 1200', '"steps": 1300'))
+    file.write_text(whole.replace('\n  "seed": 0', '\n  "seed": 7').replace('"steps": 1200', '"steps": 1300'))
     cure = CURE.format(run)
     told = "seed (0 there, 7 here), train.steps (1200 there, 1300 here)"
     text = f"run/config.json is damaged or was edited, by config.sha256: {told}{cure}"

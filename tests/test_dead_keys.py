@@ -13,7 +13,7 @@ import ml_collections
 import pytest
 import trimesh
 
-import launch
+from hexjax import command as commands
 from hexjax import config as configuration
 from hexjax import rules
 from hexjax.evaluation import evaluate, export
@@ -83,7 +83,7 @@ class RecordingDict(dict):
 @functools.cache
 def is_ours(reader: str) -> bool:
     file = pathlib.Path(reader).resolve()
-    return file == ROOT / "launch.py" or (file.is_relative_to(ROOT / "hexjax") and file not in BLIND)
+    return file.is_relative_to(ROOT / "hexjax") and file not in BLIND
 
 
 def run(arguments: list[str], reads: set[str]) -> None:
@@ -102,7 +102,7 @@ def run(arguments: list[str], reads: set[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a sweep resolves configs of its own
         patch.setattr(families, "get", lambda name: lambda spec, own: make(name)(spec, Recording(own, reads)))
         patch.setattr(sweep, "run", functools.partial(run_cells, sweep.run, reads))
-        assert launch.run(command, items, recorded, data) == configuration.DONE
+        assert commands.run(command, items, recorded, data) == configuration.DONE
 
 
 def trace(arguments: list[str], reads: set[str]) -> None:

@@ -27,9 +27,14 @@ MAY = {
     "__init__": (),
     "types": (),
     "progress": (),
-    "rules": (),
-    "cells": ("rules",),
-    "config": ("rules", "cells"),
+    "wording": (),
+    "rules": ("wording",),
+    "cells": ("rules", "wording"),
+    "workdirs": ("rules", "wording"),
+    "experiments": ("rules", "wording"),
+    "config": ("rules", "cells", "experiments", "wording", "workdirs"),
+    "shell": (),
+    "command": ("shell", "wording", "cells", "config", "data", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,
     "data": (*GEOMETRY, "progress", "data"),
     "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
@@ -41,7 +46,7 @@ MAY = {
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
-    "launch": ("cells", "config", "data", "training", "evaluation", "viewer"),
+    "launch": ("command",),
     "api": (*GEOMETRY, "data"),
     "configs": (),
 }
@@ -53,6 +58,9 @@ NEVER = {
     "types": ("flax", "optax", "orbax", "ml_collections", "absl"),
     "rules": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "cells": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "experiments": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "workdirs": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
+    "shell": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh", "ml_collections", "absl"),
     "config": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "geometry": ("flax", "optax", "orbax", "ml_collections", "absl"),
     "models": ("optax", "orbax", "trimesh"),
@@ -74,7 +82,7 @@ def part_of(file: pathlib.Path) -> str:
 def imported(file: pathlib.Path) -> set[str]:
     """Full names of the modules that a file imports, wherever in it."""
     names = set()
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
@@ -101,7 +109,7 @@ def test_file_never_pickles_and_hides_no_errors(file):
     assert not {
         name for name in names if is_within(name, ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal"))
     }
-    for node in ast.walk(ast.parse(file.read_text())):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         assert not (isinstance(node, ast.ExceptHandler) and node.type is None), f"bare except, line {node.lineno}"
         assert not (isinstance(node, ast.Attribute) and node.attr == "nan_to_num"), f"nan_to_num, line {node.lineno}"
         if isinstance(node, ast.keyword) and node.arg == "allow_pickle":
@@ -115,3 +123,19 @@ def test_every_row_of_the_table_names_a_part():
     parts = {part_of(file) for file in FILES}
     assert set(MAY) - {"viewer"} <= parts
     assert parts <= set(MAY)
+
+
+@pytest.mark.parametrize(
+    "file", [*FILES, *sorted((ROOT / "benchmarks").glob("*.py"))], ids=lambda file: str(file.relative_to(ROOT))
+)
+def test_text_is_read_and_written_in_utf_8_whatever_the_locale(file):
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+        modes = [a.value for a in node.args[:2] if isinstance(a, ast.Constant) and isinstance(a.value, str)]
+        is_text = name in ("read_text", "write_text") or (name == "open" and modes and not any("b" in m for m in modes))
+        if is_text:
+            said = {ast.literal_eval(each.value) for each in node.keywords if each.arg == "encoding"}
+            said |= {a.value for a in node.args if isinstance(a, ast.Constant)}
+            assert "utf-8" in said, f"{file.name}, line {node.lineno}"

@@ -19,11 +19,11 @@ def free() -> int | None:
     """Bytes that this process may still take: of the machine, or of its container; None where that is not known."""
     found = []
     with contextlib.suppress(OSError, ValueError, StopIteration):
-        lines = (ROOT / "proc/meminfo").read_text().splitlines()
+        lines = (ROOT / "proc/meminfo").read_text(encoding="utf-8").splitlines()
         found.append(1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable:")))
     for names in CONTAINER:
         with contextlib.suppress(OSError, ValueError):  # no such limit, or "max"
-            most, used, parts = ((ROOT / "sys/fs/cgroup" / name).read_text() for name in names)
+            most, used, parts = ((ROOT / "sys/fs/cgroup" / name).read_text(encoding="utf-8") for name in names)
             cached = sum(int(line.split()[1]) for line in parts.splitlines() if line.split()[0] in CACHED)
             found.append(max(int(most) - int(used) + cached, 0))
     return min(found, default=None)

@@ -75,7 +75,7 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     with (folder / "command.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
             f"command: {line}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
-            f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {os.cpu_count()} CPU cores\n\n"
+            f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {cores()} CPU cores\n\n"
         )
 
 
@@ -89,24 +89,33 @@ def _write_config(folder: pathlib.Path, config: str) -> None:
     write_atomically(known, digest)
 
 
+def cores() -> str:
+    """How many cores the process may use, of how many there are."""
+    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return f"{allowed} of {os.cpu_count()}"
+
+
 def commit() -> str:
-    """The commit of the checkout that runs, with a mark if its code differs from it."""
-    here = pathlib.Path(__file__).parents[2]
+    """The commit of the checkout that runs, with a mark if its code differs from it; none of a repository around it."""
+    here = pathlib.Path(__file__).resolve().parents[2]
     status = ["git", "status", "--porcelain", "--untracked-files=no", "--", "hexjax", "configs", "launch.py"]
-    commands = (["git", "rev-parse", "--short=12", "HEAD"], status)
+    commands = (["git", "rev-parse", "--show-toplevel", "--short=12", "HEAD"], status)
     try:
-        head, changes = [subprocess.run(c, cwd=here, capture_output=True, text=True, timeout=10) for c in commands]
+        head, changes = [
+            subprocess.run(c, cwd=here, capture_output=True, encoding="utf-8", timeout=10) for c in commands
+        ]
     except (OSError, subprocess.TimeoutExpired):
         return "unknown"
-    if head.returncode:
+    top, _, name = head.stdout.strip().rpartition("\n")
+    if head.returncode or pathlib.Path(top).resolve() != here:
         return "unknown"
-    return head.stdout.strip() + (" with changes" if changes.stdout.strip() else "")
+    return name + (" with changes" if changes.stdout.strip() else "")
 
 
 def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     """Nothing; scores.json holds the verdict on a run that stopped, beside the scores of an earlier step if there are any."""
     file = folder / "scores.json"
-    scores = json.loads(file.read_text()) if file.exists() else {"mode": "stopped", "items": []}
+    scores = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"mode": "stopped", "items": []}
     scores |= {"verdict": judged.name, "verdict_reason": judged.reason, "verdict_tags": list(judged.tags)}
     write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
 

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import struct
+import subprocess
 
 import jax.numpy as jnp
 import numpy as np
@@ -58,7 +59,8 @@ def test_header_names_command_commit_versions_and_device_without_absolute_paths(
     record.write_header(tmp_path / "run", "python launch.py --workdir=run", None, "")
     text = (tmp_path / "run" / "command.txt").read_text()
     assert re.fullmatch(
-        r"(command: python launch\.py --workdir=run\ncommit: .+\nversions: python .+, jax .+\ndevice: 1 x .+\n\n){2}",
+        r"(command: python launch\.py --workdir=run\ncommit: .+\nversions: python .+, jax .+\n"
+        r"device: 1 x .+, \d+ of \d+ CPU cores\n\n){2}",
         text,
     )
     assert "/" not in text.replace("launch.py", "")
@@ -79,6 +81,18 @@ def test_header_takes_any_name_and_keeps_those_of_links(tmp_path, monkeypatch):
         r"command: python launch.py a\udcff.obj",
         "command: python launch.py 頭.obj",
     ]
+
+
+@pytest.mark.parametrize("where", ["around", "its own"])
+def test_commit_is_that_of_hexjax_alone(tmp_path, monkeypatch, where):
+    top = tmp_path / "theirs" / "site" if where == "around" else tmp_path / "theirs"
+    (top / "hexjax" / "training").mkdir(parents=True)
+    (top / "hexjax" / "training" / "record.py").touch()
+    git = ["git", "-c", "user.name=they", "-c", "user.email=they@example.org"]
+    for words in (["init", "-q"], ["add", "."], ["commit", "-qm", "theirs"]):
+        subprocess.run([*git, *words], cwd=tmp_path / "theirs", check=True)
+    monkeypatch.setattr(record, "__file__", str(top / "hexjax" / "training" / "record.py"))
+    assert re.fullmatch("unknown" if where == "around" else "[0-9a-f]{12}", record.commit())
 
 
 def test_rewind_drops_what_will_be_written_again_and_a_torn_line(tmp_path):

@@ -1,0 +1,182 @@
+"""The command: from a command line to its exit code, for launch.py and for the `hexjax` of an installed package.
+
+Nothing that is slow to import is imported before the command line is checked; faults of the machine are told in one line.
+"""
+
+import functools
+import os
+import pathlib
+import sys
+import time
+
+from hexjax import shell
+
+BEGAN = time.monotonic()
+FAILED = 1
+HELP = """\
+python launch.py --config=FILE.py[:variant] [--config.KEY=VALUE ...] [--workdir=DIR] [--mode=MODE]
+
+Flags
+  --config=FILE.py[:variant]  an experiment: a file, or the name of one that comes with hexjax; :small fits a CPU
+  --config.KEY=VALUE          one of its values; configs/base.py lists every key with its unit
+  --workdir=DIR               a run to go on with or to read, or an empty or new folder for a new one;
+                              without it a new folder results/NNN-NAME is made and named in the first line
+  --mode=MODE                 one of those below; train if left out
+  -h, --help                  this text
+
+Modes
+  train     train, then score, mesh and draw; with a run in --workdir go on where it stopped
+  evaluate  score a run again, say with --config.extract.grid=384
+  encode    write the latent of every shape to RUN/latents/*.npz
+  sample    draw new shapes from a run whose latent has a prior
+  ceiling   the best that the representation allows, without a network
+  sweep     the many trainings of configs/sweeps/*.py; goes on where it stopped
+
+Examples
+  python launch.py --config=ae_continuous.py:small                                 a head made in code, two CPU cores
+  python launch.py --config=ae_continuous.py:small --config.data.path=head.obj     your own mesh, or a folder of them
+  python launch.py --config=vae_continuous.py:small --config.data.path=heads --config.data.count=0
+  python launch.py --workdir=results/001-NAME --config.train.steps=5000            go on, for more steps
+  python launch.py --workdir=results/001-NAME --mode=encode
+
+Exit codes
+  0 done, 2 refused, 3 a number was not finite, 4 stopped for a collapsed latent, 75 interrupted (a training is saved
+  and goes on with --workdir), 1 anything else
+
+Environment
+  JAX_PLATFORMS              the device: cpu or cuda; left out, JAX takes the best there is
+  CUDA_VISIBLE_DEVICES       which GPU; one is used
+  XLA_FLAGS                  options of the compiler
+  JAX_COMPILATION_CACHE_DIR  where compiled programs are kept; else hexjax/xla in XDG_CACHE_HOME or ~/.cache
+  HEXJAX_DATA                the folder of real meshes, for the tests alone
+"""
+
+
+def start() -> int:
+    """The exit code of the command that this process was started with."""
+    shell.prepare()
+    return main(sys.argv[1:])
+
+
+def main(arguments: list[str]) -> int:
+    """The exit code of a command line; a refused one loads no JAX and makes no folder."""
+    if not {"-h", "-help", "--help"}.isdisjoint(arguments):
+        print(HELP, end="")
+        return 0
+    from hexjax import config as configuration
+
+    try:
+        command = configuration.parse(arguments)
+        for line in (*command.warnings, *configuration.set_environment()):
+            say(f"warning: {line}")
+        find_device()
+        from hexjax.evaluation import evaluate, memory
+        from hexjax.training import step
+
+        if command.mode not in ("encode", "sweep"):
+            memory.check(command.config)
+        began = time.monotonic()
+        loaded = step.load(command.config, command.mode)
+        if command.mode in ("train", "evaluate", "ceiling"):
+            evaluate.check(loaded[0])
+    except ValueError as refusal:
+        say(str(refusal))
+        return configuration.REFUSED
+    except (OSError, MemoryError, RuntimeError) as error:
+        return failed(error)
+    try:
+        return run(command, *loaded, time.monotonic() - began)
+    except (OSError, MemoryError, RuntimeError) as error:
+        return failed(error)
+
+
+def run(command, items: list, family, data, loaded: float | None = None) -> int:
+    """The exit code of a `config.Command` whose shapes, family and training data are loaded, in so many seconds."""
+    from hexjax import cells
+    from hexjax import config as configuration
+    from hexjax.evaluation import evaluate, sample
+    from hexjax.training import checkpoint, fingerprint, lock, loop, record, sweep
+
+    config, mode = command.config, command.mode
+    folder = command.workdir or (
+        sweep.folder(config) if mode == "sweep" else record.new_folder(pathlib.Path("results"), command.name)
+    )
+    print(f"{mode} in {folder}", file=sys.stderr)
+    try:
+        _held = None if command.json is None else lock.take(folder)
+        if mode not in ("ceiling", "sweep"):
+            fingerprint.check(items, folder, mode == "train", is_made=not config.data.path)
+    except ValueError as refusal:
+        say(str(refusal))
+        return configuration.REFUSED
+    record.write_header(folder, command.line, command.json, config.data.path)
+    if mode == "train":
+        fingerprint.keep(items, folder)
+    times = {"loaded": loaded, "began": BEGAN}
+    score = functools.partial(
+        evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
+    )
+    if mode == "train":
+        return loop.train(family, config, data, folder, score)
+    if mode == "sweep":
+        sweep.run(config, cells.read(config), items, folder)
+    elif mode == "ceiling":
+        evaluate.ceiling(items, config, folder, **times)
+    else:
+        params, _, step = checkpoint.restore_params(folder)
+        if mode == "evaluate":
+            score(params, step=step, own=configuration.load(folder))
+        elif mode == "sample":
+            sample.sample(family, params, config, folder, items, step)
+        else:
+            evaluate.encode(family, params, items, config, folder)
+    return 0
+
+
+def find_device() -> None:
+    """Nothing; JAX has found its device, and where it sees several, a line says that one is used.
+
+    Raises:
+        ValueError: for a platform that is not there.
+    """
+    import jax
+
+    try:
+        devices = jax.devices()
+    except (RuntimeError, AssertionError) as error:  # the latter for a CUDA that is not installed
+        asked = os.environ.get("JAX_PLATFORMS", "")
+        raise ValueError(
+            f"JAX_PLATFORMS is {asked!r}, and JAX finds no such device here; accepted: cpu, cuda where jax[cuda12] or "
+            "jax[cuda13] is installed and a GPU is there, or nothing, for the best there is"
+        ) from error
+    if len(devices) > 1:
+        say(f"{len(devices)} devices are visible, and one is used: {devices[0].platform}:{devices[0].id}")
+
+
+def failed(error: Exception) -> int:
+    """The exit code 1, where one line tells a fault of the machine or of a run's checkpoints; others are raised again."""
+    from hexjax import wording
+
+    text = str(error)
+    if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
+        reason = text.removeprefix("RESOURCE_EXHAUSTED:").strip().split("\n")[0] or "no reason is given"
+        say(f"out of memory: {reason}; smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count")
+    elif isinstance(error, OSError):
+        place = "" if error.filename is None else f": {wording.shown(os.fspath(error.filename))}"
+        say(f"{error.strerror or text or type(error).__name__}{place}; what was written before stays")
+    elif type(error).__name__ == "CheckpointError":  # of training.checkpoint, which loads JAX
+        say(text)
+    else:
+        raise error
+    return FAILED
+
+
+def say(text: str) -> None:
+    """Nothing; tells one line, in which no word is longer than a path may be."""
+    from hexjax import wording
+
+    print(f"launch.py: {wording.one_line(text, 4 * wording.LINE)}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(start())

@@ -1,0 +1,135 @@
+"""The command itself: its help, and faults of the machine told in one line each."""
+
+import os
+import pathlib
+import subprocess
+import sys
+
+import jax
+import pytest
+
+from hexjax import command
+from hexjax import config as configuration
+from hexjax.training import checkpoint, step
+from tests import test_launch
+
+ROOT = pathlib.Path(__file__).parent.parent
+SMALL = "--config=ae_continuous:small"
+
+
+@pytest.mark.parametrize("typed", [("-h",), ("--help",), (SMALL, "--config.seed=x", "-h"), ("--mode", "--help")])
+def test_help_tells_flags_modes_codes_examples_and_environment(capsys, typed):
+    assert command.main(list(typed)) == configuration.DONE
+    text = capsys.readouterr().out
+    assert text == command.HELP
+    assert len(text.splitlines()) <= 60
+    assert max(map(len, text.splitlines())) <= 120
+    names = [*configuration.MODES, "--config", "--workdir", "--mode", "--help", "HEXJAX_DATA", "JAX_PLATFORMS"]
+    codes = (configuration.DONE, configuration.REFUSED, configuration.NON_FINITE, configuration.COLLAPSED)
+    for name in (*names, *map(str, codes), str(configuration.INTERRUPTED), f"{command.FAILED} anything else"):
+        assert name in text
+
+
+def test_every_example_of_the_help_is_accepted(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "head.obj").touch()
+    (tmp_path / "heads").mkdir()
+    text = command.HELP.split("Examples\n")[1].split("\n\n")[0]
+    for line in text.splitlines():
+        given = line.split("  ")[1].split()[2:]
+        if "--workdir=results/001-NAME" not in given:
+            assert configuration.parse(given).mode == "train"
+
+
+def fails(capsys, monkeypatch, error, folder) -> str:
+    """What is told where loading ends with an error."""
+
+    def load(*_):
+        raise error
+
+    monkeypatch.setattr(step, "load", load)
+    assert command.main([SMALL, f"--workdir={folder / 'run'}"]) == command.FAILED
+    assert not (folder / "run").exists()
+    return capsys.readouterr().err
+
+
+SMALLER = "smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count"
+TOLD = {
+    PermissionError(13, "Permission denied", "a\nb"): r"Permission denied: 'a\nb'; what was written before stays",
+    OSError(28, "No space left on device"): "No space left on device; what was written before stays",
+    MemoryError("Unable to allocate 8 GiB"): f"out of memory: Unable to allocate 8 GiB; {SMALLER}",
+    MemoryError(): f"out of memory: no reason is given; {SMALLER}",
+    jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"): (
+        f"out of memory: Out of memory allocating 9 bytes.; {SMALLER}"
+    ),
+    checkpoint.CheckpointError("none is good"): "none is good",
+}
+
+
+@pytest.mark.parametrize("error", TOLD, ids=lambda error: type(error).__name__)
+def test_fault_of_the_machine_is_one_line(capsys, monkeypatch, tmp_path, error):
+    assert fails(capsys, monkeypatch, error, tmp_path) == f"launch.py: {TOLD[error]}\n"
+
+
+def test_any_other_error_is_not_hidden(capsys, monkeypatch, tmp_path):
+    with pytest.raises(RuntimeError, match=r"^a fault of ours$"):
+        fails(capsys, monkeypatch, RuntimeError("a fault of ours"), tmp_path)
+
+
+@pytest.mark.parametrize("platform", ["cuda", "none_of_this_name"])
+def test_platform_that_is_not_there_is_refused(tmp_path, platform):
+    if platform == "cuda" and jax.default_backend() != "cpu":
+        pytest.skip("there is a GPU")
+    line = [sys.executable, str(ROOT / "launch.py"), SMALL]
+    environment = os.environ | {"JAX_PLATFORMS": platform}
+    done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert (done.returncode, done.stdout) == (configuration.REFUSED, "")
+    assert done.stderr == (
+        f"launch.py: JAX_PLATFORMS is '{platform}', and JAX finds no such device here; accepted: cpu, cuda where "
+        "jax[cuda12] or jax[cuda13] is installed and a GPU is there, or nothing, for the best there is\n"
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(1, ""), (3, "launch.py: 3 devices are visible, and one is used: cpu:0\n")]
+)
+def test_several_devices_are_told_and_one_is_used(capsys, monkeypatch, count, told):
+    monkeypatch.setattr(jax, "devices", lambda: jax.local_devices()[:1] * count)
+    command.find_device()
+    assert capsys.readouterr().err == told
+
+
+@pytest.fixture
+def environment(monkeypatch) -> dict[str, str]:
+    """The environment of a user who has no home folder and asks for nothing."""
+    own = {name: value for name, value in os.environ.items() if not name.startswith(("JAX_", "XDG_", "MPL"))}
+    monkeypatch.setattr(os, "environ", own | {"HOME": "/there/is/no/such/home"})
+    monkeypatch.setattr(configuration, "MALLOC", ())
+    return os.environ
+
+
+def test_missing_home_costs_a_cache_and_nothing_else(environment):
+    assert configuration.set_environment() == (
+        "there is no folder for caches in a home folder; programs are compiled anew: XDG_CACHE_HOME names one",
+    )
+    assert "JAX_COMPILATION_CACHE_DIR" not in environment
+    assert pathlib.Path(environment["MPLCONFIGDIR"]).is_dir()
+    assert not pathlib.Path("/there").exists()
+
+
+def test_caches_lie_where_they_are_asked_for(environment, tmp_path):
+    environment["XDG_CACHE_HOME"] = str(tmp_path)
+    assert configuration.set_environment() == ()
+    assert environment["JAX_COMPILATION_CACHE_DIR"] == str(tmp_path / "hexjax" / "xla")
+    assert "MPLCONFIGDIR" not in environment
+
+
+@pytest.mark.slow
+def test_first_lines_alone_can_be_read_and_the_run_is_whole(tmp_path):
+    words = [sys.executable, "launch.py", *test_launch.TOY, f"--workdir={tmp_path / 'run'}", "--config.train.steps=2"]
+    process = subprocess.Popen(words, cwd=ROOT, stderr=subprocess.PIPE, encoding="utf-8")
+    process.stderr.readline()
+    process.stderr.close()
+    assert process.wait(600) == 0
+    assert (tmp_path / "run" / "scores.json").exists()
