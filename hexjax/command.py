@@ -3,16 +3,18 @@
 Nothing that is slow to import is imported before the command line is checked; faults of the machine are told in one line.
 """
 
+import contextlib
 import functools
 import os
 import pathlib
 import sys
 import time
+import traceback
 
 from hexjax import shell
 
 BEGAN = time.monotonic()
-FAILED = 1
+FAILED, REFUSED = 1, 2
 HELP = """\
 python launch.py --config=FILE.py[:variant] [--config.KEY=VALUE ...] [--workdir=DIR] [--mode=MODE]
 
@@ -79,40 +81,37 @@ def main(arguments: list[str]) -> int:
         loaded = step.load(command.config, command.mode)
         if command.mode in ("train", "evaluate", "ceiling"):
             evaluate.check(loaded[0])
-    except ValueError as refusal:
-        say(str(refusal))
-        return configuration.REFUSED
-    except (OSError, MemoryError, RuntimeError) as error:
-        return failed(error)
-    try:
         return run(command, *loaded, time.monotonic() - began)
-    except (OSError, MemoryError, RuntimeError) as error:
+    except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)
 
 
 def run(command, items: list, family, data, loaded: float | None = None) -> int:
     """The exit code of a `config.Command` whose shapes, family and training data are loaded, in so many seconds."""
-    from hexjax import cells
-    from hexjax import config as configuration
-    from hexjax.evaluation import evaluate, sample
-    from hexjax.training import checkpoint, fingerprint, lock, loop, record, sweep
+    from hexjax.training import fingerprint, lock, record, sweep
 
     config, mode = command.config, command.mode
     folder = command.workdir or (
         sweep.folder(config) if mode == "sweep" else record.new_folder(pathlib.Path("results"), command.name)
     )
     print(f"{mode} in {folder}", file=sys.stderr)
-    try:
-        _held = None if command.json is None else lock.take(folder)
+    with contextlib.nullcontext() if command.json is None else lock.take(folder):
         if mode not in ("ceiling", "sweep"):
             fingerprint.check(items, folder, mode == "train", is_made=not config.data.path)
-    except ValueError as refusal:
-        say(str(refusal))
-        return configuration.REFUSED
-    record.write_header(folder, command.line, command.json, config.data.path)
-    if mode == "train":
-        fingerprint.keep(items, folder)
-    times = {"loaded": loaded, "began": BEGAN}
+        record.write_header(folder, command.line, command.json, config.data.path)
+        if mode == "train":
+            fingerprint.keep(items, folder)
+        return _do(command, items, family, data, folder, {"loaded": loaded, "began": BEGAN})
+
+
+def _do(command, items: list, family, data, folder: pathlib.Path, times: dict) -> int:
+    """The exit code of a mode, whose folder is there."""
+    from hexjax import cells
+    from hexjax import config as configuration
+    from hexjax.evaluation import evaluate, sample
+    from hexjax.training import checkpoint, loop, sweep
+
+    config, mode = command.config, command.mode
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
@@ -154,10 +153,13 @@ def find_device() -> None:
 
 
 def failed(error: Exception) -> int:
-    """The exit code 1, where one line tells a fault of the machine or of a run's checkpoints; others are raised again."""
+    """The exit code 2 of a refusal or 1 of a fault of the machine or a run's checkpoints, told in a line; others are raised."""
     from hexjax import wording
 
     text = str(error)
+    if isinstance(error, ValueError) and _is_own(error):
+        say(text)
+        return REFUSED
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         reason = text.removeprefix("RESOURCE_EXHAUSTED:").strip().split("\n")[0] or "no reason is given"
         say(f"out of memory: {reason}; smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count")
@@ -169,6 +171,12 @@ def failed(error: Exception) -> int:
     else:
         raise error
     return FAILED
+
+
+def _is_own(error: Exception) -> bool:
+    """Whether hexjax itself raised it: a refusal, and no fault of its code or of a user's family that a library met."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return frames[-1].f_globals.get("__name__", "").partition(".")[0] == "hexjax"
 
 
 def say(text: str) -> None:

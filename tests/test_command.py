@@ -4,12 +4,15 @@ import os
 import pathlib
 import subprocess
 import sys
+import types
 
 import jax
+import numpy as np
 import pytest
 
 from hexjax import command
 from hexjax import config as configuration
+from hexjax.evaluation import memory
 from hexjax.training import checkpoint, step
 from tests import test_launch
 
@@ -53,6 +56,7 @@ def fails(capsys, monkeypatch, error, folder) -> str:
     return capsys.readouterr().err
 
 
+GRID = types.SimpleNamespace(grid=10**6, input="continuous")
 SMALLER = "smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count"
 TOLD = {
     PermissionError(13, "Permission denied", "a\nb"): r"Permission denied: 'a\nb'; what was written before stays",
@@ -74,6 +78,18 @@ def test_fault_of_the_machine_is_one_line(capsys, monkeypatch, tmp_path, error):
 def test_any_other_error_is_not_hidden(capsys, monkeypatch, tmp_path):
     with pytest.raises(RuntimeError, match=r"^a fault of ours$"):
         fails(capsys, monkeypatch, RuntimeError("a fault of ours"), tmp_path)
+
+
+def test_what_hexjax_refuses_is_a_line_and_what_a_library_meets_is_not_hidden(capsys, monkeypatch, tmp_path):
+    given = [SMALL, f"--workdir={tmp_path / 'run'}"]
+    monkeypatch.setattr(step, "load", lambda *_: memory.check(types.SimpleNamespace(extract=GRID, model=GRID)))
+    assert command.main(given) == command.REFUSED
+    told = capsys.readouterr().err
+    assert told.startswith("launch.py: config.extract.grid is 1000000: its nodes take about ")
+    assert told.count("\n") == 1
+    monkeypatch.setattr(step, "load", lambda *_: np.zeros(2).reshape(3))
+    with pytest.raises(ValueError, match=r"^cannot reshape array of size 2 into shape \(3,\)$"):
+        command.main(given)
 
 
 @pytest.mark.parametrize("platform", ["cuda", "none_of_this_name"])
