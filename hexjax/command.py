@@ -5,6 +5,7 @@ Nothing that is slow to import is imported before the command line is checked; f
 
 import contextlib
 import functools
+import linecache
 import os
 import pathlib
 import sys
@@ -175,8 +176,9 @@ def failed(error: Exception) -> int:
 
 def _is_own(error: Exception) -> bool:
     """Whether hexjax itself raised it: a refusal, and no fault of its code or of a user's family that a library met."""
-    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
-    return frames[-1].f_globals.get("__name__", "").partition(".")[0] == "hexjax"
+    frame, line = list(traceback.walk_tb(error.__traceback__))[-1]
+    raised = linecache.getline(frame.f_code.co_filename, line).lstrip().startswith("raise ")
+    return raised and frame.f_globals.get("__name__", "").partition(".")[0] == "hexjax"
 
 
 def say(text: str) -> None:

@@ -96,10 +96,11 @@ def evaluate(
         KeyboardInterrupt: if it was stopped.
     """
     check(items)
-    data, items = rows.digest(items), items[: config.evaluate.shapes or None]
+    data, every, items = rows.digest(items), items, items[: config.evaluate.shapes or None]
     place = folder if own is None else rows.place(folder, config, own, step, data)
     of = step, rows.scored(config), data, checkpoint.digest(params)
-    course, ledger = rows.Rows(place, of, len(items)), written.Ledger(place)
+    name = rows.FILE if own is None else rows.APART
+    course, ledger = rows.Rows(place, of, len(items), name), written.Ledger(place)
     ceilings, clock, seen = {} if ceilings is None else ceilings, Clock(), {}
     compiles = not ceilings
 
@@ -130,8 +131,8 @@ def evaluate(
     if pictures:
         export.history(config.name, folder, ledger)
     with clock.stage("diagnose"):
-        first = range(min(config.diagnostics.shapes, len(items)))
-        maps = [seen[i] if i in seen else pipeline.render(items[i].mesh, config) for i in first]
+        first = range(min(config.diagnostics.shapes, len(every)))  # whatever is scored
+        maps = [seen[i] if i in seen else pipeline.render(every[i].mesh, config) for i in first]
         judged = judge.diagnose(family, params, maps, config, folder)
     size = {
         "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
@@ -266,13 +267,14 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
     scores |= {"seconds": {name: round(value, 3) for name, value in clock.items()}}
     scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.seed}
     scores = rows.plain(scores)
-    rows.keep_earlier(folder, step)
+    rows.keep_earlier(folder, step, settings, len(found))
     record.write_atomically(folder / "scores.json", json.dumps(scores, indent=2, allow_nan=False) + "\n")
     course.file.unlink(missing_ok=True)  # scores.json has them all
     for row in scores["items"]:
         print(_told(row), file=sys.stderr)
-    if scores["verdict"] not in (None, "NOT-CERTIFIABLE"):  # said once, before the first step
+    if scores["verdict"] and (scores["verdict"] != "NOT-CERTIFIABLE" or len(found) > 1):  # said before the first step
         print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
+    print(f"scores, meshes and pictures are in {folder}", file=sys.stderr)
     return scores
 
 

@@ -5,6 +5,7 @@ RUN/evaluations/LABEL/ with its own scores.json, meshes/ and images/: `step-200`
 the run's and a digest of all that does. So has an earlier end of the run, its scores alone.
 """
 
+import contextlib
 import fnmatch
 import hashlib
 import json
@@ -12,6 +13,7 @@ import math
 import pathlib
 import re
 import sys
+import zlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -19,11 +21,12 @@ import jax
 import ml_collections
 import numpy as np
 
+import hexjax
 from hexjax import names, progress, rules
 from hexjax.training import record
 from hexjax.types import Item, Scores
 
-FILE = "rows.jsonl"
+FILE, APART = "rows.jsonl", "rows.evaluate.jsonl"  # of a run's own evaluation, which others may go beside
 NOT_SCORED = ("name", "train.*", "log.*", "checkpoint.*", "validate.*", "*.every_steps", "optimiser.*", "sample.*",
               "evaluate.pictures", "diagnostics.on_collapse", "data.cached")  # fmt: skip
 MOST = 100  # letters of a label, its digest apart
@@ -54,7 +57,7 @@ def place(
         own: the run's config. data: the digest of the shapes, compared with that in the run's scores, if it has some.
     """
     before, mine = read(folder / "scores.json"), scored(own)
-    known = before.get("settings", {}).get("digest")
+    known = (before.get("settings") or {}).get("digest")
     different = {key: value for key, value in scored(config).items() if mine.get(key) != value}
     if known == data:  # the same shapes from elsewhere
         different = {key: value for key, value in different.items() if not key.startswith("data.")}
@@ -69,36 +72,50 @@ def label(step: int | None, different: dict[str, Any]) -> str:
     """The name of an evaluation's folder."""
     parts = ["ceiling" if step is None else f"step-{step}", *(f"{key}={value}" for key, value in different.items())]
     text = re.sub(r"[^\w.=+-]+", "-", "-".join(parts), flags=re.ASCII)[:MOST].rstrip("-.")
-    mark = hashlib.sha256(json.dumps(different, sort_keys=True, default=str).encode()).hexdigest()[:8]
-    return f"{text}~{mark}" if different else text
+    return f"{text}~{_mark(different)}" if different else text
 
 
-def keep_earlier(folder: pathlib.Path, step: int | None) -> None:
-    """Nothing; scores of another step, which are to be replaced, are kept in a folder of theirs."""
+def _mark(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()[:8]
+
+
+def keep_earlier(folder: pathlib.Path, step: int | None, settings: Scores, count: int) -> None:
+    """Nothing; scores that are to be replaced are kept in a folder of theirs, but where the same are made again.
+
+    Args:
+        settings, count: of the new scores, and how many shapes they have.
+    """
     before = read(folder / "scores.json")
-    if before.get("step") in (None, step):
+    if not before.get("items"):  # none yet, or of a run that stopped
         return
-    kept = folder / "evaluations" / label(before["step"], {})
-    kept.mkdir(parents=True, exist_ok=True)
-    record.write_atomically(kept / "scores.json", (folder / "scores.json").read_text("utf-8"))
+    had = before.get("settings"), len(before["items"])
+    if before.get("step") != step:
+        record.keep_scores(folder, label(before.get("step"), {}))
+    elif had != (settings, count):
+        record.keep_scores(folder, label(step, {"earlier": _mark(had)}))
 
 
 class Rows:
     """The rows of an evaluation's shapes, each on the disk as soon as it is there, and the line that tells how far it is.
 
-    An evaluation that was cut short goes on from them, where what it is `of` is the same: parameters, settings, shapes.
-    Within it (`with`), an error tells where they lie.
+    An evaluation that was cut short goes on from them, where what it is `of` is the same: parameters, settings, shapes,
+    version; each with a checksum, and those from the first damaged one on are made again. Within it (`with`), an error
+    tells where they lie.
     """
 
-    def __init__(self, folder: pathlib.Path, of: Any, count: int):
-        self.file, self.found, self.line = folder / FILE, [], progress.Line(count, "shapes scored")
-        head = {"of": hashlib.sha256(json.dumps(of, sort_keys=True, default=str).encode()).hexdigest()}
-        lines = self.file.read_text("utf-8", "replace").splitlines(keepends=True) if self.file.is_file() else [""]
-        if lines[0] == f"{json.dumps(head)}\n":
-            self.found = [json.loads(line) for line in lines[1:] if line.endswith("}\n")]
+    def __init__(self, folder: pathlib.Path, of: Any, count: int, name: str = FILE):
+        self.file, self.found, self.line = folder / name, [], progress.Line(count, "shapes scored")
+        head = {
+            "of": hashlib.sha256(json.dumps([hexjax.__version__, of], sort_keys=True, default=str).encode()).hexdigest()
+        }
+        lines = self.file.read_bytes().splitlines(keepends=True) if self.file.is_file() else []
+        rows = [_row(line) for line in lines]
+        if rows and rows[0] == head:
+            self.found = rows[1 : rows.index(None) if None in rows else None]
+        if self.found:
             print(f"{len(self.found)} of {count} shapes are there from before, in {self.file}", file=sys.stderr)
         folder.mkdir(parents=True, exist_ok=True)
-        record.write_atomically(self.file, "".join(f"{json.dumps(row)}\n" for row in (head, *self.found)))
+        record.write_atomically(self.file, b"".join(map(_line, (head, *self.found))))
 
     def __enter__(self) -> "Rows":
         return self
@@ -111,17 +128,31 @@ class Rows:
 
     def add(self, row: Scores) -> None:
         """Nothing; the row is on the disk."""
-        with self.file.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row, allow_nan=False) + "\n")
+        with self.file.open("ab") as file:
+            file.write(_line(row))
         self.found.append(row)
         self.line.update(len(self.found))
+
+
+def _line(row: Scores) -> bytes:
+    """A row's line: JSON with a checksum of its text."""
+    text = json.dumps(row, allow_nan=False)
+    return b'{"crc": "%08x", "row": %s}\n' % (zlib.crc32(text.encode()), text.encode())
+
+
+def _row(line: bytes) -> Scores | None:
+    """The row of a line; None where it is damaged."""
+    with contextlib.suppress(ValueError, KeyError, TypeError):
+        row = json.loads(line)["row"]
+        return row if line == _line(row) else None
+    return None
 
 
 def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:
     """Every number of the rows, reduced over those that have it (None where none has), and the same under `ceiling`."""
     found = {}
     for name in rows[0]:
-        values = [row[name] for row in rows if row[name] is not None]
+        values = [row[name] for row in rows if row.get(name) is not None]
         if values and isinstance(values[0], dict):
             found[name] = summary(values, reduce)
         elif not any(isinstance(value, str | bool) for value in values):

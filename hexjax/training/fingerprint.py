@@ -3,6 +3,7 @@
 A digest is of the mesh as loaded: its vertices and faces.
 """
 
+import contextlib
 import hashlib
 import json
 import pathlib
@@ -63,21 +64,23 @@ def keep(items: Sequence[Item], folder: pathlib.Path) -> None:
     """Nothing; writes RUN/data.json where there is none, or a damaged one."""
     shapes = of(items)
     text = json.dumps({"digest": _digest(shapes), "shapes": shapes}, indent=0)
-    if not (folder / FILE).exists() or read(folder) is None:
+    if not (folder / FILE).exists() or _read(folder) is None:
         files.write_atomically(folder / FILE, text + "\n")
 
 
 def read(folder: pathlib.Path) -> Shapes | None:
     """The shapes of RUN/data.json, None where there is none or it is damaged, which is told."""
-    if not (folder / FILE).exists():
-        return None
-    try:
+    found = _read(folder)
+    if found is None and (folder / FILE).exists():
+        print(f"{folder.name}/{FILE} is damaged: whether the data are the run's own is not known", file=sys.stderr)
+    return found
+
+
+def _read(folder: pathlib.Path) -> Shapes | None:
+    with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
         found = json.loads((folder / FILE).read_bytes())
         if found["digest"] == _digest(found["shapes"]):
             return found["shapes"]
-    except (ValueError, TypeError, KeyError):
-        pass
-    print(f"{folder.name}/{FILE} is damaged: whether the data are the run's own is not known", file=sys.stderr)
     return None
 
 

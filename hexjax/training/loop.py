@@ -81,7 +81,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     if first > steps:
         raise checkpoint.CheckpointError(f"config.train.steps is {steps}, and the run is at step {first} already")
     if is_longer:
-        record.keep_scores(folder, first)
+        record.keep_scores(folder, f"step-{first}")
     rows = {"validation.": config.validate, "diagnostics.": config.diagnostics, "evaluation.": config.evaluate}
     again = tuple(name for name, each in rows.items() if first == steps or _is_due(first, each.every_steps))
     with record.Log(folder, first, steps, again=again) as log:
@@ -96,7 +96,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 log.row(now, _finite(now, validate(state, cache, knobs)))
             if diagnoses and not signals.name:
                 figures, judged = diagnose(state, cache, knobs)
-                log.diagnosis(now, figures, judged)
+                log.diagnosis(now, figures, judged, told=cache.count > 1)  # of one shape the first lines told it
                 stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps > now
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
             try:

@@ -74,7 +74,7 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     device = jax.devices()[0]
     with (folder / "command.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
-            f"command: {line}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
+            f"command: {names.printable(line)}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
             f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {cores()} CPU cores\n\n"
         )
 
@@ -115,17 +115,19 @@ def commit() -> str:
 def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     """Nothing; scores.json holds the verdict on a run that stopped, beside the scores of an earlier step if there are any."""
     file = folder / "scores.json"
-    scores = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {"mode": "stopped", "items": []}
+    scores = {"mode": "stopped", "items": []}
+    with contextlib.suppress(ValueError, TypeError, FileNotFoundError):  # none yet, or damaged
+        scores |= json.loads(file.read_text(encoding="utf-8"))
     scores |= {"verdict": judged.name, "verdict_reason": judged.reason, "verdict_tags": list(judged.tags)}
     write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
 
 
-def keep_scores(folder: pathlib.Path, step: int) -> None:
-    """Nothing; scores.json of a run that had ended at a step and goes on stays as evaluations/step-N/scores.json."""
-    if (folder / "scores.json").exists():
-        kept = folder / "evaluations" / f"step-{step}"
-        kept.mkdir(parents=True, exist_ok=True)
-        write_atomically(kept / "scores.json", (folder / "scores.json").read_bytes())
+def keep_scores(folder: pathlib.Path, label: str) -> None:
+    """Nothing; scores.json, which is to be replaced, stays as evaluations/LABEL/scores.json, where there is none yet."""
+    kept = folder / "evaluations" / label / "scores.json"
+    if (folder / "scores.json").exists() and not kept.exists():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(kept, (folder / "scores.json").read_bytes())
 
 
 class Log:
@@ -188,9 +190,9 @@ class Log:
         checked = [part + struct.pack("<I", record_writer.masked_crc32c(part)) for part in parts]
         _append(self.events, b"".join(checked))
 
-    def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
-        """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict on."""
-        self.verdict = "" if judged.name == "NOT-CERTIFIABLE" else judged.name  # the first lines told it, once
+    def diagnosis(self, step: int, figures: dict[str, Any], judged: Any, told: bool = True) -> None:
+        """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict, if `told`."""
+        self.verdict = judged.name if told else ""
         named = {f"diagnostics.{name}": value if np.isfinite(value) else None for name, value in figures.items()}
         told = {"diagnostics.verdict": judged.name, "diagnostics.reason": judged.reason}
         self.row(step, named | told | {"diagnostics.tags": ", ".join(judged.tags)})

@@ -27,7 +27,7 @@ from hexjax.cells import Cell
 from hexjax.data import cache
 from hexjax.diagnostics import measure, teacher
 from hexjax.models import family as families
-from hexjax.training import monitor, programs, record
+from hexjax.training import fingerprint, monitor, programs, record
 from hexjax.types import Array, Hexplane, Item, TrainState
 
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
@@ -71,13 +71,14 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     """
     parts, done = split(items, config.sweep.held_out), 0
     known = {_identity(text, where) for where, text in cells.written(folder).items()}
-    asked = {(cell.name, _digest(cell, parts)) for cell in todo}
+    data = fingerprint.of(items) if config.data.path else None  # made in code, another machine may give other last bits
+    asked = {(cell.name, _digest(cell, parts, data)) for cell in todo}
     rendered = functools.cache(lambda resolution: cache.render(items, resolution))
     observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
     make, taught = functools.lru_cache(KEPT)(programs.make), {}
     for number, cell in enumerate(todo, 1):
         file = folder / cells.file_name(cell.name)
-        digest = _digest(cell, parts)
+        digest = _digest(cell, parts, data)
         if (cell.name, digest) in known:
             done += 1
             continue
@@ -133,10 +134,11 @@ def _observed(rendered: Sequence[Hexplane], parts: Split, kind: str) -> Observed
     return Observed(x[np.array(parts.train)], x[np.array(parts.held_out)])
 
 
-def _digest(cell: Cell, parts: Split) -> str:
+def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     config = cell.config.to_dict()
     config["sweep"] = {name: value for name, value in config["sweep"].items() if name != "cells"}
-    text = json.dumps([config | {"data": {}}, cell.settings, parts.digest], sort_keys=True)
+    of = [config | {"data": {}}, cell.settings, parts.digest, *([data] if data else [])]
+    text = json.dumps(of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ import trimesh
 from PIL import Image
 
 from hexjax import pipeline
-from hexjax.evaluation import evaluate, export, written
+from hexjax.evaluation import evaluate, export, judge, written
 from hexjax.evaluation import rows as evaluation_rows
 from hexjax.geometry import distance
 from hexjax.types import Mesh
@@ -263,12 +263,15 @@ def test_four_names_are_four_shapes_in_every_file(tmp_path):
 
 
 @pytest.mark.usefixtures("plain_pictures")
-def test_so_many_shapes_are_scored_and_so_many_drawn(tmp_path):
-    config = toys.config()
+def test_so_many_shapes_are_scored_and_so_many_drawn_and_the_verdict_is_of_more(tmp_path, monkeypatch):
+    config, diagnose = toys.config(), judge.diagnose
     config.evaluate.shapes, config.evaluate.pictures = 2, 1
+    judged = []
+    monkeypatch.setattr(judge, "diagnose", lambda *given: judged.append(len(given[2])) or diagnose(*given))
     assert [row["name"] for row in run(tmp_path, balls("a", "b", "c"), config=config)["items"]] == ["a", "b"]
     drawn = {"meshes": {"a.ply", "a_ceiling.ply", "b.ply", "b_ceiling.ply"}, "images": {"a_maps.png", "a_renders.png"}}
     assert files(tmp_path) == drawn
+    assert judged == [3]
     scores = evaluate.ceiling(balls("a", "b", "c"), config, tmp_path / "ceiling")
     assert [row["name"] for row in scores["items"]] == ["a", "b"]
     drawn["meshes"] = {"a_ceiling.ply", "b_ceiling.ply"}
@@ -282,7 +285,7 @@ def test_an_evaluation_that_was_stopped_goes_on_and_gives_the_same(tmp_path, cap
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", items, stopped=lambda: asked.append(1) or len(asked) == 3)
     cut = tmp_path / "cut" / "rows.jsonl"
-    assert [json.loads(line).get("name") for line in cut.read_text().splitlines()] == [None, "a", "b"]
+    assert [json.loads(line)["row"].get("name") for line in cut.read_text().splitlines()] == [None, "a", "b"]
     assert f"2 of 3 shapes are done; the same evaluation goes on from them: {cut}" in capsys.readouterr().err
     scored, score = [], pipeline.score
     monkeypatch.setattr(pipeline, "score", lambda *arguments: scored.append(1) or score(*arguments))

@@ -12,7 +12,7 @@ from tests.evaluation import toys
 def of_run(folder, **scores):
     """A run's scores.json."""
     folder.mkdir(exist_ok=True)
-    given = {"mode": "evaluate", "step": 4, "settings": {"digest": "d1"}, "verdict": "HEALTHY"} | scores
+    given = {"mode": "evaluate", "step": 4, "settings": {"digest": "d1"}, "items": [{}], "verdict": "HEALTHY"} | scores
     (folder / "scores.json").write_text(json.dumps(given))
     return folder
 
@@ -74,14 +74,29 @@ def test_a_run_that_stopped_keeps_its_verdict(tmp_path):
 
 def test_scores_of_an_earlier_end_are_kept(tmp_path):
     of_run(tmp_path)
-    text = (tmp_path / "scores.json").read_text()
-    rows.keep_earlier(tmp_path, 4)
+    text, same = (tmp_path / "scores.json").read_text(), ({"digest": "d1"}, 1)
+    rows.keep_earlier(tmp_path, 4, *same)
     assert not (tmp_path / "evaluations").exists()
-    rows.keep_earlier(tmp_path, 6)
+    rows.keep_earlier(tmp_path, 6, *same)
     assert (tmp_path / "evaluations" / "step-4" / "scores.json").read_text() == text
     (tmp_path / "scores.json").write_text("torn")
-    rows.keep_earlier(tmp_path, 8)
+    rows.keep_earlier(tmp_path, 8, *same)
     assert [file.name for file in (tmp_path / "evaluations").iterdir()] == ["step-4"]
+
+
+@pytest.mark.parametrize("step", [4, None], ids=["run", "ceiling"])
+@pytest.mark.parametrize(
+    "new", [({"digest": "d2"}, 1), ({"digest": "d1"}, 3), ({"grid": 9, "digest": "d1"}, 1)], ids=str
+)
+def test_scores_of_other_settings_shapes_or_data_of_the_same_step_are_kept(tmp_path, new, step):
+    text = (of_run(tmp_path, step=step) / "scores.json").read_text()
+    rows.keep_earlier(tmp_path, step, *new)
+    (kept,) = (tmp_path / "evaluations").iterdir()
+    assert kept.name.startswith("ceiling-earlier=" if step is None else "step-4-earlier=")
+    assert (kept / "scores.json").read_text() == text
+    (tmp_path / "scores.json").write_text(text.replace("HEALTHY", "EXPLODED"))
+    rows.keep_earlier(tmp_path, step, *new)
+    assert (kept / "scores.json").read_text() == text  # what is kept stays
 
 
 def test_the_digest_of_shapes_knows_names_meshes_and_units():
@@ -111,9 +126,27 @@ def test_rows_go_on_where_they_were_cut_and_not_with_anything_else(tmp_path, cap
     assert again.found == [{"name": "a", "头": 1}]
     assert capsys.readouterr().err == f"1 of 3 shapes are there from before, in {file}\n"
     again.add({"name": "b"})
-    assert [json.loads(line) for line in file.read_text().splitlines()][1:] == again.found
+    assert [json.loads(line)["row"] for line in file.read_text().splitlines()][1:] == again.found
     assert rows.Rows(tmp_path, "another", 3).found == []
     assert len(file.read_text().splitlines()) == 1
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_damaged_row_and_those_behind_it_are_made_again(tmp_path, seed):
+    course, given = rows.Rows(tmp_path, "this", 3), [{"name": name, "x": 0.1} for name in "abc"]
+    for row in given:
+        course.add(row)
+    damaged, random = bytearray(course.file.read_bytes()), np.random.default_rng(seed)
+    damaged[random.integers(len(damaged))] ^= 1 << random.integers(8)
+    course.file.write_bytes(damaged)
+    found = rows.Rows(tmp_path, "this", 3).found
+    assert found == given[: len(found)] != given
+
+
+def test_no_rows_are_no_rows(tmp_path, capsys):
+    (tmp_path / "rows.jsonl").touch()
+    assert rows.Rows(tmp_path, "this", 3).found == []
+    assert capsys.readouterr().err == ""
 
 
 def test_an_evaluation_tells_how_far_it_is(tmp_path, capsys):

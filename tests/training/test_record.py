@@ -16,6 +16,7 @@ import pytest
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
 
+from hexjax.diagnostics import verdict
 from hexjax.training import files, record
 
 ROWS = (
@@ -266,3 +267,16 @@ def test_progress_overwrites_one_line_on_a_terminal(tmp_path):
         log.progress(2, 0.25)
     assert stream.getvalue().startswith("\rstep 1/2  loss 0.5\x1b[K\rstep 2/2  loss 0.25")
     assert stream.getvalue().count("\n") == 1
+
+
+@pytest.mark.parametrize("damage", ["", "torn", "[]", '"text"'])
+def test_a_verdict_is_written_where_the_scores_are_damaged(tmp_path, damage):
+    (tmp_path / "scores.json").write_text(damage)
+    record.write_verdict(tmp_path, verdict.Verdict("EXPLODED", "why", ("non-finite",)))
+    told = {"verdict": "EXPLODED", "verdict_reason": "why", "verdict_tags": ["non-finite"]}
+    assert json.loads((tmp_path / "scores.json").read_text()) == {"mode": "stopped", "items": []} | told
+
+
+def test_a_command_is_one_line_of_command_txt(tmp_path):
+    record.write_header(tmp_path, "launch.py '--config.name=a\nb'", "{}", "")
+    assert (tmp_path / "command.txt").read_text().startswith("command: launch.py '--config.name=a\\nb'\ncommit: ")

@@ -13,7 +13,7 @@ import pytest
 from configs.sweeps import collapse_cause
 from hexjax import cells
 from hexjax.geometry import mesh as meshes
-from hexjax.training import programs, sweep
+from hexjax.training import fingerprint, programs, sweep
 from hexjax.types import Item
 from tests import shapes
 
@@ -46,6 +46,13 @@ def run(config, items, folder):
     folder.mkdir(exist_ok=True)
     sweep.run(config, cells.read(config), items, folder)
     return {cell["cell"]: cell for cell in map(json.loads, cells.written(folder).values())}
+
+
+def test_a_cell_of_other_meshes_of_the_same_names_is_another(items):
+    (cell,) = cells.read(make("a: latent.kind=gaussian"))
+    parts, other = sweep.split(items, 0.4), [items[0]._replace(source=items[1].source), *items[1:]]
+    digests = {sweep._digest(cell, parts, data) for data in (None, fingerprint.of(items), fingerprint.of(other))}
+    assert len(digests) == 3
 
 
 def test_the_split_is_by_name_and_its_hash_changes_with_it(items):
