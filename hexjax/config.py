@@ -12,7 +12,6 @@ import json
 import math
 import os
 import pathlib
-import re
 import shlex
 import shutil
 import tempfile
@@ -94,7 +93,8 @@ def parse(arguments: list[str]) -> Command:
     if workdir is None:
         workdirs.check_default()
     warnings = rules.unread(config, changed | set(overrides))
-    name, line, text = _name(config, mode, overrides), _line(arguments), to_json(config)
+    name = config.name if mode == "train" else f"{config.name}-{mode}"
+    line, text = _line(arguments), to_json(config)
     return Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
 
 
@@ -284,12 +284,6 @@ def _differing(
         if new.get(key) != old.get(key)
         and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))
     ]
-
-
-def _name(config: ml_collections.ConfigDict, mode: str, overrides: dict[str, str]) -> str:
-    parts = [config.name] + ([mode] if mode != "train" else [])
-    parts += [f"{key}={rules.place_names(text) if key == 'data.path' else text}" for key, text in overrides.items()]
-    return re.sub(r"[^A-Za-z0-9._=+-]+", "-", "-".join(parts))[:100].rstrip("-.")
 
 
 def _check_steps(config: ml_collections.ConfigDict, workdir: pathlib.Path, mode: str) -> None:

@@ -246,9 +246,9 @@ def test_overrides_take_the_type_of_their_key():
     assert command.config.is_locked
 
 
-def test_name_of_a_run_tells_config_mode_and_overrides():
+def test_name_of_a_run_tells_config_and_mode():
     command = configuration.parse([SMALL, "--mode=ceiling", "--config.data.path=configs/base.py", "--config.seed=2"])
-    assert command.name == "ae_continuous-small-ceiling-data.path=base.py-seed=2"
+    assert command.name == "ae_continuous-small-ceiling"
     assert command.mode == "ceiling"
 
 
