@@ -16,6 +16,7 @@ import sys
 from typing import Any
 
 from hexjax.evaluation import page
+from hexjax.training import record
 from hexjax.types import Scores
 
 Results = list[tuple[str, Scores]]
@@ -140,34 +141,45 @@ def fill(text: str, results: Results) -> str:
     return page.fill(text, "table", TABLES, results, chosen)
 
 
-def read(folder: pathlib.Path) -> Results:
+def read(folder: pathlib.Path, whole: bool = False) -> Results:
     """Name and scores of every run in a results folder, by number; a run that cannot be read is told and left out.
 
+    Args:
+        whole: none is left out.
+
     Raises:
-        ValueError: for what is no folder, or a folder without a run.
+        ValueError: for what is no folder, a folder without a run, or a run that is not to be left out.
     """
     files = [file for name in ("scores.json", "metrics.jsonl") for file in folder.glob(f"*/{name}")]
     if not files:
         raise ValueError(f"{folder} is no folder with runs in it; accepted: the folder that holds them, results/")
     found = []
-    for run in sorted({file.parent for file in files}, key=lambda run: (len(run.name.partition("-")[0]), run.name)):
+    for run in sorted({file.parent for file in files}, key=record.order):
         try:
             found.append((run.name, _read(run)))
-        except ValueError as error:
-            print(f"table: {run.name} cannot be read and is left out: {error}", file=sys.stderr)
+        except (ValueError, KeyError) as error:
+            reason = f"no {error}" if isinstance(error, KeyError) else error
+            if whole:
+                raise ValueError(f"{run.name} cannot be read: {reason}; no page is written without it") from error
+            print(f"table: {run.name} cannot be read and is left out: {reason}", file=sys.stderr)
     return found
 
 
 def _read(run: pathlib.Path) -> Scores:
     """The scores of a run, what its command changed, and its curve under `kl`; unscored: no items, the mode "stopped"."""
-    texts = {name: (run / name).read_text(encoding="utf-8") if (run / name).is_file() else "" for name in FILES}
-    scores = json.loads(texts["scores.json"] or '{"mode": "stopped", "items": []}')
-    rows = [json.loads(line) for line in texts["metrics.jsonl"].splitlines()]
+    scored, command = (
+        (run / name).read_text(encoding="utf-8") if (run / name).is_file() else ""
+        for name in ("scores.json", "command.txt")
+    )
+    scores = json.loads(scored or '{"mode": "stopped", "items": []}')
+    if not isinstance(scores, dict) or not {"mode", "items"} <= scores.keys():
+        raise ValueError("scores.json has no mode or no items")
+    rows = record.read_rows(run / "metrics.jsonl")
     names = ("kl", "kl_per_float", "kl_weight")
     at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in names} for row in rows[:1]
                 if "validation.kl" in row]  # fmt: skip
     curve = at_start + [row for row in rows if "kl" in row]
-    return scores | {"kl": curve, "changed": _changed(texts["command.txt"])}
+    return scores | {"kl": curve, "changed": _changed(command)}
 
 
 def _changed(command: str) -> str | None:
@@ -216,7 +228,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--into", type=pathlib.Path, nargs="+", help="pages whose marked tables are replaced")
     given = parser.parse_args(arguments)
     try:
-        results = read(given.results)
+        results = read(given.results, whole=bool(given.into))
         if given.into:
             page.rewrite(given.into, lambda text: fill(text, results))
         else:

@@ -14,7 +14,12 @@ import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from hexjax.training import record
+
 FILE = "written.sha256"
+UNLISTED = (
+    "# earlier files of this run are not listed"  # the first line where there were some; sha256sum passes it over
+)
 MOST_BYTES = 120  # of a stem in UTF-8, its mark apart: with every ending a file name that all file systems take
 MARK = "~"  # before the digest of a name that could not stay as it is; no other stem has it
 # Endings of our own that a shape's name could meet, and the names that Windows keeps for devices.
@@ -28,11 +33,14 @@ class Ledger:
     """What was written in one folder; files are named by their place in it, as `meshes/head.ply`."""
 
     def __init__(self, folder: pathlib.Path):
-        self.folder, self.digests = folder, {}
-        if (folder / FILE).is_file():
-            for line in (folder / FILE).read_text("utf-8", "replace").splitlines():
-                digest, _, place = line.partition("  ")
-                self.digests.setdefault(place, set()).add(digest)
+        self.folder, self.digests, self.told = folder, {}, False
+        known = (folder / FILE).read_text("utf-8", "replace") if (folder / FILE).is_file() else None
+        self.is_late = (
+            any(folder.glob("meshes/*")) or any(folder.glob("images/*")) if known is None else UNLISTED in known
+        )
+        for line in (known or "").splitlines():
+            digest, _, place = line.partition("  ")
+            self.digests.setdefault(place, set()).add(digest)
 
     def owns(self, place: str) -> bool:
         """Whether the file is there and is, word for word, one that was written by us."""
@@ -53,18 +61,28 @@ class Ledger:
         file, digest = self.folder / free, _digest(data)
         file.parent.mkdir(parents=True, exist_ok=True)
         if digest not in self.digests.get(free, ()):  # before the file: one that we wrote is never taken for another's
-            with (self.folder / FILE).open("a", encoding="utf-8") as lines:
-                lines.write(f"{digest}  {free}\n")
+            self._note(f"{digest}  {free}")
             self.digests.setdefault(free, set()).add(digest)
-        temporary = file.with_name(f".{digest[:16]}.tmp")
-        try:
-            temporary.write_bytes(data)
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
-        if free != place:
+        record.write_atomically(file, data)
+        if free != place and not self.is_late:
             print(f"{place} is not what this run wrote there: it stays; ours is {free}", file=sys.stderr)
+        elif free != place and not self.told:
+            told = f"made before hexjax kept {FILE}: earlier files stay, new ones are named (2)"
+            print(f"{self.folder.name}: {told}", file=sys.stderr)
+            self.told = True
         return file
+
+    def _note(self, line: str) -> None:
+        """Nothing; the line is in the ledger, on the disk, and on its own even where one was torn before."""
+        with (self.folder / FILE).open("ab+") as lines:
+            if lines.seek(0, os.SEEK_END):
+                lines.seek(-1, os.SEEK_END)
+                line = line if lines.read() == b"\n" else f"\n{line}"
+            elif self.is_late:
+                line = f"{UNLISTED}\n{line}"
+            lines.write(f"{line}\n".encode())
+            lines.flush()
+            os.fsync(lines.fileno())
 
     def delete(self, place: str) -> None:
         """Nothing; our file of that place is gone, there or beside it."""

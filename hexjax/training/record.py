@@ -65,8 +65,9 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     """
     (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     if config is not None:
-        for left in (*folder.glob(".*.[0-9]*.tmp"), *folder.glob("checkpoints/.*.[0-9]*.tmp")):
-            left.unlink(missing_ok=True)  # of a run that was killed as it wrote a file
+        for place in ("", "checkpoints/", "meshes/", "images/", "latents/", "evaluations/**/"):
+            for left in folder.glob(f"{place}.*.[0-9]*.tmp"):
+                left.unlink(missing_ok=True)  # of a run that was killed as it wrote a file
         _write_config(folder, config)
     if config is not None and data_path:
         write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))

@@ -10,7 +10,6 @@ import functools
 import gzip
 import hashlib
 import json
-import os
 import pathlib
 import sys
 import time
@@ -108,11 +107,7 @@ def pack(folder: pathlib.Path, asked: set[tuple[str, str]]) -> None:
         if name not in chosen or chosen[name][0] not in asked or (name, digest) in asked:
             chosen[name] = (name, digest), text.replace(b"\n", b"") + b"\n"
     data = gzip.compress(b"".join(chosen[name][1] for name in sorted(chosen)), mtime=0)
-    temporary = folder / f"{cells.PACK}.tmp"
-    with temporary.open("wb") as file:
-        file.write(data)
-        os.fsync(file.fileno())
-    temporary.replace(folder / cells.PACK)
+    record.write_atomically(folder / cells.PACK, data)
     for name in beside:
         (folder / name).unlink()
 

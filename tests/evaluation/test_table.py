@@ -101,11 +101,39 @@ def test_a_marker_shows_the_runs_it_names_whatever_lies_beside_them(results, cap
         scores = json.loads((results / "001-small" / "scores.json").read_text())
         (results / name / "scores.json").write_text(json.dumps(scores | {"mode": kind}))
     (results / "005-broken").mkdir()
-    (results / "005-broken" / "metrics.jsonl").write_text('{"step": ')
+    (results / "005-broken" / "scores.json").write_text('{"mode": ')
     assert table.fill(made, table.read(results)) == made
     told = "Expecting value: line 1 column 10 (char 9)"
     assert capsys.readouterr().err == f"table: 005-broken cannot be read and is left out: {told}\n"
     assert "000-mine" in table.fill("<!-- table:brief -->\n<!-- /table:brief -->", table.read(results))
+
+
+def test_a_damaged_row_costs_its_run_nothing_else(results, capsys):
+    rows = [{"step": 1, "kl": 2.0}, {"step": 2, "kl": 3.0}]
+    lines = [json.dumps(rows[0]), '{"step": 1, "k', json.dumps(rows[1]), ""]
+    (results / "001-small" / "metrics.jsonl").write_text("\n".join(lines))
+    assert dict(table.read(results))["001-small"]["kl"] == rows
+    assert capsys.readouterr().err == "001-small/metrics.jsonl: damaged rows: 1 (line 2); the others are read\n"
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "told"),
+    [
+        ("scores.json", '{"items": []}', "scores.json has no mode or no items"),
+        ("scores.json", "[]", "scores.json has no mode or no items"),
+        ("metrics.jsonl", '{"step": 0, "validation.kl": 1.0}\n', "no 'validation.kl_per_float'"),
+    ],
+)
+def test_a_run_that_cannot_be_read_is_left_out_of_what_is_printed_and_refused_for_a_page(
+    results, tmp_path, capsys, file, text, told
+):
+    (results / "001-small" / file).write_text(text)
+    assert table.main([str(results)]) == 0
+    assert capsys.readouterr().err == f"table: 001-small cannot be read and is left out: {told}\n"
+    (page := tmp_path / "page.md").write_text("<!-- table:ceiling -->\n<!-- /table:ceiling -->")
+    assert table.main([str(results), "--into", str(page)]) == 2
+    assert capsys.readouterr().err == f"table: 001-small cannot be read: {told}; no page is written without it\n"
+    assert page.read_text() == "<!-- table:ceiling -->\n<!-- /table:ceiling -->"
 
 
 def test_runs_stand_in_the_order_of_their_numbers(results):

@@ -1,6 +1,7 @@
 """A sweep trains what its cells say, each run as it would be alone, judges by held-out shapes, and resumes."""
 
 import dataclasses
+import errno
 import gzip
 import json
 import pathlib
@@ -13,7 +14,7 @@ import pytest
 from configs.sweeps import collapse_cause
 from hexjax import cells
 from hexjax.geometry import mesh as meshes
-from hexjax.training import fingerprint, programs, sweep
+from hexjax.training import files, fingerprint, programs, sweep
 from hexjax.types import Item
 from tests import shapes
 
@@ -180,6 +181,18 @@ def test_a_sweep_stopped_while_it_packs_has_lost_nothing(items, tmp_path, traine
     assert trained == [6, 6, 3, 6]
     assert (after["a"], after["b"]["steps"], sorted(after)) == (before["a"], 3, ["a", "b", "c"])
     assert [file.name for file in tmp_path.glob("*.json")] == []
+
+
+def test_a_full_disk_leaves_no_half_of_a_pack(tmp_path, monkeypatch):
+    (tmp_path / "a.json").write_text(json.dumps({"cell": "a", "digest": "0"}))
+
+    def full(number):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space left on device"):
+        sweep.pack(tmp_path, set())
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_pack_keeps_the_cell_that_was_asked_for_and_cells_of_other_configs(items, tmp_path, trained, monkeypatch):
