@@ -64,7 +64,7 @@ def start() -> int:
 def main(arguments: list[str]) -> int:
     """The exit code of a command line; a refused one loads no JAX and makes no folder."""
     if not {"-h", "-help", "--help"}.isdisjoint(arguments):
-        print(HELP, end="")
+        print(HELP if shell.program() != "hexjax" else HELP.replace("python launch.py", "hexjax"), end="")
         return 0
     from hexjax import config as configuration
 
@@ -163,7 +163,8 @@ def failed(error: Exception) -> int:
         return REFUSED
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         reason = text.removeprefix("RESOURCE_EXHAUSTED:").strip().split("\n")[0] or "no reason is given"
-        say(f"out of memory: {reason}; smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count")
+        smaller = "smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count"
+        say(reason if "config." in reason else f"out of memory: {reason}; {smaller}")
     elif isinstance(error, OSError):
         place = "" if error.filename is None else f": {wording.shown(os.fspath(error.filename))}"
         say(f"{error.strerror or text or type(error).__name__}{place}; what was written before stays")
@@ -185,7 +186,7 @@ def say(text: str) -> None:
     """Nothing; tells one line, in which no word is longer than a path may be."""
     from hexjax import wording
 
-    print(f"launch.py: {wording.one_line(text, 4 * wording.LINE)}", file=sys.stderr)
+    print(f"{shell.program()}: {wording.one_line(text, 4 * wording.LINE)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ml_collections
 from absl import flags, logging
 
-from hexjax import cells, experiments, rules, wording, workdirs
+from hexjax import cells, experiments, rules, shell, wording, workdirs
 
 DONE, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 2, 3, 4, 75  # exit codes; 1 is anything else
 MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
@@ -116,7 +116,7 @@ def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
     _verify(folder, content, config)
     _complete(config)
     place = folder / "checkpoints" / "data_path.txt"
-    if place.is_file() and "data" in config:
+    if place.is_file() and isinstance(config.get("data"), ml_collections.ConfigDict):
         config.data.path = place.read_bytes().decode("utf-8", "surrogateescape")  # a name may hold any byte
     return config
 
@@ -299,4 +299,4 @@ def _line(arguments: list[str]) -> str:
     for argument in arguments:
         head, equals, value = argument.partition("=") if "=" in argument else ("", "", argument)
         short.append(head + equals + (rules.place_names(value) if value.startswith(("/", "~")) else value))
-    return shlex.join(["python", "launch.py", *short])
+    return shlex.join([*(["python"] if shell.program() == "launch.py" else []), shell.program(), *short])

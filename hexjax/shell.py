@@ -44,6 +44,11 @@ class Stream:
             os.close(nothing)
 
 
+def program() -> str:
+    """What the user calls the program: hexjax where it is installed, else launch.py."""
+    return "hexjax" if os.path.splitext(os.path.basename(sys.argv[0]))[0] == "hexjax" else "launch.py"
+
+
 def prepare() -> None:
     """Nothing; a signal ends the process from here on, streams that are closed or close do no harm, and text is UTF-8.
 
@@ -83,7 +88,7 @@ def end(number: int, _: Any = None) -> None:
     """Does not return, unless the process ends already."""
     if not ENDING.acquire(blocking=False):
         return
-    line = f"launch.py: {signal.Signals(number).name}: interrupted; what was written before stays\n"
+    line = f"{program()}: {signal.Signals(number).name}: interrupted; what was written before stays\n"
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [2], [], 0.5)[1]:  # a reader that does not read must not keep the process
             os.write(2, ("\n" * os.isatty(2) + line).encode())

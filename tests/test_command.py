@@ -34,6 +34,21 @@ def test_help_tells_flags_modes_codes_examples_and_environment(capsys, typed):
         assert name in text
 
 
+@pytest.mark.parametrize(
+    ("typed", "name", "first"),
+    [("/bin/hexjax", "hexjax", "hexjax"), ("hexjax.exe", "hexjax", "hexjax"), ("launch.py", "launch.py", "python launch.py")],
+)  # fmt: skip
+def test_the_program_has_the_name_it_was_called_by(capsys, monkeypatch, typed, name, first):
+    monkeypatch.setattr(sys, "argv", [typed])
+    command.say("so")
+    assert capsys.readouterr().err == f"{name}: so\n"
+    command.main(["-h"])
+    text = capsys.readouterr().out
+    assert text.startswith(f"{first} --config=")
+    assert ("launch.py" in text) == (name == "launch.py")
+    assert configuration.parse([SMALL]).line == f"{first} {SMALL}"
+
+
 def test_every_example_of_the_help_is_accepted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "head.obj").touch()
@@ -66,6 +81,9 @@ TOLD = {
     MemoryError(): f"out of memory: no reason is given; {SMALLER}",
     jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 9 bytes.\nmore"): (
         f"out of memory: Out of memory allocating 9 bytes.; {SMALLER}"
+    ),
+    MemoryError("ball: its maps do not fit; config.hexplane.resolution_px is 9"): (
+        "ball: its maps do not fit; config.hexplane.resolution_px is 9"
     ),
     checkpoint.CheckpointError("none is good"): "none is good",
 }

@@ -112,3 +112,14 @@ def test_without_a_checkpoint_the_digest_alone_decides(run):
 def test_damaged_digest_of_a_whole_config_refuses_nothing(run):
     (run / "config.sha256").write_bytes(b"\xff" + (run / "config.sha256").read_bytes()[5:])
     assert configuration.load(run).seed == 0
+
+
+def test_an_earlier_config_whose_section_is_a_number_is_refused_in_a_line(run):
+    for step in (2, 4):
+        (run / "checkpoints" / str(step) / "config" / "metadata").unlink()
+    (run / "config.sha256").unlink()
+    (run / "checkpoints" / "data_path.txt").write_text("head.obj")
+    values = json.loads((run / "config.json").read_text()) | {"data": 5}
+    (run / "config.json").write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"^config\.data[^\n]+$"):
+        configuration.parse([f"--workdir={run}"])

@@ -32,7 +32,7 @@ MAY = {
     "cells": ("rules", "wording"),
     "workdirs": ("rules", "wording"),
     "experiments": ("rules", "wording"),
-    "config": ("rules", "cells", "experiments", "wording", "workdirs"),
+    "config": ("rules", "cells", "experiments", "shell", "wording", "workdirs"),
     "shell": (),
     "command": ("shell", "wording", "cells", "config", "data", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,

@@ -12,6 +12,7 @@ import zipfile
 import pytest
 import trimesh
 
+from hexjax import command
 from tests import test_launch
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -23,8 +24,8 @@ def built(tmp_path_factory) -> pathlib.Path:
     """A folder with the wheel and the sdist, built offline."""
     pytest.importorskip("hatchling", reason="hatchling is not installed: pip install -e '.[dev]'")
     folder = tmp_path_factory.mktemp("built")
-    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
+    words = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    done = subprocess.run(words, cwd=ROOT, capture_output=True, encoding="utf-8", check=False)
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -46,10 +47,10 @@ def run(site: pathlib.Path, folder: pathlib.Path, *arguments: str) -> subprocess
     scripts = configparser.ConfigParser()
     scripts.read(next(site.glob("*.dist-info")) / "entry_points.txt")
     module, _, function = scripts["console_scripts"]["hexjax"].partition(":")
-    program = f"import sys; from {module} import {function}; sys.exit({function}())"
+    program = f"import sys; sys.argv[0] = '/bin/hexjax'; from {module} import {function}; sys.exit({function}())"
     environment = os.environ | {"PYTHONPATH": str(site)}
-    command = [sys.executable, "-P", "-c", program, *arguments]
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
+    words = [sys.executable, "-P", "-c", program, *arguments]
+    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, encoding="utf-8", check=False)
 
 
 def test_sdist_is_small_and_whole(built):
@@ -76,12 +77,13 @@ def test_installed_command_finds_its_configs_in_an_empty_folder(installed, tmp_p
     folder.mkdir()
     help_text = run(installed, folder, "-h")
     assert (help_text.returncode, help_text.stderr) == (0, "")
+    assert help_text.stdout == command.HELP.replace("python launch.py", "hexjax")
     for name in ("ae_continuous.py:small", "ae_continuous", "configs/vae_binary.py", "collapse_dose"):
         done = run(installed, folder, f"--config={name}", "--config.seed=x")
         accepted = "accepted: a whole number from 0 to 2147483647"
-        assert (done.returncode, done.stderr) == (2, f"launch.py: config.seed is 'x'; {accepted}\n"), name
+        assert (done.returncode, done.stderr) == (2, f"hexjax: config.seed is 'x'; {accepted}\n"), name
     done = run(installed, folder, "--config=ae_continous")
-    assert done.stderr == "launch.py: --config is 'ae_continous': no such file; nearest: ae_continuous.py\n"
+    assert done.stderr == "hexjax: --config is 'ae_continous': no such file; nearest: ae_continuous.py\n"
     assert list(folder.iterdir()) == []
 
 
@@ -98,6 +100,7 @@ def test_installed_command_trains_and_names_no_commit_of_another_repository(inst
     assert done.returncode == 0, done.stderr
     (made,) = (folder / "results").iterdir()
     text = (made / "command.txt").read_text(encoding="utf-8")
+    assert text.startswith("command: hexjax --config=")
     assert "\ncommit: unknown\n" in text
     assert f"of {os.cpu_count()} CPU cores" in text
     assert any((made / "meshes").glob("*.ply"))

@@ -70,8 +70,9 @@ def build(
         fuse: the signed distance that the maps themselves give, for the slack and the weight of query points.
 
     Raises:
-        ValueError: for a name in `inputs` that no batch has, no items, a mesh outside the cube, and where the maps of
-            one shape or the fields of all do not fit into memory.
+        ValueError: for a name in `inputs` that no batch has, no items, a mesh outside the cube, and where the fields of
+            all do not fit into memory.
+        MemoryError: where the maps of one shape do not.
     """
     if unknown := [name for name in inputs if name not in FIELDS]:
         raise ValueError(f"the family of config.model.family reads {unknown[0]!r}; accepted: {', '.join(FIELDS)}")
@@ -103,12 +104,16 @@ def build(
 
 @contextlib.contextmanager
 def fitting(name: str, resolution: int) -> Iterator[None]:
-    """A block that renders the shape with this name; memory that does not suffice is told in a line."""
+    """A block that renders the shape with this name.
+
+    Raises:
+        MemoryError: one line with the name and the key, where memory does not suffice.
+    """
     try:
         yield
     except (MemoryError, jax.errors.JaxRuntimeError) as error:
         if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
-            raise ValueError(
+            raise MemoryError(
                 f"{name}: its maps do not fit into memory; config.hexplane.resolution_px is {resolution}"
             ) from error
         raise

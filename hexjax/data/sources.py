@@ -74,6 +74,7 @@ def load(entries: Sequence[Entry], up: str, count: int) -> list[Item]:
 
     Raises:
         ValueError: for a file that does not load, unless it is one of a folder; for fewer shapes than `count`.
+        MemoryError: for a shape that does not fit into memory.
     """
     found, mended, failed, tried = [], {}, 0, 0
     folders = ",".join(dict.fromkeys(entry.folder for entry in entries if entry.folder))
@@ -85,7 +86,7 @@ def load(entries: Sequence[Entry], up: str, count: int) -> list[Item]:
             try:
                 with _one_line(entry.name):
                     mesh, report = entry.load()
-            except ValueError as error:
+            except (ValueError, MemoryError) as error:
                 if not entry.folder:
                     raise
                 failed += 1
@@ -114,7 +115,7 @@ def _one_line(name: str) -> Iterator[None]:
     try:
         yield
     except MemoryError as error:
-        raise ValueError(f"{name}: it does not fit into memory") from error
+        raise MemoryError(f"{name}: it does not fit into memory") from error
     except OSError as error:
         raise ValueError(f"{name}: {(error.strerror or type(error).__name__).lower()}") from error
 

@@ -4,6 +4,7 @@ A step is committed by one rename, digests included. Orbax itself does not notic
 step as the latest; so each step is verified as it is read, from the newest to the oldest.
 """
 
+import errno
 import hashlib
 import json
 import logging
@@ -18,6 +19,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 
 from hexjax.types import Params, TrainState
+
+FAULTS = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the machine: no file is damaged
 
 
 class CheckpointError(RuntimeError):
@@ -132,6 +135,7 @@ class Store:
 
         Raises:
             CheckpointError: if there are checkpoints and none is good.
+            MemoryError, OSError: if the machine is at fault, as where a file may not be read; nothing is set aside then.
         """
         step, items, damaged = self._newest_good({"params": target.params, "rest": _rest(target)})
         for bad in damaged:
@@ -148,7 +152,12 @@ class Store:
         for step in sorted(self.manager.all_steps(), reverse=True):
             try:
                 return step, self._read(step, target), damaged
+            except MemoryError:
+                raise
             except Exception as error:  # orbax raises ten kinds for damage, and one of them is Exception itself
+                if (number := _number(error)) in FAULTS:
+                    place = getattr(error, "filename", None) or str(self.folder / str(step))
+                    raise OSError(number, os.strerror(number), place) from error
                 print(f"checkpoint {step} cannot be restored: {_reason(error)}; trying an older one", file=sys.stderr)
                 damaged.append(step)
         if damaged:
@@ -235,9 +244,14 @@ def _layout(tree: Any) -> list[tuple[tuple[int, ...], str]]:
     return [(leaf.shape, leaf.dtype.name) for leaf in jax.tree.leaves(tree)]
 
 
+def _number(error: BaseException) -> int | None:
+    """The system's number of a fault, which what Orbax stores with has in its text."""
+    if told := re.search(r"os_error_code='(\d+)'", str(error)):
+        return int(told[1])
+    return error.errno if isinstance(error, OSError) else None
+
+
 def _reason(error: BaseException) -> str:
-    if number := re.search(r"os_error_code='(\d+)'", str(error)):
-        return os.strerror(int(number[1]))
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
+    if (number := _number(error)) is not None:
+        return os.strerror(number)
     return f"{type(error).__name__}: {' '.join(str(error).split())[:160]}"

@@ -74,7 +74,7 @@ def test_shapes_that_do_not_fit_into_memory_are_refused_by_name_or_before_the_se
     render, rendered = hexplane.render, []
     for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
         monkeypatch.setattr(hexplane, "render", lambda *_, error=error: (_ for _ in ()).throw(error))
-        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        with pytest.raises(MemoryError, match=f"^{re.escape(text)}$"):
             build(items, ("mask",))
     monkeypatch.setattr(hexplane, "render", lambda mesh, side: rendered.append(mesh) or render(mesh, side))
     monkeypatch.setattr(caches, "memory", lambda: 10_000)

@@ -343,16 +343,24 @@ def test_what_was_mended_in_many_shapes_is_told_in_a_line_each_kind(tmp_path, ca
         (TimeoutError(), "timeouterror"),
     ],
 )
-def test_faults_of_the_machine_are_told_of_the_shape(tmp_path, monkeypatch, fault, reason):
+def test_faults_of_the_machine_are_told_of_the_shape(tmp_path, monkeypatch, capsys, fault, reason):
     def fail(*_):
         raise fault
 
+    kind = MemoryError if isinstance(fault, MemoryError) else ValueError
     monkeypatch.setattr(procedural, "head", fail)
-    with refuses(f"head_0002: {reason}"):
+    with pytest.raises(kind, match=f"^head_0002: {reason}$"):
         take(count=1, seed=2)
-    monkeypatch.setattr(meshes, "normalise", fail)
-    with refuses(f"a: {reason}"):
-        take(grow(tmp_path, ("a.obj",)))
+    place = grow(tmp_path, ("a.obj",))
+    with monkeypatch.context() as patch:
+        patch.setattr(meshes, "normalise", fail)
+        with pytest.raises(kind, match=f"^a: {reason}$"):
+            take(place)
+    grow(tmp_path, ("b.obj",))
+    inspect = meshfile.inspect
+    monkeypatch.setattr(meshfile, "inspect", lambda path: fail() if path.stem == "b" else inspect(path))
+    assert [item.name for item in take(tmp_path)] == ["a"]  # one of a folder is left out
+    assert f"left out: b: {reason}\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Checkpoints: what is saved comes back, also from the folder alone, and what does not fit is told."""
 
+import errno
 import logging
 import os
 import subprocess
@@ -112,6 +113,29 @@ def test_damaged_step_is_set_aside_and_can_be_written_again(folder, capsys):
     assert capsys.readouterr().err == (
         "checkpoint 6 cannot be restored: ValueError: ['config'] differs from its digest; trying an older one\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        (MemoryError("Unable to allocate"), r"Unable to allocate"),
+        (PermissionError(errno.EACCES, "Permission denied", "a"), r"\[Errno 13\] Permission denied: 'a'"),
+        (OSError(errno.EMFILE, "Too many open files"), r"\[Errno 24\] Too many open files: '.*/checkpoints/6'"),
+        (ValueError("NOT_FOUND: a [os_error_code='13']"), r"\[Errno 13\] Permission denied: '.*/checkpoints/6'"),
+    ],
+)
+def test_a_fault_of_the_machine_is_no_damage(folder, monkeypatch, capsys, fault, told):
+    def read(*_):
+        raise fault
+
+    monkeypatch.setattr(checkpoint.Store, "_read", read)
+    kind = OSError if isinstance(fault, ValueError) else type(fault)
+    with checkpoint.Store(folder / "checkpoints", keep=2) as store, pytest.raises(kind, match=f"^{told}$"):
+        store.restore(make_state(0))
+    with pytest.raises(kind, match=f"^{told}$"):
+        checkpoint.restore_params(folder)
+    assert capsys.readouterr().err == ""
+    assert {item.name for item in (folder / "checkpoints").iterdir()} == {"4", "6"}
 
 
 def test_step_below_the_newest_is_not_dropped_silently(folder):
