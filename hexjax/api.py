@@ -18,7 +18,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from hexjax import names
+from hexjax import names, workdirs
 from hexjax.data import meshfile
 from hexjax.geometry import distance, field, hexplane, isosurface
 from hexjax.geometry import mesh as meshes
@@ -128,7 +128,7 @@ def score(mesh: Any, reference: Any, samples: Whole = 100_000, seed: Whole = 0) 
     """
     samples, seed = whole("samples", samples, 1, MOST), whole("seed", seed, 0, MOST)
     framed, similarity = meshes.normalise(_ready(reference, "reference"))
-    if len(getattr(mesh, "faces", (0,))) == 0:
+    if _is_empty(mesh):
         mesh = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     else:
         mesh = _ready(mesh)
@@ -163,6 +163,14 @@ def _ready(given: Any, name: str = "mesh") -> Mesh:
         name = names.printable(os.path.basename(given)) if isinstance(given, str | os.PathLike) else name
         _warn(f"{name}: {'; '.join(words.values())}")
     return own(mesh._replace(winding_doubtful=mesh.winding_doubtful or was_doubtful))
+
+
+def _is_empty(given: Any) -> bool:
+    """Whether what is given as a mesh, and is no file, has no faces."""
+    faces = given[1] if type(given) is tuple and len(given) == 2 else getattr(given, "faces", None)
+    with contextlib.suppress(TypeError):  # what has no length is no faces: `load` tells so
+        return bool(getattr(given, "is_empty", False)) or len(faces) == 0
+    return False
 
 
 def _warn(text: str) -> None:
@@ -204,10 +212,8 @@ def _shown(value: Any) -> str:
 @functools.cache
 def keep_programs() -> None:
     """Nothing; compiled programs are kept in the user's cache folder as launch.py keeps them, where nobody said otherwise."""
-    folder = names.expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hexjax" / "xla"
-    with contextlib.suppress(OSError):  # no home, or one that is not writable
-        if jax.config.jax_compilation_cache_dir is None:
-            folder.mkdir(parents=True, exist_ok=True)
-            jax.config.update("jax_compilation_cache_dir", str(folder))
-            if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
-                jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    folder = workdirs.programs()
+    if jax.config.jax_compilation_cache_dir is None and folder is not None:
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+        if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

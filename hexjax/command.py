@@ -73,7 +73,8 @@ def main(arguments: list[str]) -> int:
         for line in (*command.warnings, *configuration.set_environment()):
             say(f"warning: {line}")
         find_device()
-        from hexjax.evaluation import evaluate, memory
+        from hexjax import memory
+        from hexjax.evaluation import evaluate
         from hexjax.training import step
 
         if command.mode not in ("encode", "sweep"):

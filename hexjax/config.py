@@ -228,9 +228,8 @@ def set_environment() -> tuple[str, ...]:
     Before JAX is imported. With glibc, memory that was freed stays with the process: XLA asks anew in every step for what
     it calculates in, and to have that mapped page by page takes an eighth to a quarter of a training step on a CPU.
     """
-    warnings, home = (), rules.expand("~")
-    cache = rules.expand(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "hexjax" / "xla"
-    if ("XDG_CACHE_HOME" not in os.environ and not home.is_dir()) or not workdirs.is_writable(cache):
+    warnings, cache = (), workdirs.programs()
+    if cache is None:
         if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
             warnings = (
                 "there is no folder for caches in a home folder; programs are compiled anew: XDG_CACHE_HOME names one",

@@ -80,6 +80,15 @@ def is_writable(folder: pathlib.Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
+def programs() -> pathlib.Path | None:
+    """Where compiled programs are kept, in the user's folder of caches; None where there is none that can be written."""
+    told = os.environ.get("XDG_CACHE_HOME")
+    caches = rules.expand(told or "~/.cache")
+    if str(caches).startswith("~") or not (told or caches.parent.is_dir()):  # no home folder, and none is made
+        return None
+    return caches / "hexjax" / "xla" if is_writable(caches / "hexjax" / "xla") else None
+
+
 def made_by(folder: pathlib.Path) -> str | None:
     """The mode that made a run's folder: train, sweep or ceiling, empty where it was ended too early to tell; else None.
 

@@ -140,6 +140,17 @@ def test_programs_are_kept_where_the_user_says_or_not_at_all_where_nothing_can_b
         jax.config.update("jax_compilation_cache_dir", before)
 
 
+@pytest.mark.parametrize("home", ["nohome", ""])
+def test_programs_are_not_kept_where_there_is_no_home_and_none_is_made(tmp_path, monkeypatch, home):
+    monkeypatch.chdir(tmp_path)
+    code = "import hexjax, jax; hexjax.load; print(jax.config.jax_compilation_cache_dir)"
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    assert in_a_new_python(code, HOME=str(tmp_path / home) if home else "~") == "None"
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_the_public_names_are_those_of_the_readme_and_each_has_a_docstring():
     assert hexjax.__all__ == PUBLIC
     assert set(PUBLIC) <= set(dir(hexjax))
@@ -520,10 +531,13 @@ def test_a_mesh_scores_all_but_perfectly_against_itself_in_any_units():
 
 def test_a_mesh_of_no_faces_has_failed_and_one_out_of_all_proportion_is_refused():
     ball = shapes.sphere(1.0, 2)
-    for empty in (ball._replace(faces=ball.faces[:0]), trimesh.Trimesh()):
+    empties = ball._replace(faces=ball.faces[:0]), trimesh.Trimesh(), trimesh.Scene(), (ball.vertices, [])
+    for empty in (*empties, (ball.vertices, ball.faces[:0])):
         assert hexjax.score(empty, ball, samples=100)["failed"]
     with refused("reference: has no faces (162 vertices)"):
         hexjax.score(ball, ball._replace(faces=ball.faces[:0]))
+    with refused("mesh: faces are int64 (); accepted: whole numbers (f, 3), or rows of them"):
+        hexjax.score((ball.vertices, np.array(5)), ball)
     with refused("mesh reaches 9.5e+11 in the frame of the reference; accepted: up to 1e+09"):
         hexjax.score(ball._replace(vertices=ball.vertices * np.float32(1e12)), ball)
 

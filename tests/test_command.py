@@ -10,10 +10,9 @@ import jax
 import numpy as np
 import pytest
 
-from hexjax import command
+from hexjax import command, memory
 from hexjax import config as configuration
 from hexjax.data import cache
-from hexjax.evaluation import memory
 from hexjax.training import checkpoint, step
 from tests import test_launch
 

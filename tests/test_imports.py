@@ -10,6 +10,7 @@ GEOMETRY = ("types", "geometry")
 EVALUATION = (
     *GEOMETRY,
     "cells",
+    "memory",
     "progress",
     "data",
     "diagnostics",
@@ -26,6 +27,7 @@ MAY = {
     "names": (),
     "__init__": (),
     "types": (),
+    "memory": (),
     "progress": (),
     "wording": (),
     "rules": ("wording",),
@@ -34,9 +36,9 @@ MAY = {
     "experiments": ("rules", "wording"),
     "config": ("rules", "cells", "experiments", "shell", "wording", "workdirs"),
     "shell": (),
-    "command": ("shell", "wording", "cells", "config", "data", "training", "evaluation", "viewer"),
+    "command": ("shell", "wording", "cells", "config", "memory", "data", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,
-    "data": (*GEOMETRY, "progress", "data"),
+    "data": (*GEOMETRY, "memory", "progress", "data"),
     "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
     "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
@@ -47,7 +49,7 @@ MAY = {
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),
-    "api": (*GEOMETRY, "data"),
+    "api": (*GEOMETRY, "data", "workdirs"),
     "configs": (),
 }
 

@@ -165,3 +165,25 @@ def test_what_made_a_folder_goes_on_there_and_nothing_else(tmp_path):
     finer = configuration.parse(["--workdir=ceiling", "--mode=ceiling", "--config.extract.grid=99"])
     assert (again.workdir, finer.workdir) == (pathlib.Path("ceiling"), None)
     assert json.loads((tmp_path / "ceiling" / "config.json").read_text(encoding="utf-8"))["extract"]["grid"] == 192
+
+
+def test_programs_are_kept_where_they_can_be_written_alone(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "none"))
+    kept, nobody = pathlib.Path("hexjax") / "xla", "~nobody_of_this_name/x"
+    for told, place in (
+        (str(tmp_path), tmp_path / kept),
+        ("", None),
+        ("~/x", tmp_path / "none/x" / kept),
+        (nobody, None),
+    ):
+        monkeypatch.setenv("XDG_CACHE_HOME", told)
+        assert workdirs.programs() == place
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", nobody)
+    assert workdirs.programs() is None
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    assert workdirs.programs() == tmp_path / ".cache" / kept
+    (tmp_path / ".cache" / kept).mkdir(parents=True)
+    monkeypatch.setattr(os, "access", lambda place, _: place != tmp_path / ".cache" / kept)
+    assert workdirs.programs() is None

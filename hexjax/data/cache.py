@@ -7,7 +7,6 @@ stacked over shapes, i first; only those that a family names in `inputs` are kep
 import contextlib
 import dataclasses
 import functools
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
-from hexjax import progress
+from hexjax import memory, progress
 from hexjax.geometry import frame, hexplane, planes, sdf
 from hexjax.types import Array, Hexplane, Item, Mesh
 
@@ -94,7 +93,7 @@ def build(
                 doubtful.append(share)
         shapes.append({name: shape[name] for name in kept})
         if number == 0:
-            refuse_too_many(len(items), sum(field.nbytes for field in shapes[0].values()), memory())
+            refuse_too_many(len(items), sum(field.nbytes for field in shapes[0].values()), room())
     fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
     padded = None if cached else stack([item.mesh for item in items])
     signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
@@ -119,10 +118,10 @@ def fitting(name: str, resolution: int) -> Iterator[None]:
         raise
 
 
-def memory() -> int:
-    """Bytes that the host and the device both have, where they tell."""
-    host = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else sys.maxsize
-    return min(host, (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit", sys.maxsize))
+def room() -> int:
+    """Bytes that are free on the host, or in its container, and that the device has, where they tell."""
+    free, device = memory.free(), jax.local_devices()[0].memory_stats() or {}
+    return min(sys.maxsize if free is None else free, device.get("bytes_limit", sys.maxsize))
 
 
 def refuse_too_many(count: int, size: int, room: int) -> None:

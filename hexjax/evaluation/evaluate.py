@@ -16,8 +16,8 @@ import jax
 import ml_collections
 import numpy as np
 
-from hexjax import names, pipeline, progress
-from hexjax.evaluation import export, judge, memory, rows, written
+from hexjax import memory, names, pipeline, progress
+from hexjax.evaluation import export, judge, rows, written
 from hexjax.geometry import distance, frame, planes
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family

@@ -19,9 +19,9 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool
 
-from hexjax import pipeline, progress
+from hexjax import memory, pipeline, progress
 from hexjax.data import batches, ply
-from hexjax.evaluation import evaluate, export, memory, rows, written
+from hexjax.evaluation import evaluate, export, rows, written
 from hexjax.geometry import distance, sdf, surface
 from hexjax.models.family import Family
 from hexjax.training import record

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from hexjax.evaluation import memory
+from hexjax import memory
 from tests.evaluation import toys
 
 
