@@ -4,7 +4,6 @@ Evaluation runs through these functions. `stage` wraps each arrow, so that a cal
 """
 
 import contextlib
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,6 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from hexjax import progress
 from hexjax.data import cache
 from hexjax.geometry import distance, frame, hexplane, isosurface, planes
 from hexjax.models.family import Family
@@ -122,7 +122,7 @@ def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = u
 def tell(name: str, report: Scores) -> None:
     """Nothing; prints what a report says that a user must know of a shape, if there is anything."""
     if report["told"]:
-        print(f"{name}: {report['told']}", file=sys.stderr)
+        progress.tell(f"{name}: {report['told']}")
 
 
 def score(mesh: Mesh, reference: Mesh, config: Any, stage: Stage = untimed) -> Scores:

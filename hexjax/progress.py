@@ -49,6 +49,11 @@ class Line:
         self.open = False
 
 
+def tell(text: str) -> None:
+    """Nothing; prints a line on stderr, in the place of a line of progress that a terminal may show there."""
+    print(f"\r\x1b[K{text}" if sys.stderr.isatty() else text, file=sys.stderr, flush=True)
+
+
 def clock(seconds: float) -> str:
     """Seconds as m:ss, or h:mm:ss from an hour on."""
     hours, rest = divmod(round(seconds), 3600)

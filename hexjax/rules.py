@@ -158,7 +158,6 @@ PRIORS = (*GAUSSIAN, "bernoulli", "categorical", "fsq")  # latents that can be d
 CHARGED = (*GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 HULLS = ("binary", "silhouettes", "silhouette_sdf")
-UNIT = (*HULLS, "depth", "voxels")  # inputs of one channel with values in [0, 1]
 
 # Numbers beside those of kl that may vary without a new program.
 LIKELIHOOD = ("reconstruction.variance", "reconstruction.sigma_floor")

@@ -6,7 +6,7 @@ import pathlib
 import pytest
 
 ROOT = pathlib.Path(__file__).parent.parent
-GEOMETRY = ("types", "geometry")
+GEOMETRY = ("types", "cores", "geometry")
 EVALUATION = (
     *GEOMETRY,
     "cells",
@@ -27,6 +27,7 @@ MAY = {
     "names": (),
     "__init__": (),
     "types": (),
+    "cores": (),
     "memory": (),
     "progress": (),
     "wording": (),
@@ -42,9 +43,9 @@ MAY = {
     "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
     "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
-    "pipeline": (*GEOMETRY, "data", "models.family"),
+    "pipeline": (*GEOMETRY, "progress", "data", "models.family"),
     "training.step": ("types", "rules", "data", "diagnostics", "models.family", "training"),
-    "training": ("types", "cells", "progress", "data", "diagnostics", "models.family", "training"),
+    "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
     "viewer": (*EVALUATION, "viewer"),

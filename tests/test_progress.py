@@ -4,7 +4,7 @@ import io
 
 import pytest
 
-from hexjax import progress
+from hexjax import pipeline, progress
 
 
 class Terminal(io.StringIO):
@@ -64,3 +64,13 @@ def test_hours_and_minutes():
     assert [progress.clock(seconds) for seconds in (0.0, 59.6, 61.0, 3600.0, 7265.0)] == [
         "0:00", "1:00", "1:01", "1:00:00", "2:01:05",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stream", "told"), [(io.StringIO(), "so\n"), (Terminal(), "\r\x1b[Kso\n")])
+def test_what_is_told_of_a_shape_takes_the_place_of_the_line(monkeypatch, stream, told):
+    monkeypatch.setattr(progress.sys, "stderr", stream)
+    pipeline.tell("ball", {"told": ""})
+    progress.tell("so")
+    assert stream.getvalue() == told
+    pipeline.tell("ball", {"told": "no surface"})
+    assert stream.getvalue() == told + told.replace("so", "ball: no surface")

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool, Float
 
-from hexjax import memory, progress
+from hexjax import cores, memory, progress
 from hexjax.geometry import frame, hexplane, planes, sdf
 from hexjax.types import Array, Hexplane, Item, Mesh
 
@@ -198,7 +198,7 @@ def near_seen(maps: Hexplane, points: Float[Array, "p 3"]) -> Bool[Array, "p"]:
     seen = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
     if not len(seen):
         return np.zeros(len(points), bool)
-    nearest, _ = scipy.spatial.cKDTree(seen).query(points, distance_upper_bound=reach, workers=-1)
+    nearest, _ = scipy.spatial.cKDTree(seen).query(points, distance_upper_bound=reach, workers=cores.allowed())
     return np.isfinite(nearest)
 
 

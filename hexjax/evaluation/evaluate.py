@@ -198,16 +198,16 @@ def encode(
     """
     if not items:
         raise ValueError(NONE)
-    files, ledger, line = [], written.Ledger(folder), progress.Line(len(items), "shapes encoded")
-    for item in items:
-        latent = pipeline.encode(pipeline.render(item.mesh, config), family, params, config)
-        arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
-        arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
-        code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
-        save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
-        files.append(ledger.write(f"latents/{written.stem(item.name)}.npz", save))
-        line.update(len(files))
-    line.clear()
+    files, ledger = [], written.Ledger(folder)
+    with progress.Line(len(items), "shapes encoded") as line:
+        for item in items:
+            latent = pipeline.encode(pipeline.render(item.mesh, config), family, params, config)
+            arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
+            arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
+            code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
+            save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
+            files.append(ledger.write(f"latents/{written.stem(item.name)}.npz", save))
+            line.update(len(files))
     return files
 
 

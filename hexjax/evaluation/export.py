@@ -17,6 +17,7 @@ from jaxtyping import Float
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
+from hexjax import cores
 from hexjax.data import ply
 from hexjax.evaluation import curve, shade, written
 from hexjax.geometry import distance, frame
@@ -37,7 +38,7 @@ UNFOLDED = {"top": (0, 0), "front": (1, 0), "left": (1, 1), "back": (1, 2), "rig
 
 DEPTHS = matplotlib.colormaps["viridis_r"]
 SUFFIXES = {"reconstruction": "", "ceiling": "_ceiling"}  # of the names of meshes, as `written.OURS` knows them
-STYLE, stem = curve.STYLE, written.stem
+STYLE = curve.STYLE
 UNSEEN = (0.72, 0.13, 0.07)  # linear
 ERRORS = np.array(
     [shade.CLAY, (0.80, 0.52, 0.12), (0.78, 0.20, 0.04), (0.46, 0.03, 0.07), (0.13, 0.01, 0.12)]
@@ -160,12 +161,12 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
     faces = np.asarray(item.mesh.faces)
     centres = np.asarray(item.mesh.vertices)[faces].mean(1)
     tree = scipy.spatial.KDTree(hits)
-    away = np.isinf(tree.query(centres, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
+    away = np.isinf(tree.query(centres, distance_upper_bound=UNSEEN_LIMIT, workers=cores.allowed())[0])
     sight, within = shade.look([item.mesh, item.mesh._replace(faces=faces[away])], PANEL_PX)
     points = shade.interpolate(sight, np.asarray(item.mesh.vertices, np.float32))[sight.mask]
     hidden = np.zeros(sight.mask.shape, np.float32)
     hidden[within.mask] = 0.5  # behind the surface: shines through
-    hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=-1)[0])
+    hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=cores.allowed())[0])
     mixture = np.clip(hidden, 0, 1)[..., None]
     picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
     with curve.styled():
@@ -174,7 +175,7 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
         canvas = _panels(panels, f"{name}: {share:.1%} of the surface is seen by none of the six views")
         legend = f"red: farther than {UNSEEN_LIMIT} from every hit, in units of the frame; paler behind the surface"
         canvas.text(0.5, 36 / canvas.bbox.height, legend, ha="center", va="center", fontsize=8)
-        ledger.write(f"images/{stem(item.name)}_unseen.png", canvas.savefig)
+        ledger.write(f"images/{written.stem(item.name)}_unseen.png", canvas.savefig)
 
 
 def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
@@ -253,7 +254,7 @@ def shape(
         decoded: what the family decoded, shown if it is maps.
         found: reconstruction and ceiling in the frame, or one of them; the first is also shown without colours.
     """
-    name = stem(item.name)
+    name = written.stem(item.name)
     for kind, mesh in found.items():
         place = f"meshes/{name}{SUFFIXES[kind]}.ply"
         if len(mesh.faces):

@@ -4,7 +4,6 @@ The camera stands at +z and looks at the centre, image right +x, up +y; a head t
 its front, its side and its back, slightly from above. Colours are linear in [0, 1] until they become sRGB bytes.
 """
 
-import os
 from collections.abc import Sequence
 from concurrent import futures
 from typing import NamedTuple
@@ -13,6 +12,7 @@ import numpy as np
 import scipy.ndimage
 from jaxtyping import Bool, Float, Int, UInt8
 
+from hexjax import cores
 from hexjax.geometry import raster, surface
 from hexjax.types import Mesh
 
@@ -47,7 +47,7 @@ def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     turned = [np.einsum("vij,nj->vni", cameras(), np.asarray(mesh.vertices, np.float64)) for mesh in meshes]
     scale = 0.98 / max(1e-6, *(np.abs(vertices[..., :2]).max(initial=0) for vertices in turned))
     views = [(mesh, *view) for mesh, vertices in zip(meshes, turned) for view in zip(vertices, cameras())]
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         seen = list(pool.map(lambda view: _see(*view, scale, resolution * OVERSAMPLING), views))
     count = len(ANGLES)
     return [Sight(*map(np.stack, zip(*seen[i : i + count]))) for i in range(0, len(seen), count)]

@@ -10,10 +10,10 @@ import itertools
 import os
 import pathlib
 import re
-import sys
 import unicodedata
 from collections.abc import Callable, Iterator
 
+from hexjax import progress
 from hexjax.training import record
 
 FILE = "written.sha256"
@@ -65,10 +65,10 @@ class Ledger:
             self.digests.setdefault(free, set()).add(digest)
         record.write_atomically(file, data)
         if free != place and not self.is_late:
-            print(f"{place} is not what this run wrote there: it stays; ours is {free}", file=sys.stderr)
+            progress.tell(f"{place} is not what this run wrote there: it stays; ours is {free}")
         elif free != place and not self.told:
             told = f"made before hexjax kept {FILE}: earlier files stay, new ones are named (2)"
-            print(f"{self.folder.name}: {told}", file=sys.stderr)
+            progress.tell(f"{self.folder.name}: {told}")
             self.told = True
         return file
 

@@ -5,7 +5,6 @@ Forward is from the mesh to the reference (precision, accuracy), backward from t
 """
 
 import functools
-import os
 from concurrent import futures
 
 import numpy as np
@@ -15,6 +14,7 @@ import skimage.feature
 import skimage.morphology
 from jaxtyping import Float, Int
 
+from hexjax import cores
 from hexjax.geometry import mesh as meshes
 from hexjax.geometry import raster, sdf, surface
 from hexjax.types import Array, Mesh, Scores
@@ -83,7 +83,7 @@ def seen_recall(
     seen = np.zeros(samples, bool)
     if len(hits):
         tree = scipy.spatial.KDTree(np.asarray(hits, np.float64))
-        seen = np.isfinite(tree.query(points, distance_upper_bound=threshold, workers=-1)[0])
+        seen = np.isfinite(tree.query(points, distance_upper_bound=threshold, workers=cores.allowed())[0])
     found = {f"recall_seen_{limit}": None for limit in THRESHOLDS}
     if seen.any():
         distance = surface.closest(mesh, points[seen])[0] if _has_surface(mesh) else np.full(seen.sum(), FARTHEST)
@@ -183,7 +183,7 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
             (float(((image[mask] - image_there) ** 2).sum()), len(image_there)) for image, (mask, image_there) in images
         ]
 
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         found = list(pool.map(errors, zip(_bases(), expected)))
     for error, count in (view for views in found for view in views):  # summed in the order of the views: same bits
         total, pixels = total + error, pixels + count
@@ -201,7 +201,7 @@ def _expected(vertices: tuple[bytes, str], faces: tuple[bytes, str], side: int) 
         images = _normal_renders(mesh, normals, basis)
         return [(mask, image[mask]) for image, mask in zip(images, map(_near_edges, images))]
 
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         return list(pool.map(views, _bases()))
 
 

@@ -4,7 +4,6 @@ Any triangle soup works; faces without area are never drawn, and never met by a 
 what stands on this file (`sdf`, `distance`) rounds once, at its own edges. Deterministic.
 """
 
-import os
 from concurrent import futures
 
 import igl
@@ -12,6 +11,7 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.sparse import coo_array, csgraph
 
+from hexjax import cores
 from hexjax.types import Array, Mesh
 
 CANDIDATES = 1 << 16  # pairs of a point and a face that are looked at together: what a core's cache holds
@@ -178,7 +178,7 @@ def crossings(corners: Float[Array, "f 3 3"], points: Float[Array, "p 3"]) -> In
             found.append((ray[beyond], np.sign(normals[crossed[beyond], 2])))
         return tuple(np.concatenate(part) for part in zip(*found))
 
-    with futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+    with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         found = pool.map(met, _pieces(last - first + 1, CANDIDATES // 8))
         ray, sign = (np.concatenate(part) for part in zip(*found))
     count[within[order]] = np.bincount(ray, sign, len(order))

@@ -101,6 +101,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
             try:
                 if evaluates and not collapsed and not signals.name:
+                    log.clear()
                     with signals.evaluating():
                         mean = evaluate(state.params, step=now, stopped=signals.stopped)["mean"]
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})

@@ -27,7 +27,7 @@ import numpy as np
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2, summary_pb2
 
-from hexjax import names
+from hexjax import cores, names, progress
 from hexjax.training import files
 
 write_atomically, read_rows = files.write_atomically, files.read_rows  # for those who may import this file alone
@@ -72,11 +72,11 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
     if config is not None and data_path:
         write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
-    device = jax.devices()[0]
+    device, used = jax.devices()[0], f"{cores.allowed()} of {os.cpu_count()} CPU cores"
     with (folder / "command.txt").open("a", encoding="utf-8", errors="backslashreplace") as file:
         file.write(
             f"command: {names.printable(line)}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
-            f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {cores()} CPU cores\n\n"
+            f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {used}\n\n"
         )
 
 
@@ -88,12 +88,6 @@ def _write_config(folder: pathlib.Path, config: str) -> None:
         write_atomically(known, known.read_bytes() + digest)
     write_atomically(file, config)
     write_atomically(known, digest)
-
-
-def cores() -> str:
-    """How many cores the process may use, of how many there are."""
-    allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return f"{allowed} of {os.cpu_count()}"
 
 
 def commit() -> str:
@@ -156,7 +150,7 @@ class Log:
             self._event(file_version="brain.Event:2")
             self._event(step=step, session_log=started)
             self.opened = stack.pop_all()
-        self.verdict = ""
+        self.verdict, self.is_open = "", False
         self.began = self.shown = time.monotonic()
         self.first: tuple[int, float] | None = None  # the step and time from which the rate counts: not the compilation
 
@@ -164,6 +158,7 @@ class Log:
         return self
 
     def __exit__(self, *error: Any) -> None:
+        self.clear()
         self.opened.__exit__(*error)
 
     def row(self, step: int, values: dict[str, Any]) -> None:
@@ -212,11 +207,18 @@ class Log:
         if not is_last and now - self.shown < (0.1 if is_terminal else self.seconds):
             return
         self.shown = now
-        left = "" if rate is None else f"  {rate:.3g} steps/s  {_clock((self.steps - step) / rate)} left"
+        left = "" if rate is None else f"  {rate:.3g} steps/s  {progress.clock((self.steps - step) / rate)} left"
         judged = f"  {self.verdict}" if self.verdict else ""
         text = f"step {step}/{self.steps}  loss {loss:.4g}{judged}{left}"
         start, end = ("\r", "\n" if is_last else "\x1b[K") if is_terminal else ("", "\n")
+        self.is_open = is_terminal and not is_last
         print(start + text, end=end, file=self.stream, flush=True)
+
+    def clear(self) -> None:
+        """Nothing; takes the line of progress from the terminal: other lines follow."""
+        if self.is_open:
+            print("\r\x1b[K", end="", file=self.stream, flush=True)
+        self.is_open = False
 
 
 def _append(file: io.BufferedWriter, content: bytes) -> None:
@@ -233,8 +235,3 @@ def _plain(value: Any) -> Any:
     if value is None or isinstance(value, (str, bool, int, float)):
         return value
     return float(str(np.float32(value)))
-
-
-def _clock(seconds: float) -> str:
-    hours, rest = divmod(round(seconds), 3600)
-    return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"

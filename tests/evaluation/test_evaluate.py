@@ -11,7 +11,7 @@ import pytest
 import trimesh
 from PIL import Image
 
-from hexjax import pipeline
+from hexjax import pipeline, progress
 from hexjax.evaluation import evaluate, export, judge, written
 from hexjax.evaluation import rows as evaluation_rows
 from hexjax.geometry import distance
@@ -367,13 +367,16 @@ def test_maps_are_rendered_once_a_shape_and_nothing_is_compiled_twice(tmp_path, 
     assert len(traced) == 1
 
 
-def test_a_disk_that_is_full_leaves_no_torn_latent(tmp_path, monkeypatch):
+def test_a_disk_that_is_full_leaves_no_torn_latent_and_no_line_of_progress(tmp_path, monkeypatch):
+    cleared = []
+    monkeypatch.setattr(progress.Line, "clear", lambda line: cleared.append(line.what))
     monkeypatch.setattr(
         pathlib.Path, "replace", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space left on device"):
         evaluate.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
     assert list((tmp_path / "latents").iterdir()) == []
+    assert cleared == ["shapes encoded"]
 
 
 def test_summary_leaves_out_what_an_item_does_not_have():

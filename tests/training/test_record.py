@@ -280,3 +280,18 @@ def test_a_verdict_is_written_where_the_scores_are_damaged(tmp_path, damage):
 def test_a_command_is_one_line_of_command_txt(tmp_path):
     record.write_header(tmp_path, "launch.py '--config.name=a\nb'", "{}", "")
     assert (tmp_path / "command.txt").read_text().startswith("command: launch.py '--config.name=a\\nb'\ncommit: ")
+
+
+def test_the_line_of_progress_is_gone_before_other_lines(tmp_path):
+    stream = Terminal()
+    with record.Log(tmp_path, 0, 3, stream) as log:
+        log.clear()
+        assert stream.getvalue() == ""
+        for step in (1, 2):
+            log.shown = -1e9
+            log.progress(step, 0.5)
+            if step == 1:
+                log.clear()
+                log.clear()
+    told = re.sub(r"  \S+ steps/s  .*? left", "", stream.getvalue())
+    assert told == "\rstep 1/3  loss 0.5\x1b[K\r\x1b[K\rstep 2/3  loss 0.5\x1b[K\r\x1b[K"
