@@ -15,6 +15,7 @@ from hexjax.geometry import mesh as meshes
 from hexjax.types import Item, Mesh
 
 SHAPES, POOL = 5, 64
+batch_at = jax.jit(batches.batch_at, static_argnums=(3, 4))
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +58,7 @@ def test_every_shape_comes_once_an_epoch_in_an_order_of_its_own(cache, batch_siz
 
 
 def test_fields_belong_to_the_item(cache):
-    batch = batches.batch_at(cache, 3, 0, 4, 16)
+    batch = batch_at(cache, 3, 0, 4, 16)
     assert {name: value.shape for name, value in batch.items()} == {
         "item": (4,),
         "depth": (4, 6, 2, 2),
@@ -70,19 +71,19 @@ def test_fields_belong_to_the_item(cache):
 
 
 def test_a_batch_depends_on_seed_and_step_alone(cache):
-    equal(batches.batch_at(cache, 11, 5, 2, 8), batches.batch_at(cache, jnp.int32(11), 5, 2, 8))
-    here = batches.batch_at(cache, 11, 5, 2, 8)["sdf"]
+    equal(batch_at(cache, 11, 5, 2, 8), batch_at(cache, jnp.int32(11), 5, 2, 8))
+    here = batch_at(cache, 11, 5, 2, 8)["sdf"]
     for step, seed in ((12, 5), (11, 6)):
-        assert (batches.batch_at(cache, step, seed, 2, 8)["sdf"] != here).any()
+        assert (batch_at(cache, step, seed, 2, 8)["sdf"] != here).any()
 
 
 def test_shapes_of_a_batch_draw_points_of_their_own(cache):
-    drawn = batches.batch_at(cache, 0, 0, 2, 32)["sdf"] % 1
+    drawn = batch_at(cache, 0, 0, 2, 32)["sdf"] % 1
     assert (drawn[0] != drawn[1]).any()
 
 
 def test_all_places_of_the_pool_are_drawn(cache):
-    drawn = np.concatenate([batches.batch_at(cache, step, 0, 5, 64)["sdf"].ravel() % 1 for step in range(4)])
+    drawn = np.concatenate([batch_at(cache, step, 0, 5, 64)["sdf"].ravel() % 1 for step in range(4)])
     assert len(np.unique(drawn)) == POOL
 
 
