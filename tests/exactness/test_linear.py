@@ -52,6 +52,7 @@ def eigenvalues():
     return np.linalg.eigvalsh(train.T @ train / len(train))[::-1]
 
 
+@jax.jit
 def encode(model, x, key=None):
     mean = x @ model.encoder
     statistics = jnp.concatenate([mean, jnp.broadcast_to(model.log_variance[None], mean.shape)], -1)
@@ -62,6 +63,7 @@ def means(model, x):
     return np.asarray(encode(model, x).statistics["mean"])[:, 0]
 
 
+@jax.jit
 def sampled_terms(model, variance, x, key):
     """Reconstruction and KL in nats of each image."""
     latent = encode(model, x, key)
@@ -69,6 +71,7 @@ def sampled_terms(model, variance, x, key):
     return nll.sum(-1), latents.gaussian_kl(latent, 1.0).sum((1, 2))
 
 
+@jax.jit
 def analytic_terms(model, variance, x):
     """The same, reconstruction as its exact mean over the posterior."""
     nll, kl = sampled_terms(model, variance, x, None)
@@ -76,13 +79,15 @@ def analytic_terms(model, variance, x):
     return nll + spread / (2 * variance), kl
 
 
+@jax.jit
 def elbo(model, variance, x):
     nll, kl = analytic_terms(model, variance, x)
     return -nll.mean() - kl.mean()
 
 
+@jax.jit
 def kl(model, variance, x):
-    return float(analytic_terms(model, variance, x)[1].mean())
+    return analytic_terms(model, variance, x)[1].mean()
 
 
 @functools.cache
