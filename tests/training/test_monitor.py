@@ -157,17 +157,16 @@ def test_alignment_alone_makes_the_mean_tell_the_teachers_classes(items):
     config, family, data = make(items, **WITNESS | {"witness.weight": 100.0, "kl.final_weight": 0.0})
     t = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(3), 8), jnp.float32)
     batch = data.fixed(data.cache) | {"teacher": t[:2]}
-    params, knobs = family.init(batch, jax.random.key(0)), families.knobs(config)
+    params, knobs = jax.jit(family.init)(batch, jax.random.key(0)), families.knobs(config)
     loss = step.objective(family, config)
     slope = jax.jit(
         jax.grad(lambda params: loss(params, batch, jax.random.key(1), jnp.int32(5), knobs)[1]["alignment"])
     )
-    told = lambda params: float(
-        witness.alignment(family.encode(params, batch, None).statistics["mean"], t[:2], config.witness.temperature)
-    )
+    mean = lambda params: family.encode(params, batch, None).statistics["mean"]
+    told = jax.jit(lambda params: witness.alignment(mean(params), t[:2], config.witness.temperature))
     before = told(params)
     for _ in range(60):
-        params = jax.tree.map(lambda leaf, step: leaf - 0.02 * step, params, slope(params))
+        params = jax.tree.map(lambda leaf, step: np.asarray(leaf) - np.float32(0.02) * step, params, slope(params))
     assert told(params) < 0.5 * before
 
 
