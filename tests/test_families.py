@@ -13,6 +13,7 @@ from hexjax.models import family as families
 from tests import toys
 
 KEY = jax.random.key(0)
+pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
 @functools.cache
@@ -27,6 +28,13 @@ def made(name, variant):
 def value_of(name, variant):
     """Loss and gradient, compiled once for all that is asked of them."""
     return jax.jit(jax.value_and_grad(made(name, variant)[1].loss, has_aux=True))
+
+
+@functools.cache
+def encoded_by(name, variant):
+    """The latent without noise, compiled once for all batches of two."""
+    family = made(name, variant)[1]
+    return jax.jit(lambda params, batch: family.encode(params, batch, None))
 
 
 def test_every_family_file_has_variants_here():
@@ -64,19 +72,19 @@ def test_shapes_and_sizes_are_as_told(name, variant):
     decoded = jax.jit(family.decode)(params, latent)
     assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(decoded))
     one = jax.tree.map(lambda leaf: leaf[0], decoded)
-    points = jnp.asarray(np.random.default_rng(0).uniform(-1, 1, (11, 3)), jnp.float32)
-    values = family.field(params, one, points)
+    points = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
+    total = lambda points: (lambda values: (values.sum(), values))(family.field(params, one, points))
+    slope, values = jax.jit(jax.grad(total, has_aux=True))(points)
     assert (values.shape, values.dtype) == ((11,), jnp.float32)
     assert np.isfinite(values).all()
-    slope = jax.grad(lambda p: family.field(params, one, p).sum())(points)
     assert np.isfinite(slope).all()
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_shapes_in_a_batch_do_not_see_each_other(name, variant):
     _, family, batch, params, _ = made(name, variant)
-    both = jax.jit(family.encode)(params, batch, None).code
-    alone = jax.jit(family.encode)(params, jax.tree.map(lambda a: a[1:], batch), None).code
+    both = np.asarray(encoded_by(name, variant)(params, batch).code)
+    alone = jax.jit(family.encode)(params, jax.tree.map(lambda a: np.asarray(a)[1:], batch), None).code
     np.testing.assert_allclose(both[1:], alone, atol=1e-4)
     assert np.abs(both[0] - both[1]).max() > 1e-3
 
@@ -86,19 +94,20 @@ def test_the_grid_is_the_field_at_the_nodes(name, variant):
     _, family, batch, params, _ = made(name, variant)
     if family.grid is None:
         return
-    decoded = jax.tree.map(lambda leaf: leaf[0], family.decode(params, family.encode(params, batch, None)))
+    first = lambda params, latent: jax.tree.map(lambda leaf: leaf[0], family.decode(params, latent))
+    decoded = jax.jit(first)(params, encoded_by(name, variant)(params, batch))
     count = 9
     values = np.asarray(family.grid(params, decoded, count))
     nodes = np.linspace(-1, 1, count, dtype=np.float32)
     points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
-    expected = np.asarray(family.field(params, decoded, points)).reshape((count,) * 3)
+    expected = np.asarray(jax.jit(family.field)(params, decoded, points)).reshape((count,) * 3)
     np.testing.assert_array_equal(values < 0, expected < 0)
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_one_shape_is_overfitted(name, variant):
     _, _, batch, params, knobs = made(name, variant)
-    batch = jax.tree.map(lambda a: jnp.stack([a[0]] * 2), batch)
+    batch = jax.tree.map(lambda a: jnp.asarray(np.stack([np.asarray(a)[0]] * 2)), batch)
     adam, value, losses = optax.adam(1e-2), value_of(name, variant), []
 
     @jax.jit
@@ -119,20 +128,23 @@ def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
     from hexjax.data import cache
     from hexjax.geometry import field, hexplane
     from hexjax.models import losses
+    from hexjax.types import Hexplane
     from tests import shapes
 
+    def error(depth, normal, mask, pool):
+        values = field.fuse(Hexplane(depth, normal, mask), pool["points"])
+        return sum(
+            losses.signed_distance_error(*(a[None] for a in (values, pool["sdf"], pool["slack"], pool["weight"])))
+        )
+
+    loss, fuse = jax.jit(jax.value_and_grad(error, (0, 1, 2))), jax.jit(field.fuse)
     for mesh in (shapes.torus(), shapes.head(data_folder, "leeperrysmith_5500")):
         maps = hexplane.render(mesh, 64)
-        pool, _ = cache.pool(mesh, maps, 2000, 0, jax.jit(field.fuse))
-
-        def loss(depth, normal, logit_free_mask, maps=maps, pool=pool):
-            values = field.fuse(maps._replace(depth=depth, normal=normal, mask=logit_free_mask), pool["points"])
-            parts = (jnp.asarray(a)[None] for a in (values, pool["sdf"], pool["slack"], pool["weight"]))
-            return sum(losses.signed_distance_error(*parts))
-
-        value, gradient = jax.value_and_grad(loss, (0, 1, 2))(maps.depth, maps.normal, maps.mask * 1.0)
+        pool, _ = cache.pool(mesh, maps, 2000, 0, fuse)
+        depth, normal, mask = np.asarray(maps.depth), np.asarray(maps.normal), np.asarray(maps.mask, np.float32)
+        value, gradient = loss(depth, normal, mask, pool)
         assert float(value) < 1e-6
-        assert all(float(jnp.abs(part).max()) < 1e-6 for part in gradient)
+        assert all(float(np.abs(part).max()) < 1e-6 for part in gradient)
         assert pool["weight"].mean() > 0.5
-        assert float(loss(maps.depth + 0.03, maps.normal, maps.mask * 1.0)) > 0.05
-        assert float(loss(maps.depth, maps.normal, maps.mask * 0.0)) > 0.05
+        assert float(loss(depth + np.float32(0.03), normal, mask, pool)[0]) > 0.05
+        assert float(loss(depth, normal, 0 * mask, pool)[0]) > 0.05

@@ -70,10 +70,12 @@ def family_of(config):
 def batch_of(config, meshes=None):
     """Maps of a torus and a sphere, and query points with the true distances that matter to no test."""
     meshes = [shapes.torus(), shapes.sphere(0.7, 2)] if meshes is None else meshes
-    maps = [hexplane.render(mesh, config.hexplane.resolution_px) for mesh in meshes]
+    most = [max(len(mesh[i]) for mesh in meshes) for i in (0, 1)]
+    padded = [hexplane.pad(mesh, *most) for mesh in meshes]  # one program for all
+    maps = [hexplane.render(mesh, config.hexplane.resolution_px) for mesh in padded]
     fields = [each._asdict() | cache.derive(each, cache.DERIVED) for each in maps]
-    batch = {name: jnp.stack([jnp.asarray(each[name]) for each in fields]) for name in fields[0]}
+    batch = {name: np.stack([np.asarray(each[name]) for each in fields]) for name in fields[0]}
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(maps), config.sdf.points, 3)).astype(np.float32)
     distance = np.linalg.norm(points, axis=-1) - 0.7
-    ones = jnp.ones(distance.shape, jnp.float32)
-    return batch | dict(points=jnp.asarray(points), sdf=jnp.asarray(distance), slack=0 * ones, weight=ones)
+    ones = np.ones(distance.shape, np.float32)
+    return jax.tree.map(jnp.asarray, batch | dict(points=points, sdf=distance, slack=0 * ones, weight=ones))
