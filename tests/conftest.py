@@ -26,6 +26,13 @@ import pytest  # noqa: E402
 jax.config.update("jax_numpy_rank_promotion", "raise")
 
 ROOT = pathlib.Path(__file__).parent.parent
+HEAVY = ("families", "dead_keys", "raycast", "evaluate", "sweep", "field", "monitor", "api")  # the longest files
+
+
+def pytest_collection_modifyitems(items):
+    """Longest files first, so that no worker is alone with one at the end; others stay in their order."""
+    rank = {f"test_{name}": number for number, name in enumerate(HEAVY)}
+    items.sort(key=lambda item: rank.get(item.path.stem, len(HEAVY)))
 
 
 @pytest.fixture(scope="module")
