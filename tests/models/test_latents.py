@@ -33,11 +33,13 @@ def config(kind, **values):
 
 
 def made(kind, estimator="straight_through", tokens=TOKENS, **values):
-    return latents.make(config(kind, estimator=estimator, **values), tokens)
+    bottleneck = latents.make(config(kind, estimator=estimator, **values), tokens)
+    sample = bottleneck.sample and jax.jit(bottleneck.sample, static_argnums=2)
+    return bottleneck._replace(encode=jax.jit(bottleneck.encode), rate=jax.jit(bottleneck.rate), sample=sample)
 
 
 def statistics(seed=0, spread=1.0, batch=3, floats=2 * CHANNELS):
-    return jnp.asarray(np.random.default_rng(seed).normal(0, spread, (batch, TOKENS, floats)), jnp.float32)
+    return jnp.asarray(np.random.default_rng(seed).normal(0, spread, (batch, TOKENS, floats)).astype(np.float32))
 
 
 @functools.cache
@@ -85,7 +87,7 @@ def test_samples_look_like_codes(kind):
     assert (bottleneck.sample is None) == (kind == "deterministic")
     if bottleneck.sample is None:
         return
-    drawn = jax.jit(bottleneck.sample, static_argnums=2)(params, KEY, 200, given)
+    drawn = bottleneck.sample(params, KEY, 200, given)
     assert drawn.code.shape == drawn.statistics["mean"].shape == (200, TOKENS, CHANNELS)
     assert np.isfinite(drawn.code).all()
     assert drawn.code.std() > 0.1
@@ -123,11 +125,11 @@ def test_runs_of_a_sweep_are_vmapped_over_every_knob(kind, estimator):
         knobs(log_variance_limit=0.5, warmup_steps=0),
         knobs(initial_weight=0, final_weight=0),
     ]
-    together = {name: jnp.stack([each[name] for each in settings]) for name in CONTROLS}
+    together = {name: np.stack([each[name] for each in settings]) for name in CONTROLS}
     run = jax.value_and_grad(loss, (0, 1), has_aux=True)
     found = jax.jit(jax.vmap(run, (None, None, None, 0)))(said, params, given, together)
     one = jax.jit(run)
-    expected = jax.tree.map(lambda *each: jnp.stack(each), *(one(said, params, given, each) for each in settings))
+    expected = jax.tree.map(lambda *each: np.stack(each), *(one(said, params, given, each) for each in settings))
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), found, expected)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(found))
 
@@ -135,26 +137,37 @@ def test_runs_of_a_sweep_are_vmapped_over_every_knob(kind, estimator):
 @pytest.mark.parametrize("kind", ["gaussian", "bernoulli", "categorical"])
 def test_analytic_rates_are_nonnegative_and_zero_at_the_prior(kind):
     bottleneck, params, said, _ = case(kind)
-    rate = lambda said: bottleneck.rate(params, bottleneck.encode(said, None, knobs()), None, knobs())
-    np.testing.assert_allclose(rate(jnp.zeros_like(said)), 0, atol=1e-6)
-    assert (rate(3 * said) > 0).all()
-    np.testing.assert_allclose(jax.grad(lambda said: rate(said).sum())(jnp.zeros_like(said)), 0, atol=1e-6)
+    said, none = np.asarray(said), np.zeros(said.shape, np.float32)
+    rate = jax.jit(lambda said: bottleneck.rate(params, bottleneck.encode(said, None, knobs()), None, knobs()))
+    np.testing.assert_allclose(rate(none), 0, atol=1e-6)
+    assert (np.asarray(rate(3 * said)) > 0).all()
+    np.testing.assert_allclose(jax.jit(jax.grad(lambda said: rate(said).sum()))(none), 0, atol=1e-6)
+
+
+@functools.cache
+def analytic(kind):
+    """The whole rate of what an encoder says, and its slope."""
+    bottleneck, params, _, _ = case(kind)
+    rate = lambda said: bottleneck.rate(params, bottleneck.encode(said, None, knobs()), None, knobs()).sum()
+    return jax.jit(rate), jax.jit(jax.grad(rate))
 
 
 @pytest.mark.parametrize("kind", ["gaussian", "bernoulli", "categorical"])
 @pytest.mark.parametrize("size", [0.3, 30.0, 2e6])
 def test_analytic_rates_have_the_slope_of_finite_differences_and_are_finite_when_huge(kind, size):
-    bottleneck, params, said, _ = case(kind)
+    said = case(kind)[2]
+    said = np.float32(size) * np.asarray(said)
     if kind == "gaussian":
-        said = said.at[..., CHANNELS:].multiply(min(1, 3 / size))
-    rate = jax.jit(lambda said: bottleneck.rate(params, bottleneck.encode(said, None, knobs()), None, knobs()).sum())
-    slope = jax.grad(rate)(size * said)
-    assert np.isfinite(rate(size * said))
+        said[..., CHANNELS:] *= np.float32(min(1, 3 / size))
+    rate, slope_of = analytic(kind)
+    slope = slope_of(said)
+    assert np.isfinite(rate(said))
     assert np.isfinite(slope).all()
     if size < 1:
-        step = jnp.zeros_like(said).at[0, 1, 2].set(1e-2)
-        found = (rate(size * said + step) - rate(size * said - step)) / 2e-2
-        assert float(found) == pytest.approx(float(slope[0, 1, 2]), abs=2e-3)
+        step = np.zeros_like(said)
+        step[0, 1, 2] = 1e-2
+        found = (rate(said + step) - rate(said - step)) / 2e-2
+        assert float(found) == pytest.approx(float(np.asarray(slope)[0, 1, 2]), abs=2e-3)
 
 
 @pytest.mark.parametrize("kind", ["vamp_prior", "flow_prior"])
@@ -165,9 +178,9 @@ def test_rates_of_learned_priors_survive_a_million_nats(kind):
     def rate(said):
         return bottleneck.rate(params, bottleneck.encode(said, KEY, knobs()), given, knobs()).sum()
 
-    said = said.at[..., :CHANNELS].multiply(2000)
+    said = said * np.where(np.arange(said.shape[-1]) < CHANNELS, 2000, 1).astype(np.float32)[None, None]
     assert rate(said) > 1e6
-    assert np.isfinite(jax.grad(rate)(said)).all()
+    assert np.isfinite(jax.jit(jax.grad(rate))(said)).all()
 
 
 def test_a_wild_log_variance_overflows_unless_it_is_clamped():
@@ -286,7 +299,7 @@ def test_one_sample_rates_have_the_slope_of_finite_differences(kind):
         return bottleneck.rate(params, bottleneck.encode(said, KEY, knobs()), given, knobs()).sum()
 
     rate = jax.jit(rate)
-    slopes = jax.grad(rate, (0,) if given is None else (0, 1))(said, given, params)
+    slopes = jax.jit(jax.grad(rate, (0,) if given is None else (0, 1)))(said, given, params)
     for argument, slope in enumerate(slopes):
         for place in ((0, 1, 2), (2, 3, CHANNELS + 1)):  # a mean and a log-variance
             moved = lambda by: [
