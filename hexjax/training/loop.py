@@ -96,7 +96,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 log.row(now, _finite(now, validate(state, cache, knobs)))
             if diagnoses and not signals.name:
                 figures, judged = diagnose(state, cache, knobs)
-                log.diagnosis(now, figures, judged, told=cache.count > 1)  # of one shape the first lines told it
+                log.diagnosis(now, figures, judged)
                 stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps > now
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
             try:

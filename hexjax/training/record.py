@@ -186,9 +186,9 @@ class Log:
         checked = [part + struct.pack("<I", record_writer.masked_crc32c(part)) for part in parts]
         _append(self.events, b"".join(checked))
 
-    def diagnosis(self, step: int, figures: dict[str, Any], judged: Any, told: bool = True) -> None:
-        """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells the verdict, if `told`."""
-        self.verdict = judged.name if told else ""
+    def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
+        """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells a verdict on."""
+        self.verdict = "" if judged.name == "NOT-CERTIFIABLE" else judged.name  # nothing to judge is told once
         named = {f"diagnostics.{name}": value if np.isfinite(value) else None for name, value in figures.items()}
         told = {"diagnostics.verdict": judged.name, "diagnostics.reason": judged.reason}
         self.row(step, named | told | {"diagnostics.tags": ", ".join(judged.tags)})
