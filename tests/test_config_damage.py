@@ -10,6 +10,7 @@ from configs import ae_continuous
 from hexjax import config as configuration
 from hexjax import rules
 from hexjax.training import record
+from tests import damage
 
 CURE = "; to have it back: cp {0}/checkpoints/4/config/metadata {0}/config.json; to change a value: --config.KEY=VALUE"
 
@@ -33,12 +34,7 @@ def test_flipped_bits_and_cuts_are_refused_or_change_no_value(run, sealed):
     if not sealed:  # as of a run made before there were digests
         (run / "config.sha256").unlink()
     for turn in range(400 if sealed else 200):
-        content = bytearray(whole)
-        if turn % 4:
-            place = draw.randrange(8 * len(content))
-            content[place // 8] ^= 1 << place % 8
-        else:
-            del content[draw.randrange(len(content)) :]
+        content = damage.damaged(whole, turn, draw)
         file.write_bytes(content)
         try:
             found = rules.flatten(configuration.load(run))

@@ -14,7 +14,7 @@ from hexjax.diagnostics import teacher, witness
 from hexjax.models import family as families
 from hexjax.training import loop, monitor, step
 from hexjax.types import Item
-from tests import shapes
+from tests import damage, shapes
 from tests.training import toy
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -108,12 +108,7 @@ def test_a_damaged_teacher_is_told_and_fitted_again_the_same(items, tmp_path, ca
     file, draw = tmp_path / teacher.FILE, random.Random(0)
     whole, noticed, _ = file.read_bytes(), 0, capsys.readouterr()
     for turn in range(200):
-        content = bytearray(whole)
-        if turn % 4:
-            place = draw.randrange(8 * len(content))
-            content[place // 8] ^= 1 << place % 8
-        else:
-            del content[draw.randrange(len(content)) :]
+        content = damage.damaged(whole, turn, draw)
         file.write_bytes(content)
         found, told = teacher.read(tmp_path), capsys.readouterr().err
         if found is None:
