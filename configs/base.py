@@ -82,6 +82,13 @@ def get_config() -> ml_collections.ConfigDict:
     sdf.pool_points = 131072  # made once a shape: 3/4 within 0.05 of the surface, 1/4 uniform in the cube
     sdf.points = 2048  # drawn from the pool in each step, a shape
 
+    # Pools and samples of a shape that some families read.
+    config.surface = surface = ml_collections.ConfigDict()
+    surface.pool_points = 65536  # samples of the surface, uniform over its area, made once a shape
+    surface.points = 4096  # drawn from the pool in each step, a shape; so many are made of a new one
+    config.inside = inside = ml_collections.ConfigDict()
+    inside.points = 4096  # places, the same for all shapes, whose occupancy diagnostics ask
+
     config.optimiser = optimiser = ml_collections.ConfigDict()
     optimiser.learning_rate = 1e-4  # Adam
     optimiser.beta2 = 0.999  # Adam's memory of squared gradients; shorter for short runs

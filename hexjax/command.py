@@ -75,21 +75,24 @@ def main(arguments: list[str]) -> int:
         find_device()
         from hexjax import memory
         from hexjax.evaluation import evaluate
-        from hexjax.training import step
+        from hexjax.training import record, step
 
         if command.mode not in ("encode", "sweep"):
             memory.check(command.config)
         began = time.monotonic()
-        loaded = step.load(command.config, command.mode)
+        known = (
+            record.read_spec(command.workdir) if command.workdir and command.mode not in ("ceiling", "sweep") else None
+        )
+        loaded = step.load(command.config, command.mode, known)
         if command.mode in ("train", "evaluate", "ceiling"):
-            evaluate.check(loaded[0])
-        return run(command, *loaded, time.monotonic() - began)
+            evaluate.check(loaded.items)
+        return run(command, loaded, time.monotonic() - began)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)
 
 
-def run(command, items: list, family, data, loaded: float | None = None) -> int:
-    """The exit code of a `config.Command` whose shapes, family and training data are loaded, in so many seconds."""
+def run(command, loaded, seconds: float | None = None) -> int:
+    """The exit code of a `config.Command` whose `step.Loaded` is there, after so many seconds."""
     from hexjax.training import fingerprint, lock, record, sweep
 
     config, mode = command.config, command.mode
@@ -99,21 +102,22 @@ def run(command, items: list, family, data, loaded: float | None = None) -> int:
     print(f"{mode} in {folder}", file=sys.stderr)
     with contextlib.nullcontext() if command.json is None else lock.take(folder):
         if mode not in ("ceiling", "sweep"):
-            fingerprint.check(items, folder, mode == "train", is_made=not config.data.path)
+            fingerprint.check(loaded.items, folder, mode == "train", is_made=not config.data.path)
         record.write_header(folder, command.line, command.json, config.data.path)
         if mode == "train":
-            fingerprint.keep(items, folder)
-        return _do(command, items, family, data, folder, {"loaded": loaded, "began": BEGAN})
+            fingerprint.keep(loaded.items, folder)
+            record.write_spec(folder, loaded.spec)
+        return _do(command, loaded, folder, {"loaded": seconds, "began": BEGAN})
 
 
-def _do(command, items: list, family, data, folder: pathlib.Path, times: dict) -> int:
+def _do(command, loaded, folder: pathlib.Path, times: dict) -> int:
     """The exit code of a mode, whose folder is there."""
     from hexjax import cells
     from hexjax import config as configuration
     from hexjax.evaluation import evaluate, sample
     from hexjax.training import checkpoint, loop, sweep
 
-    config, mode = command.config, command.mode
+    config, mode, (items, _, family, data) = command.config, command.mode, loaded
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
@@ -122,7 +126,7 @@ def _do(command, items: list, family, data, folder: pathlib.Path, times: dict) -
     if mode == "sweep":
         sweep.run(config, cells.read(config), items, folder)
     elif mode == "ceiling":
-        evaluate.ceiling(items, config, folder, **times)
+        evaluate.ceiling(family, items, config, folder, **times)
     else:
         params, _, step = checkpoint.restore_params(folder)
         if mode == "evaluate":

@@ -34,7 +34,7 @@ FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
 FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*",
                 "latent.bits")  # fmt: skip
 TOLD = 8  # keys that a refusal lists
-ADDED = ("evaluate.*", "sample.*")  # sections whose keys an older run may lack: it has those of base.py
+ADDED = ("evaluate.*", "sample.*", "surface.*", "inside.*")  # keys that an older run may lack: it has those of base.py
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
@@ -76,11 +76,6 @@ def parse(arguments: list[str]) -> Command:
     for key, text in overrides.items():
         rules.override(config, key, text)
     rules.validate(config, mode)
-    if mode == "sample" and config.latent.kind == "deterministic":
-        raise ValueError(
-            "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: "
-            f"{', '.join(rules.PRIORS)}"
-        )
     if mode == "sweep":
         cells.read(config)
     if mode == "ceiling" and has_run and (kind not in ("", "ceiling") or _differing(config, load(workdir), ())):

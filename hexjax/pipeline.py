@@ -1,4 +1,4 @@
-"""The sentence: mesh -> maps -> latent -> decoded -> signed distance -> mesh -> scores, one line an arrow.
+"""The sentence: shape -> fields -> latent -> decoded -> signed distance -> mesh -> scores, one line an arrow.
 
 Evaluation runs through these functions. `stage` wraps each arrow, so that a caller can time it.
 """
@@ -13,10 +13,10 @@ import numpy as np
 from jaxtyping import Float
 
 from hexjax import progress
-from hexjax.data import cache
-from hexjax.geometry import distance, frame, hexplane, isosurface, planes
+from hexjax.data import fields
+from hexjax.geometry import distance, frame, isosurface, sdf
 from hexjax.models.family import Family
-from hexjax.types import Array, Hexplane, Latent, Mesh, Params, Scores
+from hexjax.types import Batch, Item, Latent, Mesh, Params, Scores
 
 Stage = Callable[[str], contextlib.AbstractContextManager]
 CHUNK = 2**18  # points asked of a family's field at once
@@ -27,45 +27,23 @@ def untimed(name: str) -> contextlib.AbstractContextManager:
     return contextlib.nullcontext(name)
 
 
-def render(mesh: Mesh, config: Any) -> Hexplane:
-    """The six maps of a mesh in the frame at the configured resolution."""
-    return jax.block_until_ready(hexplane.render(mesh, config.hexplane.resolution_px))
+def observe(item: Item, family: Family, config: Any, place: int | None = None) -> Batch:
+    """The batch of one shape: the fields that its family encodes, and where it sees maps all three, as pictures show them.
 
-
-def maps_grid(maps: Hexplane, config: Any) -> Float[np.ndarray, "n n n"]:
-    """The field, on the configured grid, of what `config.model.input` holds of six maps.
-
-    Raises:
-        ValueError: for an unknown `config.model.input`.
+    Args:
+        place: among the training shapes, for one of them.
     """
-    kind, count, threshold = config.model.input, config.extract.grid, config.extract.threshold
-    if kind == "voxels":
-        inside = jnp.asarray(planes.voxels(maps, maps.mask.shape[-1]), jnp.float32)
-        return planes.grid(inside, count, kind, threshold)
-    return planes.grid(planes.seen(maps, kind), count, kind, threshold)
+    more = fields.MAPS if {*family.sees} & {*fields.MAPS, *fields.DERIVED} else ()
+    more += ("inside",) if family.probe is not None and "inside" in family.reads else ()  # what a probe may observe
+    names = dict.fromkeys((*family.sees, *more))
+    batch = {name: jnp.asarray(value)[None] for name, value in fields.make(item, [*names], config, config.seed).items()}
+    return batch if place is None else batch | {"item": jnp.int32([place])}
 
 
-def ceiling(mesh: Mesh, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores, Hexplane]:
-    """What the representation itself can give back of a mesh in the frame: no network between render and field."""
-    with stage("render"):
-        maps = render(mesh, config)
-    with stage("field"):
-        values = maps_grid(maps, config)
-    with stage("polygonise"):
-        surface, report = isosurface.polygonise(values, config.extract.min_part_share)
-    return surface, report, maps
-
-
-def fields(maps: Hexplane, family: Family) -> dict[str, Array]:
-    """The batch fields of one shape that a family encodes: its maps, and what the family reads that is made of them."""
-    found = maps._asdict() | cache.derive(maps, family.inputs)
-    return {name: jnp.asarray(value) for name, value in found.items()}
-
-
-def encode(maps: Hexplane, family: Family, params: Params, config: Any) -> Latent:
-    """The latent of one shape's maps (the mean of a posterior), with a leading b of 1, rounded as stored (`latent.bits`)."""
-    batch = {name: value[None] for name, value in fields(maps, family).items()}
-    latent = jax.jit(family.encode)(params, batch, None)
+def encode(batch: Batch, family: Family, params: Params, config: Any) -> Latent:
+    """The latent of a batch of shapes (the mean of a posterior), rounded as stored (`latent.bits`)."""
+    seen = {name: batch[name] for name in (*family.sees, "item") if name in batch}
+    latent = jax.jit(family.encode)(params, seen, None)
     if config.latent.bits == 16:
         latent = latent._replace(code=latent.code.astype(jnp.float16).astype(jnp.float32))
     return jax.block_until_ready(latent)
@@ -92,17 +70,39 @@ def family_grid(decoded: Any, family: Family, params: Params, config: Any) -> Fl
 
 
 def reconstruct(
-    maps: Hexplane, family: Family, params: Params, config: Any, stage: Stage = untimed
+    batch: Batch, family: Family, params: Params, config: Any, stage: Stage = untimed
 ) -> tuple[Mesh, Scores, Any, Latent]:
-    """The mesh (in the frame) that comes back of six maps, its report, what was decoded, and the latent between."""
+    """The mesh (in the frame) that comes back of one shape's batch, its report, what was decoded, and the latent between."""
     with stage("encode"):
-        latent = encode(maps, family, params, config)
+        latent = encode(batch, family, params, config)
     with stage("decode"):
         decoded = decode(latent, family, params)
     with stage("field"):
         values = family_grid(decoded, family, params, config)
     surface, report = polygonise(values, config, stage)
     return surface, report, decoded, latent
+
+
+def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
+    """What the representation itself can give back of a shape: no network between what is seen and the field.
+
+    Of a family without an ideal it is the mesh's own signed distance on the same grid.
+    """
+    with stage("field"):
+        if family.ideal is None:
+            values = own_grid(item.mesh, config)
+        else:
+            decoded = jax.tree.map(lambda leaf: leaf[0], family.ideal(batch))
+            values = family_grid(decoded, family, None, config)
+    return polygonise(values, config, stage)
+
+
+def own_grid(mesh: Mesh, config: Any) -> Float[np.ndarray, "n n n"]:
+    """A mesh's own signed distance on the configured grid."""
+    count = config.extract.grid
+    nodes = np.asarray(frame.grid_nodes(count))
+    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
+    return sdf.signed_distance(mesh, points)[0].reshape((count,) * 3)
 
 
 def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:

@@ -6,6 +6,7 @@ experiment adds are only checked for plain types and NaN. Infinity means "off" w
 
 import ast
 import fnmatch
+import importlib
 import math
 import pathlib
 import re
@@ -18,7 +19,6 @@ from hexjax import names, wording
 
 shown = wording.shown
 SOURCES = ("procedural", "solids", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
-NOT_FAMILIES = ("__init__", "family", "blocks", "losses", "latents", "priors")
 
 
 class Rule(NamedTuple):
@@ -109,6 +109,9 @@ RULES = {
     "sdf.weight": NOT_NEGATIVE,
     "sdf.pool_points": whole(1),
     "sdf.points": whole(1),
+    "surface.pool_points": whole(1),
+    "surface.points": whole(1),
+    "inside.points": whole(1),
     "optimiser.learning_rate": POSITIVE,
     "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
     "optimiser.warmup_steps": whole(0),
@@ -196,8 +199,8 @@ UNREAD = (
 
 def families() -> list[str]:
     """The names of the model families, by file, without importing any."""
-    folder = pathlib.Path(__file__).parent / "models"
-    return sorted(file.stem for file in folder.glob("*.py") if file.stem not in NOT_FAMILIES)
+    folders = map(pathlib.Path, importlib.import_module("hexjax.models").__path__)  # a namespace: nothing is loaded
+    return sorted({file.stem for folder in folders for file in folder.glob("*.py")} - {"__init__", "family"})
 
 
 def flatten(config: ml_collections.ConfigDict, prefix: str = "") -> dict[str, Any]:
@@ -309,10 +312,10 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.kl.cap is {config.kl.cap:g}; accepted with reconstruction.kind = {config.reconstruction.kind}: 1, as "
             "nats of a density may be negative, and then a share of them is none"
         )
-    if config.sdf.points > config.sdf.pool_points:
-        raise ValueError(
-            f"config.sdf.points is {config.sdf.points}; accepted: at most sdf.pool_points = {config.sdf.pool_points}"
-        )
+    for pool in ("sdf", "surface"):
+        if config[pool].points > config[pool].pool_points:
+            most = f"{pool}.pool_points = {config[pool].pool_points}"
+            raise ValueError(f"config.{pool}.points is {config[pool].points}; accepted: at most {most}")
     if config.model.family == "hexplane_ae":
         _check_network(config)
 

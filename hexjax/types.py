@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, Int
 
 Array = jax.Array | np.ndarray
 Params = Any  # a pytree of arrays, as Flax linen makes it
-Batch = dict[str, Array]  # the fields that a family names in `inputs`, each with a leading b
+Batch = dict[str, Array]  # fields by name, as data.fields makes them, each with a leading b
 Scores = dict[str, Any]  # one object of scores.json
 
 
@@ -54,10 +54,39 @@ class Hexplane(NamedTuple):
 
 
 class Latent(NamedTuple):
-    """A sample (or the code itself) and, for stochastic kinds, the posterior statistics that it came from."""
+    """A sample (or the code itself) and, for stochastic kinds, the posterior statistics that it came from.
+
+    Where tokens have a place in the cube it stands in `place`, and where their number differs `alive` tells which are there.
+    """
 
     code: Float[Array, "*b t d"]
     statistics: dict[str, Array]
+    place: Float[Array, "*b t 3"] | None = None
+    alive: Bool[Array, "*b t"] | None = None
+
+
+class Layout(NamedTuple):
+    """How a latent's code [t, d] is laid out: planes of (views, side), grid and cells of (side,), set and vector of ()."""
+
+    kind: str
+    tokens: int
+    channels: int
+    sides: tuple[int, ...] = ()
+
+
+class Size(NamedTuple):
+    """What one shape's latent takes, stored."""
+
+    floats: int
+    bits: int
+
+
+class Spec(NamedTuple):
+    """What a family is made for: what the data and the config can give, by arithmetic, before anything is made."""
+
+    fields: dict[str, jax.ShapeDtypeStruct]  # one shape's, by name
+    shapes: int  # that are trained on
+    categories: tuple[str, ...] = ()
 
 
 class TrainState(NamedTuple):
@@ -69,9 +98,13 @@ class TrainState(NamedTuple):
 
 
 class Item(NamedTuple):
-    """One shape of a data set: its name, the mesh as loaded, the mesh in the frame, and what leads from one to the other."""
+    """One shape of a data set: its name, the mesh as loaded, the mesh in the frame, and what leads from one to the other.
+
+    A mesh without faces is a shape of points.
+    """
 
     name: str
     source: Mesh
     mesh: Mesh
     similarity: Similarity
+    category: str = ""

@@ -20,8 +20,8 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 def made(name, variant):
     config = toys.config_of(name, variant)
     family, batch = toys.family_of(config), toys.batch_of(config)
-    batch = {field: batch[field] for field in family.inputs}
-    return config, family, batch, jax.jit(family.init)(batch, KEY), families.knobs(config)
+    batch = {field: batch[field] for field in family.reads}
+    return config, family, batch, jax.jit(family.init)(batch, KEY, {}), families.knobs(config)
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
     """At the rendered maps the loss through the fused field is 0, and so is its gradient."""
     from hexjax.data import cache
     from hexjax.geometry import field, hexplane
-    from hexjax.models import losses
+    from hexjax.models.parts import losses
     from hexjax.types import Hexplane
     from tests import shapes
 

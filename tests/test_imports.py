@@ -18,6 +18,7 @@ EVALUATION = (
     "rules",
     "models.family",
     "training.checkpoint",
+    "training.fingerprint",
     "training.record",
     "evaluation",
 )
@@ -40,7 +41,7 @@ MAY = {
     "command": ("shell", "wording", "cells", "config", "memory", "data", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,
     "data": (*GEOMETRY, "memory", "progress", "data"),
-    "models": (*GEOMETRY, "models.family", "models.blocks", "models.losses", "models.latents", "models.priors"),
+    "models": (*GEOMETRY, "models.family", "models.parts"),
     "models.family": ("types", "rules"),
     "diagnostics": ("types", "diagnostics"),
     "pipeline": (*GEOMETRY, "progress", "data", "models.family"),

@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from hexjax.data import cache
+from hexjax.data import fields
 from hexjax.geometry import hexplane
 from hexjax.models import family as families
+from hexjax.types import Item, Similarity
 from tests import shapes
 
 # family: (config module, overrides) of each variant that must satisfy the contract
@@ -63,8 +64,11 @@ def config_of(name, variant, **more):
 
 
 def family_of(config):
-    resolution = config.hexplane.resolution_px
-    return families.get(config.model.family)(dict(mask=jax.ShapeDtypeStruct((6, resolution, resolution), bool)), config)
+    return families.make(fields.spec(config, ())._replace(shapes=2), config)
+
+
+def item_of(mesh, name="a shape", **more):
+    return Item(name, mesh, mesh, Similarity(1.0, np.eye(3), np.zeros(3)), **more)
 
 
 def batch_of(config, meshes=None):
@@ -72,10 +76,10 @@ def batch_of(config, meshes=None):
     meshes = [shapes.torus(), shapes.sphere(0.7, 2)] if meshes is None else meshes
     most = [max(len(mesh[i]) for mesh in meshes) for i in (0, 1)]
     padded = [hexplane.pad(mesh, *most) for mesh in meshes]  # one program for all
-    maps = [hexplane.render(mesh, config.hexplane.resolution_px) for mesh in padded]
-    fields = [each._asdict() | cache.derive(each, cache.DERIVED) for each in maps]
-    batch = {name: np.stack([np.asarray(each[name]) for each in fields]) for name in fields[0]}
-    points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(maps), config.sdf.points, 3)).astype(np.float32)
+    names = (*fields.MAPS, *fields.DERIVED)
+    made = [fields.make(item_of(mesh), names, config, 0) for mesh in padded]
+    batch = {name: np.stack([each[name] for each in made]) for name in names}
+    points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(made), config.sdf.points, 3)).astype(np.float32)
     distance = np.linalg.norm(points, axis=-1) - 0.7
     ones = np.ones(distance.shape, np.float32)
-    return jax.tree.map(jnp.asarray, batch | dict(points=points, sdf=distance, slack=0 * ones, weight=ones))
+    return jax.tree.map(jnp.asarray, batch | dict(points=points, sdf=distance, slack=0 * ones, seen=ones))

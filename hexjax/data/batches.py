@@ -3,25 +3,53 @@
 All of it is traced inside the jitted step.
 """
 
+import dataclasses
+import functools
 import zlib
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
-from hexjax.data import cache as caches
 from hexjax.geometry import hexplane
-from hexjax.types import Array, Batch
+from hexjax.types import Array, Batch, Hexplane, Mesh, Params
+
+MAPS = Hexplane._fields  # depth, normal, mask
+POOLS = {  # by the section of the config that has their sizes
+    "sdf": ("points", "sdf", "sure", "slack", "seen"),
+    "surface": ("surface", "surface_normal"),
+}
+STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name
 
 
-def batch_at(
-    cache: caches.Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""], batch_size: int, points: int
-) -> Batch:
+@functools.partial(
+    jax.tree_util.register_dataclass,
+    data_fields=["fields", "meshes", "parents"],
+    meta_fields=["inputs", "count", "pools", "resolution"],
+)
+@dataclasses.dataclass(frozen=True)
+class Cache:
+    """A run's data on the device: fields of all shapes, for maps that are rendered in every step the meshes, and parents.
+
+    A dataclass and no NamedTuple, because the counts are static: they are part of the program.
+    """
+
+    fields: dict[str, Array]  # name -> [i, ...]
+    meshes: Mesh | None  # vertices [i, n, 3], faces [i, f, 3]; None: the maps are among the fields
+    parents: dict[str, Params]  # the parameters of the runs that the family stands on
+    inputs: tuple[str, ...]
+    count: int  # shapes
+    pools: tuple[tuple[str, int, int], ...]  # of those there are: name, points a shape, points a batch draws of it
+    resolution: int  # pixels a side of the maps
+
+
+def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""], batch_size: int) -> Batch:
     """The batch of a step: the fields that the cache was built for, each with a leading b, and `item` [b] int32.
 
     Shapes come in a new order in every epoch, each once an epoch, whatever the batch size; an epoch may end inside a
-    batch. Of each shape's pool `points` places are drawn with replacement. Exact up to 2^31 shapes seen.
+    batch. Of each shape's pools places are drawn with replacement. Exact up to 2^31 shapes seen.
 
     Raises:
         ValueError: for a batch size above the number of shapes.
@@ -33,15 +61,20 @@ def batch_at(
     epoch, place = first // cache.count, first % cache.count
     orders = [jax.random.permutation(stream_key(seed, "order", epoch + i), cache.count) for i in (0, 1)]
     item = jax.lax.dynamic_slice_in_dim(jnp.concatenate(orders), place, batch_size)
-    drawn = jax.random.randint(stream_key(seed, "points", step), (batch_size, points), 0, max(cache.pool_points, 1))
+    drawn = {
+        pool: jax.random.randint(stream_key(seed, STREAMS.get(pool, pool), step), (batch_size, points), 0, size)
+        for pool, size, points in cache.pools
+    }
     return _take(cache, item, drawn)
 
 
-def fixed(cache: caches.Cache, items: Int[Array, "b"], points: int) -> Batch:
-    """The batch of the given shapes, always with the same `points` places of each pool, spread evenly over it."""
-    items = jnp.asarray(items, jnp.int32)
-    places = np.linspace(0, max(cache.pool_points, 1), points, endpoint=False).astype(np.int32)
-    return _take(cache, items, jnp.broadcast_to(places, (len(items), points)))
+def fixed(cache: Cache, items: Int[Array, "b"]) -> Batch:
+    """The batch of the given shapes, always with the same places of each pool, spread evenly over it."""
+    items, places = jnp.asarray(items, jnp.int32), {}
+    for pool, size, points in cache.pools:
+        spread = np.linspace(0, size, points, endpoint=False).astype(np.int32)
+        places[pool] = jnp.broadcast_to(spread, (len(items), points))
+    return _take(cache, items, places)
 
 
 def stream_key(seed: int | Int[Array, ""], stream: str, number: int | Int[Array, ""]) -> PRNGKeyArray:
@@ -50,10 +83,10 @@ def stream_key(seed: int | Int[Array, ""], stream: str, number: int | Int[Array,
     return jax.random.fold_in(root, number)
 
 
-def _take(cache: caches.Cache, item: Int[Array, "b"], places: Int[Array, "b p"]) -> Batch:
-    batch = {"item": item}
+def _take(cache: Cache, item: Int[Array, "b"], places: dict[str, Any]) -> Batch:
+    batch, pool_of = {"item": item}, {name: pool for pool, names in POOLS.items() for name in names}
     for name, field in cache.fields.items():
-        batch[name] = field[item[:, None], places] if name in caches.POOL else field[item]
+        batch[name] = field[item[:, None], places[pool_of[name]]] if name in pool_of else field[item]
     if cache.meshes is not None:
         maps = hexplane.render_padded(cache.meshes.vertices[item], cache.meshes.faces[item], cache.resolution)
         batch |= {name: value for name, value in maps._asdict().items() if name in cache.inputs}

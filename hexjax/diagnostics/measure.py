@@ -100,9 +100,6 @@ def measure(
     )
     rates, mean, sample = probe.rate(params, latent, knobs), flat(latent.statistics["mean"]), flat(latent.code)
     hit = probe.coverage(x) > 0.5
-    slope = jnp.abs(jax.grad(lambda given: probe.nll(given, x, variance).sum())(predicted))
-    slope = slope.reshape(hit.shape) if slope.size == hit.size else slope.sum(2)
-    near, near_pixels = collapse.outline_gradient_share(slope, hit, OUTLINE_PX)
     scalars = collapse.kl_summary(rates) | {
         "rate_bits": rates.reshape(len(x), -1).sum(1).mean() / math.log(2),
         "nll": own.mean(),
@@ -119,11 +116,14 @@ def measure(
         "iou": collapse.intersection_over_union(probe.coverage(expected), hit, 0.5),
         "iou_constant": collapse.intersection_over_union(probe.coverage(probe.expectation(everywhere)), hit, 0.5),
         "mean_map_distance": collapse.mean_map_distance(expected, known.mean, x),
-        "outline_gradient": near,
-        "outline_pixels": near_pixels,
         "largest_mean": jnp.abs(mean).max(),
         "non_finite": collapse.non_finite((params, latent, predicted)),
     }
+    if hit.ndim == 4:  # images have outlines
+        slope = jnp.abs(jax.grad(lambda given: probe.nll(given, x, variance).sum())(predicted))
+        slope = slope.reshape(hit.shape) if slope.size == hit.size else slope.sum(2)
+        near = collapse.outline_gradient_share(slope, hit, OUTLINE_PX)
+        scalars |= dict(zip(("outline_gradient", "outline_pixels"), near))
     if "log_variance" in latent.statistics:
         scalars["posterior_variance"] = jnp.exp(latent.statistics["log_variance"]).mean()
         scalars["largest_log_variance"] = jnp.abs(latent.statistics["log_variance"]).max()

@@ -18,11 +18,12 @@ import numpy as np
 
 from hexjax import memory, names, pipeline, progress
 from hexjax.evaluation import export, judge, rows, written
-from hexjax.geometry import distance, frame, planes
+from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
+from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import checkpoint, record
-from hexjax.types import Item, Mesh, Params, Scores
+from hexjax.training import checkpoint, fingerprint, record
+from hexjax.types import Array, Batch, Hexplane, Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
 
@@ -76,8 +77,8 @@ def evaluate(
     That is the run's own scores.json, whose scores of an earlier step are kept beside it, or where this evaluation is not
     the run's own, that of a folder of its own (`rows`). Each shape's row is on the disk once it is there.
 
-    `compression` is the bits of the input, float32 depth and normals [6, r, r, 4] or one bit a pixel of binary maps,
-    over those of the latent. `active_units` is null for fewer than two shapes or a family without a latent to judge;
+    `compression` is the bits of what is encoded, float32 or one bit a pixel of silhouettes and voxels, over those of the
+    latent. `active_units` is null for fewer than two shapes or a family without a latent to judge;
     `verdict` and its figures are of the first `diagnostics.shapes` shapes. `seconds` of the row with `compiled` hold
     compilation.
 
@@ -101,22 +102,23 @@ def evaluate(
     of = step, rows.scored(config), data, checkpoint.digest(params)
     name = rows.FILE if own is None else rows.APART
     course, ledger = rows.Rows(place, of, len(items), name), written.Ledger(place)
+    places = fingerprint.places(items, folder)
     ceilings, clock, seen = {} if ceilings is None else ceilings, Clock(), {}
     compiles = not ceilings
 
     def one(number: int, item: Item) -> Scores:
         is_shown = pictures and number < config.evaluate.pictures
-        with clock.stage("render"):
-            maps = pipeline.render(item.mesh, config)
+        with clock.stage("observe"):
+            batch = pipeline.observe(item, family, config, places[number])
         if number < config.diagnostics.shapes:
-            seen[number] = maps
-        mesh, report, decoded, _ = pipeline.reconstruct(maps, family, params, config, clock.stage)
+            seen[number] = batch
+        mesh, report, decoded, latent = pipeline.reconstruct(batch, family, params, config, clock.stage)
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
         pipeline.tell(item.name, report)
         best, best_row = ceilings.get(item.name, (None, None))
         if best_row is None or (is_shown and best is None):
             with clock.stage("ceiling"):
-                best, best_report = pipeline.polygonise(pipeline.maps_grid(maps, config), config)
+                best, best_report = pipeline.ceiling(item, batch, family, config)
                 if best_row is None:
                     pipeline.tell(f"{item.name}, ceiling", best_report)
                 best_row = best_row or _score(best, best_report, item, config)
@@ -124,7 +126,9 @@ def evaluate(
         found |= {} if best is None else {"ceiling": best}
         if pictures:
             with clock.stage("export"):
-                export.shape(item, maps, decoded, found, ledger, is_shown)
+                export.shape(item, maps_of(batch), decoded, found, ledger, is_shown)
+        size, bits = family.size(latent), sum(map(bits_of, (batch[name] for name in family.sees)))
+        row |= {"latent_floats": size.floats, "latent_bits": size.bits, "compression": bits / size.bits}
         return {"name": item.name} | row | {"ceiling": best_row}
 
     _take(items, config, course, clock, one, compiles, stopped)
@@ -132,14 +136,11 @@ def evaluate(
         export.history(config.name, folder, ledger)
     with clock.stage("diagnose"):
         first = range(min(config.diagnostics.shapes, len(every)))  # whatever is scored
-        maps = [seen[i] if i in seen else pipeline.render(every[i].mesh, config) for i in first]
-        judged = judge.diagnose(family, params, maps, config, folder)
-    size = {
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
-        "latent_floats": family.latent_floats,
-        "latent_bits": family.latent_bits,
-        "compression": input_bits(config) / family.latent_bits,
-    } | judged
+        given = [seen[i] if i in seen else pipeline.observe(every[i], family, config) for i in first]
+        judged = judge.diagnose(family, params, given, config, folder)
+    mean = rows.summary(course.found, np.mean)
+    size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
+    size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
     before = rows.read(folder / "scores.json") if own is not None and place == folder else {}
     if before.get("verdict"):  # the run's verdict stays its own
         size |= {name: before.get(name) for name in ("verdict", "verdict_reason", "verdict_tags")}
@@ -147,6 +148,7 @@ def evaluate(
 
 
 def ceiling(
+    family: Family,
     items: Sequence[Item],
     config: ml_collections.ConfigDict,
     folder: pathlib.Path,
@@ -155,8 +157,8 @@ def ceiling(
 ) -> Scores:
     """The scores of the representation itself, without a network, as written to scores.json in the run's folder.
 
-    An item's scores stand in its own keys and again under `ceiling`; with them, the recall of the surface that some
-    view sees (within 0.01 of a hit) and the share of the surface that none sees.
+    An item's scores stand in its own keys and again under `ceiling`; with them, where the family sees maps, the recall of
+    the surface that some view sees (within 0.01 of a hit) and the share of the surface that none sees.
 
     Raises:
         ValueError: if there are no items.
@@ -167,16 +169,19 @@ def ceiling(
     course = rows.Rows(folder, ("ceiling", rows.scored(config), data), len(items))
 
     def one(number: int, item: Item) -> Scores:
-        mesh, report, maps = pipeline.ceiling(item.mesh, config, clock.stage)
-        row = _score(mesh, report, item, config, clock.stage)
+        with clock.stage("observe"):
+            batch = pipeline.observe(item, family, config)
+        mesh, report = pipeline.ceiling(item, batch, family, config, clock.stage)
+        row, maps, hits = _score(mesh, report, item, config, clock.stage), maps_of(batch), None
         pipeline.tell(f"{item.name}, ceiling", report)
-        hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
-        with clock.stage("score"):
-            row |= distance.seen_recall(mesh, item.mesh, hits, samples=config.score.samples, seed=config.seed)
+        if maps is not None:
+            hits = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
+            with clock.stage("score"):
+                row |= distance.seen_recall(mesh, item.mesh, hits, samples=config.score.samples, seed=config.seed)
         is_shown = number < config.evaluate.pictures
         with clock.stage("export"):
             export.shape(item, maps, None, {"ceiling": mesh}, ledger, is_shown)
-            if is_shown:
+            if is_shown and hits is not None:
                 export.unseen(item, hits, row["unseen_share"], ledger)
         return {"name": item.name} | row | {"ceiling": row}
 
@@ -198,11 +203,17 @@ def encode(
     """
     if not items:
         raise ValueError(NONE)
-    files, ledger = [], written.Ledger(folder)
+    families.check_mode(family, config, "encode")
+    files, ledger, places = [], written.Ledger(folder), fingerprint.places(items, folder)
     with progress.Line(len(items), "shapes encoded") as line:
-        for item in items:
-            latent = pipeline.encode(pipeline.render(item.mesh, config), family, params, config)
+        for item, place in zip(items, places):
+            latent = pipeline.encode(pipeline.observe(item, family, config, place), family, params, config)
             arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
+            arrays |= {
+                name: np.asarray(value[0])
+                for name in ("place", "alive")
+                if (value := getattr(latent, name)) is not None
+            }
             arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
             code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
             save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
@@ -211,21 +222,14 @@ def encode(
     return files
 
 
-def input_bits(config: ml_collections.ConfigDict) -> int:
-    """Bits of the planes that are encoded: float32, or one bit a pixel of silhouettes and voxels.
+def bits_of(field: Array) -> int:
+    """Bits of a field as it is encoded: one of what is true or false, else 32 a number."""
+    return field.size * (1 if field.dtype == bool else 32)
 
-    Raises:
-        ValueError: for an unknown `config.model.input`.
-    """
-    pixels = len(frame.VIEWS) * config.hexplane.resolution_px**2
-    bits = {"continuous": 4 * 32, "silhouette_sdf": 16, "depth": 16}  # three views of 32 bits, over six
-    if config.model.input == "voxels":
-        return config.hexplane.resolution_px**3
-    if config.model.input in bits:
-        return pixels * bits[config.model.input]
-    if config.model.input in ("binary", "silhouettes"):
-        return pixels if config.model.input == "binary" else pixels // 2
-    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
+
+def maps_of(batch: Batch) -> Hexplane | None:
+    """The maps of a batch of one shape, where it holds some."""
+    return Hexplane(*(batch[name][0] for name in Hexplane._fields)) if "depth" in batch else None
 
 
 def _take(items, config, course, clock, one, compiles=True, stopped=lambda: False) -> None:

@@ -246,12 +246,12 @@ def _short(text: str, most: int) -> str:
 
 
 def shape(
-    item: Item, before: Hexplane, decoded: Any, found: dict[str, Mesh], ledger: written.Ledger, pictures: bool
+    item: Item, before: Hexplane | None, decoded: Any, found: dict[str, Mesh], ledger: written.Ledger, pictures: bool
 ) -> None:
     """Writes meshes/ in source units, and where there are to be pictures, maps and renders of one shape to images/.
 
     Args:
-        decoded: what the family decoded, shown if it is maps.
+        before: the maps of the shape, shown where the family sees some; decoded: what it decoded, shown if it is maps.
         found: reconstruction and ceiling in the frame, or one of them; the first is also shown without colours.
     """
     name = written.stem(item.name)
@@ -264,7 +264,8 @@ def shape(
     if not pictures:
         return
     decoded = decoded if isinstance(decoded, Hexplane) else None
-    ledger.write(f"images/{name}_maps.png", functools.partial(contact_sheet, before, decoded, item.name))
+    if before is not None:
+        ledger.write(f"images/{name}_maps.png", functools.partial(contact_sheet, before, decoded, item.name))
     errors = {kind: distance.closest(item.mesh, mesh.vertices)[0] for kind, mesh in reversed(found.items())}
     shown = {"input": item.mesh} | found, ("input", next(iter(found))), errors, item.name
     ledger.write(f"images/{name}_renders.png", functools.partial(renders, *shown))

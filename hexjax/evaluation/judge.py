@@ -1,4 +1,4 @@
-"""The verdict on a run's latent, and the laboratory's figures, from the maps of some of its shapes."""
+"""The verdict on a run's latent, and the laboratory's figures, from some of its shapes."""
 
 import pathlib
 from collections.abc import Sequence
@@ -8,25 +8,23 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 
-from hexjax import pipeline
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.types import Hexplane, Params
+from hexjax.types import Batch, Params
 
 
 def diagnose(
-    family: Family, params: Params, seen: Sequence[Hexplane], config: ml_collections.ConfigDict, folder: pathlib.Path
+    family: Family, params: Params, seen: Sequence[Batch], config: ml_collections.ConfigDict, folder: pathlib.Path
 ) -> dict[str, Any]:
-    """`verdict`, why, and the figures of the laboratory on the maps of some shapes; null where there is no latent to judge.
+    """`verdict`, why, and the figures of the laboratory on batches of a shape each; null where there is no latent to judge.
 
     The IoU at every threshold stands beside; a teacher that lies with the run's checkpoints is asked too.
     """
     names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics", "threshold_sweep")
     if family.probe is None:
         return dict.fromkeys(names)
-    given = [pipeline.fields(maps, family) for maps in seen]
-    batch = {name: jnp.stack([each[name] for each in given]) for name in given[0]}
+    batch = {name: jnp.concatenate([each[name] for each in seen]) for name in seen[0] if name != "item"}
     known, x = diagnosis.know(family.probe, batch), family.probe.observe(batch)
     lesson = teacher.read(folder) if config.witness.classes else None
     classes = None if lesson is None else jnp.asarray(teacher.posterior(lesson, x.reshape(len(x), -1)), jnp.float32)

@@ -11,10 +11,10 @@ import numpy as np
 
 from hexjax import api, names, pipeline
 from hexjax import config as configuration
-from hexjax.geometry import frame
+from hexjax.data import fields
 from hexjax.models import family as families
-from hexjax.training import checkpoint
-from hexjax.types import Latent, Mesh, Params, Similarity
+from hexjax.training import checkpoint, record
+from hexjax.types import Item, Latent, Mesh, Params, Similarity, Spec
 
 
 class Restored(NamedTuple):
@@ -25,6 +25,7 @@ class Restored(NamedTuple):
 
     params: Params
     config: ml_collections.ConfigDict
+    spec: Spec
     family: families.Family
     step: int
 
@@ -35,7 +36,7 @@ class Restored(NamedTuple):
 
     def __reduce__(self) -> tuple:
         """How it is pickled: without the family's functions, which are made anew of the config."""
-        return _restored, (self.params, self.config.to_dict(), self.step)
+        return _restored, (self.params, self.config.to_dict(), self.spec, self.step)
 
     def normalise(self, mesh: Any) -> tuple[Mesh, Similarity]:
         """The mesh in the frame and the way there, with the run's `data.up`.
@@ -53,7 +54,7 @@ class Restored(NamedTuple):
         """
         if isinstance(mesh, list):
             return _stacked([self.encode(each) for each in mesh])
-        return self._encode(self.normalise(mesh)[0])
+        return self._encode(*self.normalise(mesh))
 
     def decode(self, latent: Latent | Any) -> Any:
         """What the family decodes of a latent, six maps for a hexplane family; with a leading b where the latent has one.
@@ -104,11 +105,13 @@ class Restored(NamedTuple):
         if isinstance(mesh, list):
             return [self.reconstruct(each, grid) for each in mesh]
         framed, similarity = self.normalise(mesh)
-        return self.mesh(self._encode(framed), similarity, grid)
+        return self.mesh(self._encode(framed, similarity), similarity, grid)
 
-    def _encode(self, framed: Mesh) -> Latent:
-        maps = pipeline.render(framed, self.config)
-        return jax.tree.map(lambda leaf: leaf[0], pipeline.encode(maps, self.family, self.params, self.config))
+    def _encode(self, framed: Mesh, similarity: Similarity) -> Latent:
+        if self.family.encode is None:
+            raise ValueError(f"the run's config.model.family is {self.config.model.family!r}, which encodes nothing")
+        batch = pipeline.observe(Item("the shape", framed, framed, similarity), self.family, self.config)
+        return jax.tree.map(lambda leaf: leaf[0], pipeline.encode(batch, self.family, self.params, self.config))
 
     def _each(self, latent: Latent | Any) -> list[Latent]:
         """The latents of a batch, or the only one, with a leading b of 1."""
@@ -136,25 +139,15 @@ def restore(workdir: str | os.PathLike) -> Restored:
         raise ValueError(f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it")
     config = configuration.load(folder)
     params, _, step = checkpoint.restore_params(folder)
-    return _restored(params, config.to_dict(), step)
+    return _restored(params, config.to_dict(), record.read_spec(folder) or fields.spec(config, ()), step)
 
 
-def _restored(params: Params, settings: dict[str, Any], step: int) -> Restored:
+def _restored(params: Params, settings: dict[str, Any], spec: Spec, step: int) -> Restored:
     config = ml_collections.ConfigDict(settings)
-    return Restored(params, config, families.get(config.model.family)(maps_spec(config), config), step)
+    return Restored(params, config, spec, families.make(spec, config), step)
 
 
 def _stacked(found: list[Any]) -> Any:
     if not found:
         raise ValueError("got an empty list; accepted: a mesh or a latent, or a list of at least one")
     return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
-
-
-def maps_spec(config: ml_collections.ConfigDict) -> dict[str, jax.ShapeDtypeStruct]:
-    """Shapes of the maps of one shape, as `make` of a family takes them."""
-    shape = (len(frame.VIEWS), *(config.hexplane.resolution_px,) * 2)
-    return {
-        "depth": jax.ShapeDtypeStruct(shape, jnp.float32),
-        "normal": jax.ShapeDtypeStruct((*shape, 3), jnp.float32),
-        "mask": jax.ShapeDtypeStruct(shape, jnp.bool_),
-    }

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import ml_collections
 import numpy as np
 import scipy.spatial
@@ -23,17 +24,17 @@ from hexjax import memory, pipeline, progress
 from hexjax.data import batches, ply
 from hexjax.evaluation import evaluate, export, rows, written
 from hexjax.geometry import distance, sdf, surface
+from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import record
-from hexjax.types import Item, Latent, Mesh, Params, Scores
+from hexjax.types import Item, Mesh, Params, Scores
 
-PRIORS = ("gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")  # of config.latent.kind
 COMPARED = 32  # training shapes, spread evenly over all, among which the nearest is found
 RANKED = 2048  # points a side by which it is found
 SCORED = 5000  # samples a side by which it is scored
 LIMIT = 0.02  # world units: the threshold of the F-score
 SHOWN = 32  # draws on the sheet
-BLOCK = 16  # draws made with one key: another number gives other shapes
+BLOCK = 16  # draws made at once
 PAIRED = 512  # volumes whose pairs are looked at together
 CELLS = 32  # a side of the occupancy grid of the spread
 TOLD = ("faces", "watertight", "components", "euler", "dropped_parts")  # of a draw's report
@@ -69,11 +70,7 @@ def sample(
     Raises:
         ValueError: for a family without a prior.
     """
-    if family.sample is None:
-        raise ValueError(
-            f"config.latent.kind is {config.latent.kind!r}; it has no prior to draw from; --mode=sample accepts: "
-            f"{', '.join(PRIORS)}"
-        )
+    families.check_mode(family, config, "sample")
     clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
     trees, line = [_tree(item.mesh, config.seed) for item in known], progress.Line(config.sample.count, "shapes drawn")
     drawn, held, files = [], [], set()
@@ -179,13 +176,13 @@ def _tree(mesh: Mesh, seed: int) -> scipy.spatial.KDTree:
 
 def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock) -> Iterator[Draw]:
     """Latents drawn a block at a time, always whole, then decoded and polygonised one by one, each as in an evaluation."""
-    draw = jax.jit(family.sample, static_argnums=2)
+    draw, key = jax.jit(family.sample), batches.stream_key(config.sample.seed, "sample", 0)
     for number in range(config.sample.count):
         if number % BLOCK == 0:
             with clock.stage("sample"):
-                key = batches.stream_key(config.sample.seed, "sample", number // BLOCK)
-                latents = jax.device_get(draw(params, key, BLOCK))
-        latent = Latent(*jax.tree.map(lambda leaf, i=number % BLOCK: leaf[i : i + 1], tuple(latents)))
+                numbers = {"draw": jnp.arange(number, number + BLOCK, dtype=jnp.int32)}
+                latents = jax.device_get(draw(params, key, numbers))
+        latent = jax.tree.map(lambda leaf, i=number % BLOCK: leaf[i : i + 1], latents)
         with clock.stage("decode"):
             decoded = pipeline.decode(latent, family, params)
         with clock.stage("field"):

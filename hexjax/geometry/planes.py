@@ -44,14 +44,12 @@ def shape(kind: str, resolution: int) -> tuple[int, int, int, int]:
 
 
 def planes(batch: Batch, kind: str) -> Float[Array, "b v c h w"]:
-    """The planes of a batch; those given as its field `planes`, made before, are taken as they are.
+    """The planes of a batch.
 
     Raises:
         ValueError: for an unknown kind.
     """
     independent = np.array(INDEPENDENT)
-    if "planes" in batch:
-        return batch["planes"]
     if _known(kind) == "binary":
         return batch["mask"].astype(jnp.float32)[:, :, None]
     if kind == "silhouettes":

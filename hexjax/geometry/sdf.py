@@ -77,8 +77,8 @@ def crossings(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Int[Array, 
     return surface.crossings(surface.corners(mesh)[..., turned], np.asarray(points, np.float64)[:, turned])
 
 
-def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], Float[Array, "p"], float]:
-    """`count` points with their signed distances, in random order, and the share of doubtful signs.
+def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], Float[Array, "p"], Bool[Array, "p"]]:
+    """`count` points with their signed distances, in random order, and whether the sign of each is doubtful.
 
     The mesh is in the frame. A quarter of the points (rounded down) is uniform in the cube [-1, 1]^3. The others are
     within 0.05 of the surface: area-weighted samples of it, moved in directions uniform over the sphere by lengths
@@ -93,8 +93,7 @@ def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], 
     samples += surface.offsets(near, NEAR * (1 - 1e-5), random)  # room for rounding to float32
     points = np.concatenate([samples, random.uniform(-1, 1, (count - near, 3))]).astype(np.float32)
     points = points[random.permutation(count)]
-    sdf, doubtful = signed_distance(mesh, points)
-    return points, sdf, float(doubtful.mean()) if count else 0.0
+    return points, *signed_distance(mesh, points)
 
 
 def _outward(mesh: Mesh) -> int:

@@ -1,35 +1,37 @@
 """The contract of a model family, and how a name becomes one.
 
-A family is `models/<name>.py` with `make(spec, config) -> Family`; it is found by its file, there is no registry. The
-loop, the evaluation and the tables know nothing else of a model. All functions are pure; `init`, `loss`, `encode` and
-`decode` take a leading b, `field` takes one shape.
+A family is `models/<name>.py` with `make(spec, config, parents) -> Family`; it is found by its file, there is no registry.
+The loop, the evaluation and the tables know nothing else of a model. All functions are pure; `init`, `loss`, `encode`,
+`decode`, `sample` and `judge` take a leading b, `field` and `grid` take one shape.
 """
 
 import dataclasses
 import importlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
+import jax
 import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Float
 
 from hexjax import rules
-from hexjax.types import Array
+from hexjax.types import Array, Layout, Params, Size, Spec
 
 Knobs = dict[str, Float[Array, "*sweep"]]
 LIKELIHOOD = rules.LIKELIHOOD  # the knobs that measuring reads beside those of kl
+PARENTS = "parents"  # in params: the parameters of the parents, by name
 
 
 class Probe(NamedTuple):
     """What diagnostics ask of a family with a latent: its likelihood in pieces, and what its latent costs.
 
-    observe(batch) -> x [b, v, c, h, w], the values that are to be given back, in [0, 1]
+    observe(batch) -> x [b, *q], the values that are to be given back, in [0, 1]: pixels, or `inside` at fixed points
     predict(params, latent) -> the decoder's output of the same shape, before `expectation`
     expectation(predicted) -> the mean of x that it stands for
     nll(predicted, x, variance) -> nats of each value; a likelihood without a variance does not read it
     error(predicted, x) -> never negative and without a variance: nats of a probability, or the squared error
-    coverage(x) -> [b, k, h, w], in [0, 1]: how surely each pixel is hit, 1/2 the threshold
+    coverage(x) -> [b, k, h, w] of images, else [b, q], in [0, 1]: how surely each is hit, 1/2 the threshold
     rate(params, latent, knobs) -> nats [b, u] of each unit of the latent
     pays_rate: whether the loss charges the encoder for the rate; codes: of a discrete latent's unit, 0 for others
     scale: how much larger the loss sees a difference of x, where its values have other units
@@ -47,32 +49,61 @@ class Probe(NamedTuple):
     scale: float = 1.0
 
 
+class Parent(NamedTuple):
+    """A trained run that a family stands on; its parameters come as `params["parents"][name]`."""
+
+    family: "Family"
+    spec: Spec
+    config: ml_collections.ConfigDict
+    digest: str  # of the parameters, the config and the shapes
+    latents: dict[str, Array] | None = None  # code [i, t, d] and more of its training shapes, on the host
+
+
+Parents = Mapping[str, Parent]  # by the name before `.run` in the config
+
+
 @dataclasses.dataclass(frozen=True)
 class Family:
-    """Pure functions of one model.
+    """Pure functions of one model. A plain autoencoder states the first nine, and the rest is left out.
 
-    init(batch, key) -> params
+    reads: the fields of a batch that `loss` takes; sees: those that `encode` takes, all that is made of a new mesh
+    layout, size: of one shape's latent. size(latent | None) -> Size: None where it is the same for all
+    init(batch, key, parents) -> params, a dict whose names are the groups of `optimiser.scale`; parents: their parameters
     loss(params, batch, key, step, knobs) -> (scalar, parts): parts are named scalars; `knobs` as from `knobs(config)`
-    encode(params, batch, key, knobs=None) -> Latent: a sample of the posterior; its mean where key is None; `knobs` of a
-        sweep stand for the config's numbers
+    encode(params, batch, key, knobs=None) -> Latent: a sample of the posterior; the same each time where key is None;
+        `knobs` of a sweep stand for the config's numbers. `item` is in the batch for shapes of the training alone.
+        None: there is nothing that encodes
     decode(params, latent) -> decoded, any pytree with a leading b on every leaf, computed once a shape
-    field(params, decoded, points [p, 3]) -> signed distance [p], negative inside; one shape
-    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is evaluated in chunks
-    sample(params, key, count, knobs=None) -> Latent, or None where the family has no prior
+    field(params, decoded, points [p, 3]) -> signed distance [p], negative inside; one shape. Both None: no shape
+    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is asked
+    ideal(batch of sees) -> what a perfect network would decode, or None: the ceiling is the mesh's own distance;
+        `field` and `grid` take it with params None
+    sample(params, key, batch, knobs=None) -> Latent, or None where nothing is drawn: a draw for each of `draw` [b], which
+        number the draws, in a batch of `conditions` beside
+    judge(params, batch, key) -> named numbers [b], or None: what the protocol cannot know
     probe: for diagnostics, or None where there is no latent to judge
     """
 
-    inputs: tuple[str, ...]
+    reads: tuple[str, ...]
+    sees: tuple[str, ...]
+    layout: Layout
+    size: Callable[..., Size]
     init: Callable[..., Any]
     loss: Callable[..., Any]
-    encode: Callable[..., Any]
-    decode: Callable[..., Any]
-    field: Callable[..., Any]
-    grid: Callable[..., Any] | None
-    sample: Callable[..., Any] | None
-    probe: Probe | None
-    latent_floats: int
-    latent_bits: int
+    encode: Callable[..., Any] | None
+    decode: Callable[..., Any] | None
+    field: Callable[..., Any] | None
+    grid: Callable[..., Any] | None = None
+    ideal: Callable[..., Any] | None = None
+    sample: Callable[..., Any] | None = None
+    conditions: tuple[str, ...] = ()
+    judge: Callable[..., Any] | None = None
+    probe: Probe | None = None
+
+    @property
+    def latent_floats(self) -> int:
+        """Floats of one shape's latent, all tokens alive."""
+        return self.layout.tokens * self.layout.channels
 
 
 def knobs(config: ml_collections.ConfigDict, names: Sequence[str] = rules.KNOBS) -> Knobs:
@@ -84,6 +115,43 @@ def knobs(config: ml_collections.ConfigDict, names: Sequence[str] = rules.KNOBS)
     return {name: jnp.float32(value) for name, value in values.items()}
 
 
+def drawn(draw: Callable[[Array], Any], key: Array, batch: Mapping[str, Array]) -> Any:
+    """What draw(key) gives for each number in `draw` [b] of a batch: the same for a number in whatever batch."""
+    return jax.vmap(lambda number: draw(jax.random.fold_in(key, number)))(batch["draw"])
+
+
+def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None = None) -> Family:
+    """The family of a config, for what the data can give.
+
+    Raises:
+        ValueError: if there is no such family, it lists those that exist; for a config that the family refuses, and a
+            field that nothing gives.
+    """
+    family = get(config.model.family)(spec, config, parents or {})
+    for name in (*family.reads, *family.sees, *family.conditions):
+        if name not in spec.fields:
+            known = ", ".join(spec.fields)
+            raise ValueError(f"the family of config.model.family reads {name!r}; these data give: {known}")
+    return family
+
+
+def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> None:
+    """Nothing; the family can do what a mode asks of it.
+
+    Raises:
+        ValueError: for draws, latents or meshes of a family that has none, in one line.
+    """
+    lacks = {"sample": family.sample is None, "encode": family.encode is None, "ceiling": family.field is None}
+    if lacks.get(mode):
+        does = {"sample": "draws nothing", "encode": "encodes nothing", "ceiling": "has no surface"}[mode]
+        raise ValueError(
+            f"config.model.family is {config.model.family!r}, which {does} with latent.kind = {config.latent.kind}; "
+            f"--mode={mode} accepts a family that does"
+            + f"; latents with a prior: {', '.join(rules.PRIORS)}"
+            * (mode == "sample")
+        )
+
+
 def get(name: str) -> Callable[..., Family]:
     """The `make` of the named family.
 
@@ -93,3 +161,8 @@ def get(name: str) -> Callable[..., Family]:
     if name not in rules.families():
         raise ValueError(f"config.model.family is {name!r}; families: {', '.join(rules.families())}")
     return importlib.import_module(f"hexjax.models.{name}").make
+
+
+def whole(params: Params, parents: Mapping[str, Params]) -> Params:
+    """The parameters with those of the parents among them, as a family's functions take them."""
+    return params | {PARENTS: parents} if parents else params

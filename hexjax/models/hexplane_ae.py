@@ -16,9 +16,9 @@ from flax import linen
 from jaxtyping import Float
 
 from hexjax.geometry import frame, planes
-from hexjax.models import blocks, latents, losses
-from hexjax.models.family import Family
-from hexjax.types import Array, Batch, Hexplane, Latent, Params
+from hexjax.models.family import Family, Parents
+from hexjax.models.parts import blocks, hexplanes, latents, losses
+from hexjax.types import Array, Batch, Hexplane, Latent, Layout, Params, Spec
 
 INPUTS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth")
 
@@ -124,7 +124,7 @@ def surface_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str
 
 def supervision(values: Array, batch: Batch, config: Any) -> dict[str, Array]:
     """The terms of the signed-distance supervision on the fused field's values at the batch's points."""
-    judged = values, batch["sdf"], batch["slack"], batch["weight"]
+    judged = values, batch["sdf"], batch["slack"], batch["seen"]
     if config.model.input in planes.HULLS:
         return dict(sdf_sign=losses.side_error(*judged))
     return dict(zip(("sdf", "sdf_sign"), losses.signed_distance_error(*judged)))
@@ -159,16 +159,13 @@ def networks(config: Any, statistics: int, resolution: int, likelihood: str | No
     return Encoder(channels=latent.channels * statistics, **common), Decoder(channels=channels, **common)
 
 
-def make(spec: dict[str, Any], config: Any) -> Family:
-    """The family for one configuration.
-
-    Args:
-        spec: shapes of one shape's batch fields (the maps' resolution is read from `mask`).
+def make(spec: Spec, config: Any, parents: Parents) -> Family:
+    """The family for one configuration; the maps' resolution is read from the spec's `mask`.
 
     Raises:
         ValueError: for sizes that do not fit, or an unknown name.
     """
-    kind, latent, resolution = config.model.input, config.latent, spec["mask"].shape[-1]
+    kind, latent, resolution = config.model.input, config.latent, spec.fields["mask"].shape[-1]
     if kind not in INPUTS:
         raise ValueError(f"config.model.input is {kind!r}; accepted: {', '.join(INPUTS)}")
     views, likelihood = planes.shape(kind, resolution)[0], likelihood_of(config)
@@ -190,10 +187,7 @@ def make(spec: dict[str, Any], config: Any) -> Family:
             return to_maps(raw, config.reconstruction.kind)
         return planes.to_maps(losses.expectation(raw, likelihood), kind)
 
-    def fuse(maps: Hexplane, points: Array) -> Array:
-        return planes.fuse(maps, points, kind, config.extract.threshold)
-
-    def init(batch: Batch, key: Array) -> Params:
+    def init(batch: Batch, key: Array, parents: Params) -> Params:
         encoder_key, decoder_key, key = jax.random.split(key, 3)
         cells = jnp.zeros((1, views, latent.side, latent.side, latent.channels))
         x = network_input(batch, kind)
@@ -208,7 +202,8 @@ def make(spec: dict[str, Any], config: Any) -> Family:
 
     see = functools.partial(network_input, kind=kind)
     scale = 2.0 if likelihood is None else 1.0  # depth in units and normals in [-1, 1], not planes in [0, 1]
-    rate, fields = latents.around(bottleneck, config.kl, kind, likelihood, see, statistics, predict, scale)
+    judged, surface = hexplanes.judged(kind, likelihood, scale), hexplanes.surface(kind, config.extract.threshold)
+    rate, fields = latents.around(bottleneck, config.kl, see, statistics, predict, judged)
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
         x = network_input(batch, kind)
@@ -225,6 +220,7 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         term, told = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
         total, parts = total + term, parts | told
         if config.sdf.weight > 0:
+            fuse = functools.partial(surface["field"], None)
             terms = supervision(jax.vmap(fuse)(maps_of(raw), batch["points"]), batch, config)
             total, parts = total + knobs["sdf.weight"] * sum(terms.values()), parts | terms
         return total, parts
@@ -232,13 +228,14 @@ def make(spec: dict[str, Any], config: Any) -> Family:
     def decode(params: Params, found: Latent) -> Hexplane:
         return maps_of(raw_planes(params, found))
 
-    supervised = ("points", "sdf", "slack", "weight") if config.sdf.weight > 0 else ()
+    supervised = ("points", "sdf", "slack", "seen") if config.sdf.weight > 0 else ()
     return Family(
-        inputs=(*planes.fields(kind), *supervised),
+        reads=(*planes.fields(kind), *supervised),
+        sees=planes.fields(kind),
+        layout=Layout("planes", tokens, latent.channels, (views, latent.side)),
         init=init,
         loss=loss,
         decode=decode,
-        field=lambda params, maps, points: fuse(maps, points),
-        grid=lambda params, maps, count: planes.grid(maps, count, kind, config.extract.threshold),
+        **surface,
         **fields,
     )

@@ -14,9 +14,9 @@ from flax import linen
 from jaxtyping import Float
 
 from hexjax.geometry import planes
-from hexjax.models import latents, losses
-from hexjax.models.family import Family
-from hexjax.types import Array, Batch, Hexplane, Latent, Params
+from hexjax.models.family import Family, Parents
+from hexjax.models.parts import hexplanes, latents, losses
+from hexjax.types import Array, Batch, Hexplane, Latent, Layout, Params, Spec
 
 
 class Perceptron(linen.Module):
@@ -33,17 +33,14 @@ class Perceptron(linen.Module):
         return linen.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
 
 
-def make(spec: dict[str, Any], config: Any) -> Family:
-    """The family for one configuration.
-
-    Args:
-        spec: shapes of one shape's batch fields (the maps' resolution is read from `mask`).
+def make(spec: Spec, config: Any, parents: Parents) -> Family:
+    """The family for one configuration; the maps' resolution is read from the spec's `mask`.
 
     Raises:
         ValueError: for an unknown input, likelihood or latent.
     """
     model, kind, likelihood = config.model, config.model.input, config.reconstruction.kind
-    form, tokens = planes.shape(kind, spec["mask"].shape[-1]), config.latent.side**2
+    form, tokens = planes.shape(kind, spec.fields["mask"].shape[-1]), config.latent.side**2
     bottleneck = latents.make(config.latent, tokens)
     losses.check_likelihood(likelihood)
     widths = tuple(max(round(width * model.width_scale), 1) for width in model.widths)
@@ -59,7 +56,7 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         code = latent.code.reshape(latent.code.shape[0], -1)
         return decoder.apply(params["decoder"], code).reshape(-1, *form)
 
-    def init(batch: Batch, key: Array) -> Params:
+    def init(batch: Batch, key: Array, parents: Params) -> Params:
         encoder_key, decoder_key, key = jax.random.split(key, 3)
         x = planes.planes(batch, kind)
         params = dict(encoder=encoder.init(encoder_key, x[:1].reshape(1, -1)))
@@ -67,7 +64,8 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
 
     see = functools.partial(planes.planes, kind=kind)
-    rate, fields = latents.around(bottleneck, config.kl, kind, likelihood, see, statistics, predict)
+    judged = hexplanes.judged(kind, likelihood)
+    rate, fields = latents.around(bottleneck, config.kl, see, statistics, predict, judged)
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
         x = planes.planes(batch, kind)
@@ -84,11 +82,12 @@ def make(spec: dict[str, Any], config: Any) -> Family:
         return mean[:, 0] if kind == "voxels" else planes.to_maps(mean, kind)
 
     return Family(
-        inputs=planes.fields(kind),
+        reads=planes.fields(kind),
+        sees=planes.fields(kind),
+        layout=Layout("vector", tokens, config.latent.channels),
         init=init,
         loss=loss,
         decode=decode,
-        field=lambda params, decoded, points: planes.fuse(decoded, points, kind, config.extract.threshold),
-        grid=lambda params, decoded, count: planes.grid(decoded, count, kind, config.extract.threshold),
+        **hexplanes.surface(kind, config.extract.threshold),
         **fields,
     )

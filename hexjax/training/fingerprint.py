@@ -68,6 +68,12 @@ def keep(items: Sequence[Item], folder: pathlib.Path) -> None:
         files.write_atomically(folder / FILE, text + "\n")
 
 
+def places(items: Sequence[Item], folder: pathlib.Path) -> list[int | None]:
+    """The place of each shape among those that the run in a folder is trained on; None for another shape."""
+    known = {tuple(shape): place for place, shape in enumerate(_read(folder) or [])}
+    return [known.get(tuple(shape)) for shape in of(items)] if known else [None] * len(items)
+
+
 def read(folder: pathlib.Path) -> Shapes | None:
     """The shapes of RUN/data.json, None where there is none or it is damaged, which is told."""
     found = _read(folder)

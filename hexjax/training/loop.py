@@ -68,7 +68,6 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     loss = step.objective(family, config)
     init = functools.partial(step.make_init(family, adam, fixed), seed=config.seed)
     target = jax.eval_shape(init, cache)
-    step.check_stages(family, fixed, target, cache, config.seed)
     restored = store.restore(target)
     is_longer = _tell_rate(config, store.config, restored)
     state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)

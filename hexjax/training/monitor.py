@@ -96,7 +96,7 @@ def preflight_of(family: Family, config: ml_collections.ConfigDict, x: Array, sh
         largest_eigenvalue=float(collapse.largest_eigenvalue(rows)) * family.probe.scale**2,
         entries=rows.shape[1],
         shapes=shapes,
-        latent_floats=family.latent_floats,
+        latent_floats=family.size(None).floats,
         pays_rate=family.probe.pays_rate,
         likelihood=config.reconstruction.kind,
         reduction=config.reconstruction.reduction,

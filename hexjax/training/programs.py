@@ -13,12 +13,12 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax.data import batches
+from hexjax.data import batches, fields
 from hexjax.diagnostics import collapse, measure, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import optimiser, step
-from hexjax.types import Array, TrainState
+from hexjax.types import Array, Batch, TrainState
 
 JUDGED = 256  # held-out shapes in the end, and training shapes for calibration and the witness
 MESHED, NODES = 16, 24  # decoded fields that are looked at for a surface, and their nodes a side
@@ -59,11 +59,10 @@ def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float
 def make(text: str, count: int, together: str) -> Programs:
     """The programs of cells of that `static` text and number of training shapes; together is vmap or map."""
     config = ml_collections.ConfigDict(json.loads(text))
-    side = config.hexplane.resolution_px
-    family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
+    family = families.make(fields.spec(config, ())._replace(shapes=count), config)
     batch = min(config.train.batch_size, count)
-    batch_at = functools.partial(batches.batch_at, batch_size=batch, points=1)
-    first = functools.partial(batches.fixed, items=np.arange(min(count, batch)), points=1)
+    batch_at = functools.partial(batches.batch_at, batch_size=batch)
+    first = functools.partial(batches.fixed, items=np.arange(batch))
     adam = optimiser.make(config)
     one_init, one_step = (
         step.make_init(family, adam, first),
@@ -81,9 +80,9 @@ def make(text: str, count: int, together: str) -> Programs:
         state, metrics = one_step(state, stored, knobs, seed)
         return state, metrics, jnp.isfinite(metrics["loss"])
 
-    def moment(params: Any, x: Array, knobs: families.Knobs, seed: Array, known: Any, variance: Array) -> Any:
+    def moment(params: Any, batch: Batch, knobs: families.Knobs, seed: Array, known: Any, variance: Array) -> Any:
         key = step.stream_key(seed, "diagnostics", 0)
-        return measure.measure(family.encode, family.probe, params, {"planes": x}, key, knobs, known, variance)
+        return measure.measure(family.encode, family.probe, params, batch, key, knobs, known, variance)
 
     def certify(fitted: measure.Moment, judged: measure.Moment, t_train: Array, t_held: Array, *settings: Any) -> Any:
         return witness.certificate(fitted.mean, fitted.sample, t_train, judged.mean, judged.sample, t_held, *settings)
@@ -143,12 +142,16 @@ def _each(together: str) -> Any:
 
 
 def extra(
-    family: Family, params: Any, x_train: Array, x: Array, knobs: families.Knobs, seed: Array
+    family: Family, params: Any, train: Batch, batch: Batch, knobs: families.Knobs, seed: Array
 ) -> dict[str, Array]:
-    """Figures of the end alone: the sweep of thresholds, surfaces in decoded fields, and what the prior gives."""
+    """Figures of the end alone: the sweep of thresholds, surfaces in decoded fields, and what the prior gives.
+
+    Args:
+        train: fields of the training shapes; batch: of those that judge.
+    """
     probe, key = family.probe, step.stream_key(seed, "prior", 0)
-    latent = family.encode(params, {"planes": x}, None, knobs)
-    swept = measure.threshold_sweep(probe, params, latent, x)
+    latent, count = family.encode(params, batch, None, knobs), len(jax.tree.leaves(train)[0])
+    swept = measure.threshold_sweep(probe, params, latent, probe.observe(batch))
     found = {"sweep_iou": swept["iou"], "sweep_non_empty": swept["non_empty"]}
     decoded = jax.tree.map(lambda a: a[:MESHED], family.decode(params, jax.tree.map(lambda a: a[:MESHED], latent)))
     nodes = jnp.linspace(-1, 1, NODES, dtype=jnp.float32)
@@ -156,13 +159,13 @@ def extra(
     inside = jax.vmap(lambda one: (family.field(params, one, points) < 0).any())(decoded)
     found["mesh_non_empty"] = inside.mean()
     if family.latent_floats <= SMALL:
-        of_training = family.encode(params, {"planes": x_train[:PAIRED]}, key, knobs)
+        of_training = family.encode(params, {name: field[:PAIRED] for name, field in train.items()}, key, knobs)
         found["information_train"] = measure.information(of_training, PAIRED)
-        found["information_train_ceiling"] = np.log(min(PAIRED, len(x_train)))
+        found["information_train_ceiling"] = np.log(min(PAIRED, count))
     if family.sample is not None:
-        latent = family.sample(params, key, SAMPLED, knobs)
+        latent = family.sample(params, key, {"draw": jnp.arange(SAMPLED)}, knobs)
         drawn = probe.coverage(probe.expectation(probe.predict(params, latent))) > 0.5
-        known = probe.coverage(x_train) > 0.5
+        known = probe.coverage(probe.observe(train)) > 0.5
         overlap = jax.lax.map(lambda one: collapse.iou_pairs(drawn, one), known[:JUDGED])  # [i, s]
         found |= {
             "prior_iou": overlap.max(0).mean(),

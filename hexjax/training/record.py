@@ -29,6 +29,7 @@ from tensorboardX.proto import event_pb2, summary_pb2
 
 from hexjax import cores, names, progress
 from hexjax.training import files
+from hexjax.types import Spec
 
 write_atomically, read_rows = files.write_atomically, files.read_rows  # for those who may import this file alone
 
@@ -78,6 +79,32 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
             f"command: {names.printable(line)}\ncommit: {commit()}\nversions: python {platform.python_version()}, {versions}\n"
             f"device: {jax.device_count()} x {device.platform} {device.device_kind}, {used}\n\n"
         )
+
+
+def write_spec(folder: pathlib.Path, spec: Spec) -> None:
+    """Nothing; writes RUN/spec.json, what the run's family is made for."""
+    fields = {name: [list(each.shape), np.dtype(each.dtype).name] for name, each in spec.fields.items()}
+    text = json.dumps({"fields": fields, "shapes": spec.shapes, "categories": list(spec.categories)}, indent=2)
+    write_atomically(folder / "spec.json", text + "\n")
+
+
+def read_spec(folder: pathlib.Path) -> Spec | None:
+    """The spec of a run's folder; None where there is none, as in runs made before there were any.
+
+    Raises:
+        ValueError: for a damaged one.
+    """
+    file = folder / "spec.json"
+    if not file.is_file():
+        return None
+    try:
+        found = json.loads(file.read_bytes())
+        fields = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in found["fields"].items()}
+        return Spec(fields, int(found["shapes"]), tuple(found["categories"]))
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(
+            f"{folder.name}/spec.json is damaged; accepted: as it was written; without it, it is made anew of the data"
+        ) from error
 
 
 def _write_config(folder: pathlib.Path, config: str) -> None:

@@ -16,13 +16,13 @@ import optax
 from jaxtyping import Int, PRNGKeyArray
 
 from hexjax import rules
-from hexjax.data import batches, cache, sources
+from hexjax.data import batches, fields, sources
 from hexjax.diagnostics import collapse, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
 from hexjax.training import optimiser as optimisers
 from hexjax.training.optimiser import Optimiser
-from hexjax.types import Array, Batch, Item, TrainState
+from hexjax.types import Array, Batch, Item, Spec, TrainState
 
 BatchAt = Callable[[Any, Any, Any], Batch]  # (cache, step, seed) -> batch, pure and jittable
 Fixed = Callable[[Any], Batch]  # cache -> a batch that is always the same
@@ -39,39 +39,53 @@ class Data(NamedTuple):
     probe: Fixed  # for diagnostics
 
 
-def load(config: ml_collections.ConfigDict, mode: str) -> tuple[list[Item], Family | None, Data | None]:
-    """The shapes that a config names, its family (none for ceiling and sweep) and, where it trains, the data of the run.
+class Loaded(NamedTuple):
+    """What a command works on: the shapes, what they and the config can give, the family, and where it trains its data."""
+
+    items: list[Item]
+    spec: Spec
+    family: Family | None  # none for a sweep, whose cells have one each
+    data: Data | None
+
+
+def load(config: ml_collections.ConfigDict, mode: str, known: Spec | None = None) -> Loaded:
+    """The shapes that a config names, its family, made for them, and where it trains, the data of the run.
+
+    Args:
+        known: the spec of the run that is read or goes on.
 
     Raises:
         ValueError: for data or a family that do not load or do not fit.
     """
-    side = config.hexplane.resolution_px
-    family = None
-    if mode not in ("ceiling", "sweep"):
-        family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
     data = config.data
     entries = sources.listing(data.path, data.source, data.count, config.seed)
     if mode == "train":
         _refuse_few(config, data.count or len(entries))
     items = sources.load(entries, data.up, data.count)
-    return items, family, prepare(family, config, items) if mode == "train" else None
+    spec = fields.spec(config, items) if known is None else known
+    if mode == "sweep":
+        return Loaded(items, spec, None, None)
+    family = families.make(spec, config)
+    families.check_mode(family, config, mode)
+    if mode != "train":
+        return Loaded(items, spec, family, None)
+    check_stages(family, spec, config)
+    return Loaded(items, spec, family, prepare(family, config, items))
 
 
 def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[Item]) -> Data:
-    """The data of a run: maps rendered once, query points made once; the fixed batch is of the first shapes.
+    """The data of a run: the fields that its family takes, made once; the fixed batch is of the first shapes.
 
     Raises:
-        ValueError: for a field that no batch has, a batch larger than the number of shapes, or too few for a teacher.
+        ValueError: for a batch larger than the number of shapes, too few for a teacher, or a field that no shape gives.
     """
     _refuse_few(config, len(items))
-    points, count = config.sdf.points, config.train.batch_size
-    fuse = functools.partial(family.field, None)  # what rendered maps say: the field of a perfect decoder
-    resolution, pool_points = config.hexplane.resolution_px, config.sdf.pool_points
-    stored = cache.build(items, family.inputs, resolution, pool_points, config.seed, config.data.cached, fuse)
-    batch_at = functools.partial(batches.batch_at, batch_size=count, points=points)
+    names = tuple(dict.fromkeys((*family.reads, *family.sees)))
+    stored = fields.build(items, names, config, fields.fuse_of(family) if family.ideal is not None else None)
+    batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
-    first = lambda number, points: functools.partial(batches.fixed, items=np.arange(number), points=points)
-    return Data(stored, batch_at, first(count, points), first(min(config.diagnostics.shapes, stored.count), 1))
+    first = lambda number: functools.partial(batches.fixed, items=np.arange(number))
+    return Data(stored, batch_at, first(config.train.batch_size), first(min(config.diagnostics.shapes, stored.count)))
 
 
 def _refuse_few(config: ml_collections.ConfigDict, count: int) -> None:
@@ -113,7 +127,7 @@ def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[A
     """A function of the cache and the seed: the state before the first step."""
 
     def init(cache: Any, seed: Seed) -> TrainState:
-        params = family.init(fixed(cache), stream_key(seed, "init", 0))
+        params = family.init(fixed(cache), stream_key(seed, "init", 0), cache.parents)
         return TrainState(jnp.int32(0), params, optimiser.direction.init(params))
 
     return init
@@ -151,18 +165,25 @@ def make_validate(loss: Loss, fixed: Fixed, seed: int) -> Callable[[TrainState, 
     return jax.jit(validate)
 
 
-def check_stages(family: Family, fixed: Fixed, state: TrainState, cache: Any, seed: int) -> None:
-    """Nothing; traces encode, decode and field, without compiling or running them: their faults show before step 0.
+def check_stages(family: Family, spec: Spec, config: ml_collections.ConfigDict) -> None:
+    """Nothing; traces init, encode, decode and field on what the spec says, so that their faults show before data are made.
 
     Raises:
         ValueError: if the field of p points is not [p].
     """
+    batch = {name: jax.ShapeDtypeStruct((2, *each.shape), each.dtype) for name, each in spec.fields.items()}
 
-    def field(params: Any, cache: Any) -> Array:
-        latent = family.encode(params, fixed(cache), stream_key(seed, "evaluation", 0))
+    def field(batch: Batch) -> Array | None:
+        key = stream_key(config.seed, "evaluation", 0)
+        params = family.init(batch, key, {})
+        if family.encode is None:
+            return None
+        latent = family.encode(params, {name: batch[name] for name in (*family.sees, "item")}, key)
+        if family.field is None:
+            return None
         decoded = jax.tree.map(lambda leaf: leaf[0], family.decode(params, latent))
         return family.field(params, decoded, jnp.zeros((7, 3), jnp.float32))
 
-    shape = jax.eval_shape(field, state.params, cache).shape
-    if shape != (7,):
-        raise ValueError(f"family.field of 7 points has the shape {shape}; accepted: (7,)")
+    found = jax.eval_shape(field, batch)
+    if found is not None and found.shape != (7,):
+        raise ValueError(f"family.field of 7 points has the shape {found.shape}; accepted: (7,)")

@@ -23,11 +23,12 @@ import numpy as np
 
 from hexjax import cells, names
 from hexjax.cells import Cell
-from hexjax.data import cache
+from hexjax.data import batches, fields
 from hexjax.diagnostics import measure, teacher
 from hexjax.models import family as families
+from hexjax.models.family import Family
 from hexjax.training import fingerprint, monitor, programs, record
-from hexjax.types import Array, Hexplane, Item, TrainState
+from hexjax.types import Array, Batch, Item, TrainState
 
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
            "mean_map_distance", "outline_gradient", "codes_used", "bit_entropy", "largest_mean", "largest_log_variance",
@@ -48,10 +49,10 @@ class Split(NamedTuple):
 
 
 class Observed(NamedTuple):
-    """Values of shapes as a decoder is to give them back."""
+    """Fields of the training and held-out shapes, on the device."""
 
-    train: Array  # [i, v, c, h, w]
-    held_out: Array
+    train: batches.Cache
+    held_out: batches.Cache
 
 
 def split(items: Sequence[Item], share: float) -> Split:
@@ -72,8 +73,11 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     known = {_identity(text, where) for where, text in cells.written(folder).items()}
     data = fingerprint.of(items) if config.data.path else None  # made in code, another machine may give other last bits
     asked = {(cell.name, _digest(cell, parts, data)) for cell in todo}
-    rendered = functools.cache(lambda resolution: cache.render(items, resolution))
-    observed = functools.cache(lambda kind, resolution: _observed(rendered(resolution), parts, kind))
+    train, held_out = ([items[i] for i in part] for part in parts[:2])
+    reads = {}  # by the keys that fields are made by, all that is read of them
+    for cell in todo:
+        reads[_made(cell.config)] = {*reads.get(_made(cell.config), ()), *_reads(_family(cell.config))}
+    observed = functools.cache(lambda made: _observed(train, held_out, made, tuple(sorted(reads[made]))))
     make, taught = functools.lru_cache(KEPT)(programs.make), {}
     for number, cell in enumerate(todo, 1):
         file = folder / cells.file_name(cell.name)
@@ -82,8 +86,7 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
             done += 1
             continue
         began = time.monotonic()
-        x = observed(cell.config.model.input, cell.config.hexplane.resolution_px)
-        found = _run_cell(cell, parts, x, make, taught)
+        found = _run_cell(cell, parts, observed(_made(cell.config)), make, taught)
         found |= {"sweep": config.name, "digest": digest, "seconds": round(time.monotonic() - began, 2)}
         record.write_atomically(file, json.dumps(_short(found), allow_nan=False) + "\n")
         verdicts = [each["verdict"] for each in found["runs"]]
@@ -123,10 +126,59 @@ def _identity(text: bytes, where: str) -> tuple[str, str]:
         ) from error
 
 
-def _observed(rendered: Sequence[Hexplane], parts: Split, kind: str) -> Observed:
-    """The planes of all shapes, made once for each kind of input."""
-    x = cache.observations(rendered, kind)
-    return Observed(x[np.array(parts.train)], x[np.array(parts.held_out)])
+def _family(config: ml_collections.ConfigDict) -> Family:
+    """The family of a cell.
+
+    Raises:
+        ValueError: for one that the programs of a sweep can't train and judge.
+    """
+    family = families.make(fields.spec(config, ()), config)
+    unmade = [name for name in _reads(family) if name in (*fields.JUDGED, *fields.LATENT)]
+    if unmade or family.probe is None:
+        reason = f"reads {unmade[0]!r}" if unmade else "has no probe, by which a sweep judges"
+        raise ValueError(
+            f"config.model.family is {config.model.family!r}, which {reason}; --mode=sweep accepts families with a probe "
+            "that read no parent and not slack or seen"
+        )
+    return family
+
+
+def _reads(family: Family) -> tuple[str, ...]:
+    return tuple(dict.fromkeys((*family.reads, *family.sees)))
+
+
+def _made(config: ml_collections.ConfigDict) -> str:
+    """The keys that fields are made by, as text: cells of equal text share their fields."""
+    sections = ("hexplane", "inside", *batches.POOLS)
+    return json.dumps({name: config[name].to_dict() for name in sections} | {"seed": config.seed}, sort_keys=True)
+
+
+def _observed(train: Sequence[Item], held_out: Sequence[Item], made: str, names: tuple[str, ...]) -> Observed:
+    """The named fields of all shapes."""
+    config = ml_collections.ConfigDict(json.loads(made) | {"data": {"cached": True}})
+    whole, count = fields.build([*train, *held_out], names, config), len(train)
+    both = [{name: field[part] for name, field in whole.fields.items()} for part in (slice(count), slice(count, None))]
+    caches = [dataclasses.replace(whole, fields=each, count=size) for each, size in zip(both, (count, len(held_out)))]
+    return Observed(*caches)
+
+
+def _of(x: Observed, family: Family, shapes: int) -> Observed:
+    """What a cell's family reads of the first so many training shapes; a single one judges itself."""
+    names = tuple(name for name in _reads(family) if name != "item")
+
+    def part(cache: batches.Cache, count: int) -> batches.Cache:
+        kept = {name: cache.fields[name][:count] for name in names}
+        pools = tuple(pool for pool in cache.pools if {*names} & {*batches.POOLS[pool[0]]})
+        return dataclasses.replace(cache, fields=kept, inputs=names, pools=pools, count=count)
+
+    train = part(x.train, shapes)
+    return Observed(train, train if shapes == 1 else part(x.held_out, x.held_out.count))
+
+
+def first(cache: batches.Cache, count: int | None = None) -> Batch:
+    """The batch of the first shapes, all of them if no number is given, but for their places among the training's."""
+    found = batches.fixed(cache, np.arange(min(count or cache.count, cache.count)))
+    return {name: field for name, field in found.items() if name != "item"}
 
 
 def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
@@ -137,37 +189,42 @@ def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _run_cell(cell: Cell, parts: Split, x: Observed, make: Any, taught: dict[Any, Any]) -> dict[str, Any]:
+def _run_cell(cell: Cell, parts: Split, observed: Any, make: Any, taught: dict[Any, Any]) -> dict[str, Any]:
     """What is written of a cell. `make` and `taught` remember compiled programs and fitted teachers for later cells."""
-    config, one = cell.config, cell.config.sweep.shapes == 1
-    x_train = x.train[: config.sweep.shapes] if config.sweep.shapes else x.train
-    x_held = x_train if one else x.held_out
+    config = cell.config
     seeds = range(config.seed, config.seed + config.sweep.seeds)
     settings = [setting for setting in cell.settings for _ in seeds]
     every = jnp.tile(jnp.array(seeds, jnp.int32), len(cell.settings))
     knobs = {name: jnp.broadcast_to(value, every.shape) for name, value in families.knobs(config).items()}
     for name in cell.settings[0]:
         knobs[name] = jnp.array([setting[name] for setting in settings], jnp.float32)
-    program = make(programs.static(config, cell.settings), len(x_train), config.sweep.together)
-    lesson = (config.model.input, x_train.shape, config.witness.to_json(sort_keys=True), config.seed)
+    shapes = min(config.sweep.shapes or observed.train.count, observed.train.count)
+    program = make(programs.static(config, cell.settings), shapes, config.sweep.together)
+    family, given = program.family, _of(observed, program.family, shapes)
+    x_train, x_held = (family.probe.observe(first(part)) for part in given)
+    lesson = (
+        config.model.family,
+        config.model.input,
+        x_train.shape,
+        config.witness.to_json(sort_keys=True),
+        config.seed,
+    )
     if lesson not in taught:
         taught[lesson] = _teachers(config, x_train, x_held)
-    known = measure.constant(program.family.probe, x_train)
-    trained = _train(config, program, x_train, x_held, taught[lesson][0], known, knobs, every)
-    ended = _measure(config, program, trained.state, x_train, x_held, taught[lesson], known, knobs, every)
-    runs = [
-        _judge(program.family, len(x_train), i, settings[i], int(every[i]), *ended, trained) for i in range(len(every))
-    ]
-    expected = monitor.preflight_of(program.family, config, x_train, len(x_train))
+    known = measure.constant(family.probe, x_train)
+    trained = _train(config, program, given, taught[lesson][0], known, knobs, every)
+    ended = _measure(config, program, trained.state, given, taught[lesson], known, knobs, every)
+    runs = [_judge(family, shapes, i, settings[i], int(every[i]), *ended, trained) for i in range(len(every))]
+    expected = monitor.preflight_of(family, config, x_train, shapes)
     return {
         "cell": cell.name,
         "overrides": cell.overrides,
         "factors": factors(config),
-        "data": {"source": data_name(config), "split": parts.digest, "train": len(x_train), "held_out": len(x_held)},
+        "data": {"source": data_name(config), "split": parts.digest, "train": shapes, "held_out": given.held_out.count},
         "settings": {
-            "steps": config.train.steps, "batch_size": min(config.train.batch_size, len(x_train)),
-            "resolution_px": config.hexplane.resolution_px, "latent_floats": program.family.latent_floats,
-            "latent_bits": program.family.latent_bits,
+            "steps": config.train.steps, "batch_size": min(config.train.batch_size, shapes),
+            "resolution_px": config.hexplane.resolution_px, "latent_floats": family.size(None).floats,
+            "latent_bits": family.size(None).bits,
             "parameters": sum(leaf.size // len(every) for leaf in jax.tree.leaves(trained.state.params)),
         },
         "preflight": expected._asdict(),
@@ -185,32 +242,32 @@ class Trained(NamedTuple):
     blown: np.ndarray  # [r], whether a loss was not finite at any step
 
 
-def _train(config, program, x_train, x_held, t_train, known, knobs, every) -> Trained:
-    stored = cache.of_planes(x_train)
+def _train(config, program, given, t_train, known, knobs, every) -> Trained:
+    stored, probed = given.train, first(given.held_out, PROBED)
     if t_train is not None:
         stored = dataclasses.replace(stored, fields=stored.fields | {"teacher": t_train})
     state, history, blown = program.init(stored, every), [], np.zeros(len(every), bool)
     own = jnp.zeros(len(every))  # variances of its own for each measured batch
     for _ in range(config.train.steps // config.sweep.measure_every_steps):
         state, metrics, finite = program.advance(state, stored, knobs, every)
-        moment = program.measure(state.params, x_held[:PROBED], knobs, every, known, own)
+        moment = program.measure(state.params, probed, knobs, every, known, own)
         blown |= ~np.asarray(finite)
         history.append(jax.device_get({"step": state.step} | {k: metrics[k] for k in TRAINED if k in metrics}
                        | {k: moment.scalars[k] for k in HISTORY if k in moment.scalars}))  # fmt: skip
     return Trained(state, history, blown)
 
 
-def _measure(config, program, state, x_train, x_held, teachers, known, knobs, every) -> tuple[dict, np.ndarray]:
+def _measure(config, program, state, given, teachers, known, knobs, every) -> tuple[dict, np.ndarray]:
     """Figures of the end on held-out shapes, and lower bounds of the swap gap."""
-    judged_count = min(programs.JUDGED, len(x_held))
-    count = min(judged_count, len(x_train))  # as many of both: one program
-    fitted = program.measure(state.params, x_train[:count], knobs, every, known, jnp.zeros(len(every)))
-    variance = fitted.scalars["squared_error"]
-    judged = program.measure(state.params, x_held[:judged_count], knobs, every, known, variance)
-    scalars = judged.scalars | program.extra(state.params, x_train, x_held[:judged_count], knobs, every)
+    judged_count = min(programs.JUDGED, given.held_out.count)
+    count = min(judged_count, given.train.count)  # as many of both: one program
+    batch = first(given.held_out, judged_count)
+    fitted = program.measure(state.params, first(given.train, count), knobs, every, known, jnp.zeros(len(every)))
+    judged = program.measure(state.params, batch, knobs, every, known, fitted.scalars["squared_error"])
+    scalars = judged.scalars | program.extra(state.params, first(given.train), batch, knobs, every)
     scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl")}
     t_train, t_held = teachers
-    if t_train is not None and len(x_train) > 1:
+    if t_train is not None and given.train.count > 1:
         bounds = program.certify(fitted, judged, t_train[:count], t_held[:judged_count],
                                  config.witness.temperature, config.witness.floor)  # fmt: skip
         scalars |= {f"witness_{name}": value for name, value in bounds._asdict().items()}

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from hexjax.diagnostics import measure
-from hexjax.models import losses
 from hexjax.models.family import Probe
+from hexjax.models.parts import losses
 from hexjax.types import Latent
 
 pytestmark = pytest.mark.usefixtures("quick_programs")

@@ -10,7 +10,7 @@ import pytest
 
 from configs import base
 from hexjax.diagnostics import preflight
-from hexjax.models import latents
+from hexjax.models.parts import latents
 from hexjax.types import Latent
 
 PUBLISHED = dict(entries=1_572_864, latent_floats=400_000, likelihood="channels", reduction="mean")

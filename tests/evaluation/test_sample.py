@@ -17,7 +17,7 @@ from hexjax.data import batches
 from hexjax.evaluation import evaluate, export, sample, written
 from hexjax.geometry import distance, frame
 from hexjax.models import family as families
-from hexjax.models import latents
+from hexjax.models.parts import latents
 from hexjax.types import Latent
 from tests import shapes
 from tests.evaluation import toys

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from sklearn import datasets, model_selection
 
-from hexjax.models import latents, losses
+from hexjax.models.parts import latents, losses
 
 PIXELS, HIDDEN, FLOATS, BATCH = 64, 128, 16, 128
 LAYERS = (PIXELS, HIDDEN), (HIDDEN, 2 * FLOATS), (FLOATS, HIDDEN), (HIDDEN, PIXELS)

@@ -16,7 +16,7 @@ import pytest
 from flax import linen as nn
 
 from hexjax.diagnostics import collapse
-from hexjax.models import latents, losses
+from hexjax.models.parts import latents, losses
 from tests import own
 from tests.exactness import digits
 

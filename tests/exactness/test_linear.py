@@ -17,7 +17,7 @@ from scipy import optimize
 from sklearn import decomposition
 
 from hexjax.diagnostics import collapse
-from hexjax.models import latents, losses
+from hexjax.models.parts import latents, losses
 from tests.exactness import digits
 
 MANY = 24  # floats of the latent: more than ever become active here

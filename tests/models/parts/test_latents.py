@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from hexjax.models import latents, priors
+from hexjax.models.parts import latents, priors
 
 KEY = jax.random.key(0)
 TOKENS, CHANNELS = 5, 4

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from flax import linen
 
-from hexjax.models import blocks
+from hexjax.models.parts import blocks
 
 
 @pytest.mark.parametrize("side", [1, 2, 4])

@@ -13,10 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from hexjax.geometry import planes
-from hexjax.models import losses, priors
-from hexjax.models.family import Probe
-from hexjax.types import Array, Batch, Latent, Params
+from hexjax.models import family
+from hexjax.models.parts import losses, priors
+from hexjax.types import Array, Batch, Latent, Params, Size
 
 KINDS = ("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")
 ESTIMATORS = ("straight_through", "gumbel")
@@ -97,20 +96,17 @@ def init_prior(
 def around(
     bottleneck: Bottleneck,
     kl: Any,
-    kind: str,
-    likelihood: str | None,
     see: Callable[[Batch], Array],
     statistics: Callable[[Params, Array], Array],
     predict: Callable[[Params, Latent], Array],
-    scale: float = 1.0,
+    judged: dict[str, Any],
 ) -> tuple[Callable[..., Array], dict[str, Any]]:
     """The rate of a latent, (params, latent, knobs) to nats [b, u], and the fields of a Family that its bottleneck decides.
 
     Args:
         kl: the config's section, whose numbers stand where no knobs are given.
-        kind, likelihood: of the planes that are given back; see, statistics: from a batch to what the encoder sees, and
-            from params and that to its statistics.
-        predict, scale: as in `Probe`.
+        see, statistics: from a batch to what the encoder sees, and from params and that to its statistics.
+        predict, judged: as in `Probe`, its other fields that the values given back decide.
     """
 
     def pseudo(params: Params) -> Array | None:
@@ -122,26 +118,24 @@ def around(
     def encode(params: Params, batch: Batch, key: Array | None, given: Knobs | None = None) -> Latent:
         return bottleneck.encode(statistics(params, see(batch)), key, knobs(kl) if given is None else given)
 
-    def sample(params: Params, key: Array, count: int, given: Knobs | None = None) -> Latent:
-        given = knobs(kl) if given is None else given
-        return bottleneck.sample(params.get("prior", {}), key, count, pseudo(params), given)
+    def sample(params: Params, key: Array, batch: Batch, given: Knobs | None = None) -> Latent:
+        given, inputs = knobs(kl) if given is None else given, pseudo(params)
+        one = lambda key: bottleneck.sample(params.get("prior", {}), key, 1, inputs, given)
+        return jax.tree.map(lambda leaf: leaf[:, 0], family.drawn(one, key, batch))
 
-    probe = Probe(
-        observe=lambda batch: planes.planes(batch, kind),
+    probe = family.Probe(
         predict=predict,
-        **losses.probe(likelihood),
-        coverage=lambda x: planes.coverage(x, kind),
         rate=rate,
         pays_rate=bottleneck.pays_rate,
         codes=bottleneck.codes,
-        scale=scale,
+        **judged,
     )
+    size = Size(bottleneck.floats_per_shape, bottleneck.bits)
     return rate, dict(
         encode=encode,
         sample=None if bottleneck.sample is None else sample,
         probe=probe,
-        latent_floats=bottleneck.floats_per_shape,
-        latent_bits=bottleneck.bits,
+        size=lambda latent: size,
     )
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from hexjax.models import priors
+from hexjax.models.parts import priors
 
 KEY = jax.random.key(0)
 to_base, from_base, log_density = (

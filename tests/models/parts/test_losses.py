@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import integrate, stats
 
-from hexjax.models import losses
+from hexjax.models.parts import losses
 
 LOGITS = (-1e3, -30.0, -5.0, -1.0, -0.51, -0.49, -0.1, -1e-3, 0.0, 1e-6, 0.02, 0.499, 0.501, 2.0, 30.0, 1e3)
 

@@ -1,0 +1,271 @@
+"""An item as the fields that a family asks for, each made here and nowhere else; and all of a run's on the device.
+
+`make` is host work for one shape: training, evaluation, a restored run, sweeps and export all take it. `build` stacks the
+fields of a set over its shapes, i first; the result is an argument of the jitted step, never closed over. A pool is larger
+than what a batch draws of it: each has a section of the config, with `pool_points` and `points`.
+"""
+
+import contextlib
+import functools
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import scipy.spatial
+from jaxtyping import Bool, Float
+
+from hexjax import cores, memory, progress
+from hexjax.data import batches
+from hexjax.geometry import frame, hexplane, planes, sdf, surface
+from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
+
+MAPS = batches.MAPS
+DERIVED = ("silhouette_distance", "voxels")  # made of the maps
+JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
+BAND = 0.05  # world units: signed distances are clamped to it, both ways
+LATENT = ("latent", "place", "alive", "mean", "deviation")  # of a parent
+
+Fuse = Callable[[Mapping[str, Array], Array], Array]  # (fields of one shape, points [p, 3]) -> signed distances [p]
+
+
+def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None = None) -> Spec:
+    """What these shapes can give with a config: the shape and type of each field of one of them, by arithmetic.
+
+    Args:
+        latents: of the parent `latents`, stacked over its training shapes, where the config names one.
+    """
+    side, views, categories = config.hexplane.resolution_px, len(frame.VIEWS), categories_of(items)
+    sizes = {"item": ((), np.int32), "surface": ((config.surface.points, 3), np.float32)}
+    if all(len(item.mesh.faces) for item in items):
+        p, square = config.sdf.points, (views, side, side)
+        sizes |= {"depth": (square, np.float32), "normal": ((*square, 3), np.float32), "mask": (square, np.bool_)}
+        sizes |= {"silhouette_distance": (square, np.float32), "voxels": ((side,) * 3, np.bool_)}
+        sizes |= {"points": ((p, 3), np.float32), "surface_normal": ((config.surface.points, 3), np.float32)}
+        sizes |= dict.fromkeys(("sdf", "sure", *JUDGED), ((p,), np.float32))
+        sizes |= {"inside": ((config.inside.points,), np.float32)}
+    if categories:
+        sizes["category"] = ((), np.int32)
+    for name, value in (latents or {}).items():
+        sizes[name] = (np.shape(value)[1:], value.dtype)
+    return Spec({name: jax.ShapeDtypeStruct(*size) for name, size in sizes.items()}, len(items), categories)
+
+
+def categories_of(items: Sequence[Item]) -> tuple[str, ...]:
+    """The categories of the shapes, sorted; none where a shape has none."""
+    found = sorted({item.category for item in items})
+    return () if "" in found else tuple(found)
+
+
+def make(
+    item: Item, names: Sequence[str], config: Any, seed: int, whole: bool = False, fuse: Fuse | None = None
+) -> dict[str, np.ndarray]:
+    """The named fields of one shape in the frame, each without a leading axis.
+
+    `slack` is the error of the signed distance that the shape's own maps give, both clamped to the band; a loss that
+    forgives it is 0 at the rendered maps. `seen` is 1 within the band of a surface that some view sees, and outside the
+    band of every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps. `sure`
+    is 1 where the sign of `sdf` is. `inside` is the occupancy of points that all shapes share.
+
+    Args:
+        whole: pools as large as a training draws from, instead of what a batch takes.
+        fuse: what a perfect network's field says at points, for `slack` and `seen`.
+
+    Raises:
+        ValueError: for a field that the shape cannot give.
+        MemoryError: where its maps do not fit into memory.
+    """
+    asked, found, mesh = set(names), {}, item.mesh
+    needs_faces = [name for name in names if name not in ("surface", "item", "category", *LATENT)]
+    if needs_faces and not len(mesh.faces):
+        raise ValueError(
+            f"{item.name} is a shape of points; it cannot give {needs_faces[0]}, which needs a mesh's faces"
+        )
+    if asked & {*MAPS, *DERIVED, *JUDGED}:
+        with fitting(item.name, config.hexplane.resolution_px):
+            maps = jax.block_until_ready(hexplane.render(mesh, config.hexplane.resolution_px))
+        found |= maps._asdict() | derive(maps, names)
+    for section, pool in batches.POOLS.items():
+        if asked & set(pool):
+            size = config[section].pool_points if whole else config[section].points
+            found |= _POOLED[section](mesh, size, seed)
+    if asked & set(JUDGED):
+        seen = {name: value for name, value in found.items() if name in (*MAPS, *DERIVED)}
+        found |= judged(maps, found["points"], found["sdf"], fuse(seen, found["points"]))
+    if "inside" in asked:
+        held, _ = sdf.inside(mesh, shared_points(config.inside.points))
+        found["inside"] = held.astype(np.float32)
+    return {name: np.asarray(found[name]) for name in names if name in found}
+
+
+def build(
+    items: Sequence[Item],
+    names: Sequence[str],
+    config: Any,
+    fuse: Fuse | None = None,
+    latents: Mapping[str, Array] | None = None,
+    parents: Mapping[str, Params] | None = None,
+) -> batches.Cache:
+    """The fields of a set on the device; its seconds and the share of doubtful signs are told in a line on stderr.
+
+    Args:
+        names: of the fields that the family reads.
+        fuse: as in `make`, of the family.
+        latents: of a parent, stacked over the items; parents: the parameters of all.
+
+    Raises:
+        ValueError: for no items, a mesh outside the cube, a field that a shape cannot give, and where the fields of all
+            do not fit into memory.
+        MemoryError: where the maps of one shape do not.
+    """
+    if not items:
+        raise ValueError("there are no shapes to train on; config.data needs at least one")
+    begin, given = time.perf_counter(), dict(latents or {})
+    cached = config.data.cached or not set(names) & set(MAPS)
+    pools = {section: pool for section, pool in batches.POOLS.items() if set(names) & set(pool)}
+    made = [name for name in dict.fromkeys(names) if name not in ("item", "category", *given)]
+    kept = [name for name in made if cached or name not in MAPS]
+    fuse, shapes, doubtful = fuse and jax.jit(fuse), [], []
+    asked = [*kept, *(["sure"] if "sdf" in pools else [])]
+    for number, item in enumerate(told(items)) if asked else ():
+        found = make(item, asked, config, item_seed(config.seed, number), whole=True, fuse=fuse)
+        doubtful += [1 - found["sure"].mean()] if "sure" in found else []
+        shapes.append({name: found[name] for name in kept})
+        if number == 0:
+            refuse_too_many(len(items), sum(field.nbytes for field in shapes[0].values()), room())
+    fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
+    fields |= {name: jnp.asarray(given[name]) for name in names if name in given}
+    if "category" in names:
+        places = {name: place for place, name in enumerate(categories_of(items))}
+        fields["category"] = jnp.asarray([places[item.category] for item in items], jnp.int32)
+    signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
+    print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
+    return batches.Cache(
+        fields=fields,
+        meshes=None if cached else stack([item.mesh for item in items]),
+        parents=dict(parents or {}),
+        inputs=tuple(names),
+        count=len(items),
+        pools=tuple((section, config[section].pool_points, config[section].points) for section in pools),
+        resolution=config.hexplane.resolution_px,
+    )
+
+
+def fuse_of(family: Any) -> Fuse:
+    """What a family's field says at points where its decoder is perfect."""
+
+    def fuse(fields: Mapping[str, Array], points: Array) -> Array:
+        batch = {name: jnp.asarray(fields[name])[None] for name in family.sees}
+        return family.field(None, jax.tree.map(lambda leaf: leaf[0], family.ideal(batch)), points)
+
+    return fuse
+
+
+@contextlib.contextmanager
+def fitting(name: str, resolution: int) -> Iterator[None]:
+    """A block that renders the shape with this name.
+
+    Raises:
+        MemoryError: one line with the name and the key, where memory does not suffice.
+    """
+    try:
+        yield
+    except (MemoryError, jax.errors.JaxRuntimeError) as error:
+        if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error):
+            raise MemoryError(
+                f"{name}: its maps do not fit into memory; config.hexplane.resolution_px is {resolution}"
+            ) from error
+        raise
+
+
+def room() -> int:
+    """Bytes that are free on the host, or in its container, and that the device has, where they tell."""
+    free, device = memory.free(), jax.local_devices()[0].memory_stats() or {}
+    return min(sys.maxsize if free is None else free, device.get("bytes_limit", sys.maxsize))
+
+
+def refuse_too_many(count: int, size: int, room: int) -> None:
+    """Nothing, if the fields of so many shapes, of `size` bytes each, fit: asked before the second one is rendered."""
+    if count * size > room:
+        raise ValueError(
+            f"config.data.path and data.count give {count} shapes, whose fields take {count * size / 1e9:.3g} GB of the "
+            f"{room / 1e9:.3g} GB there are; accepted: at most {room // size}, data.cached = false, or smaller maps"
+        )
+
+
+def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:
+    """Those of the named fields that are made of one shape's maps: silhouette_distance [v,h,w], voxels [r,r,r]."""
+    found = {}
+    if "silhouette_distance" in names:
+        found["silhouette_distance"] = hexplane.silhouette_distance(maps.mask)
+    if "voxels" in names:
+        found["voxels"] = planes.voxels(maps, maps.mask.shape[-1])
+    return found
+
+
+def told(items: Sequence[Item]) -> Iterator[Item]:
+    """The shapes one by one, with the progress of what is done to each between."""
+    with progress.Line(len(items), "preparing") as line:
+        for number, item in enumerate(items, 1):
+            yield item
+            line.update(number)
+
+
+def item_seed(seed: int, number: int) -> int:
+    """A seed for one shape of a run."""
+    return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+
+
+@functools.lru_cache(4)
+def shared_points(count: int) -> Float[np.ndarray, "q 3"]:
+    """Points of the cube at which the occupancy of every shape is asked, the same for all."""
+    return np.random.default_rng(0).uniform(-1, 1, (count, 3)).astype(np.float32)
+
+
+def judged(
+    maps: Hexplane, points: Float[Array, "p 3"], distance: Float[Array, "p"], fused: Float[Array, "p"]
+) -> dict[str, np.ndarray]:
+    """The fields JUDGED [p] of points with their distances, and what the maps' own field says there."""
+    fused = np.asarray(fused)
+    slack = np.abs(np.clip(fused, -BAND, BAND) - np.clip(distance, -BAND, BAND))
+    seen = near_seen(maps, points) | ((np.abs(distance) > BAND) & ((fused < 0) == (distance < 0)))
+    return {"slack": slack.astype(np.float32), "seen": seen.astype(np.float32)}
+
+
+def near_seen(maps: Hexplane, points: Float[Array, "p 3"]) -> Bool[Array, "p"]:
+    """Whether points lie within the band of a surface that some view sees."""
+    reach = np.hypot(BAND, 2 / maps.depth.shape[-1])  # hits are samples: their surface runs on for about a pixel
+    seen = np.asarray(frame.hit_points(maps.depth))[np.asarray(maps.mask)]
+    if not len(seen):
+        return np.zeros(len(points), bool)
+    nearest, _ = scipy.spatial.cKDTree(seen).query(points, distance_upper_bound=reach, workers=cores.allowed())
+    return np.isfinite(nearest)
+
+
+def stack(meshes: Sequence[Mesh]) -> Mesh:
+    """The meshes padded to one size and stacked on the device, vertices [i, n, 3] and faces [i, f, 3]."""
+    vertices, faces = (max(len(mesh[place]) for mesh in meshes) for place in (0, 1))
+    padded = [hexplane.pad(mesh, vertices, faces) for mesh in meshes]
+    return Mesh(*(jnp.asarray(np.stack([mesh[place] for mesh in padded])) for place in (0, 1)))
+
+
+def _query_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
+    points, distance, doubtful = sdf.query_pool(mesh, count, seed)
+    return {"points": points, "sdf": distance, "sure": np.float32(~doubtful)}
+
+
+def _surface_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Area-weighted samples and the normals of their faces; of a shape of points, draws from them with replacement."""
+    random = np.random.default_rng((seed, 1))
+    if not len(mesh.faces):
+        return {"surface": mesh.vertices[random.integers(0, len(mesh.vertices), count)].astype(np.float32)}
+    points, face = surface.sample(mesh, count, random)
+    normal = surface.area_vectors(mesh)[face]  # none without an area
+    normal /= np.linalg.norm(normal, axis=1, keepdims=True)
+    return {"surface": points.astype(np.float32), "surface_normal": normal.astype(np.float32)}
+
+
+_POOLED = {"sdf": _query_pool, "surface": _surface_pool}
