@@ -74,27 +74,28 @@ def main(arguments: list[str]) -> int:
             say(f"warning: {line}")
         find_device()
         from hexjax import memory
-        from hexjax.evaluation import evaluate
+        from hexjax.evaluation import evaluate, parents
         from hexjax.training import record, step
 
         if command.mode not in ("encode", "sweep"):
             memory.check(command.config)
         began = time.monotonic()
-        known = (
-            record.read_spec(command.workdir) if command.workdir and command.mode not in ("ceiling", "sweep") else None
-        )
-        loaded = step.load(command.config, command.mode, known)
+        reads = command.workdir if command.mode not in ("ceiling", "sweep") else None
+        known, given = reads and record.read_spec(reads), parents.load(command.config, reads, command.mode == "train")
+        loaded = step.load(command.config, command.mode, known, given.parents, given.params)
         if command.mode in ("train", "evaluate", "ceiling"):
             evaluate.check(loaded.items)
-        return run(command, loaded, time.monotonic() - began)
+        return run(command, loaded, given, time.monotonic() - began)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)
 
 
-def run(command, loaded, seconds: float | None = None) -> int:
-    """The exit code of a `config.Command` whose `step.Loaded` is there, after so many seconds."""
+def run(command, loaded, given=None, seconds: float | None = None) -> int:
+    """The exit code of a `config.Command` whose `step.Loaded` and `parents.Given` are there, after so many seconds."""
+    from hexjax.evaluation import parents
     from hexjax.training import fingerprint, lock, record, sweep
 
+    given = parents.NONE if given is None else given
     config, mode = command.config, command.mode
     folder = command.workdir or (
         sweep.folder(config) if mode == "sweep" else record.new_folder(pathlib.Path("results"), command.name)
@@ -107,28 +108,34 @@ def run(command, loaded, seconds: float | None = None) -> int:
         if mode == "train":
             fingerprint.keep(loaded.items, folder)
             record.write_spec(folder, loaded.spec)
-        return _do(command, loaded, folder, {"loaded": seconds, "began": BEGAN})
+            parents.keep(given, folder)
+        return _do(command, loaded, given, folder, {"loaded": seconds, "began": BEGAN})
 
 
-def _do(command, loaded, folder: pathlib.Path, times: dict) -> int:
+def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
     """The exit code of a mode, whose folder is there."""
     from hexjax import cells
     from hexjax import config as configuration
     from hexjax.evaluation import evaluate, sample
+    from hexjax.models import family as families
     from hexjax.training import checkpoint, loop, sweep
 
     config, mode, (items, _, family, data) = command.config, command.mode, loaded
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
+    if family is not None and family.encode is None and not family.conditions:  # draws are scored as a set
+        score = lambda params, step, **more: sample.as_set(family, params, config, folder, items, step)
     if mode == "train":
-        return loop.train(family, config, data, folder, score)
+        own = lambda params, **more: score(families.whole(params, given.params), **more)
+        return loop.train(family, config, data, folder, own)
     if mode == "sweep":
         sweep.run(config, cells.read(config), items, folder)
     elif mode == "ceiling":
         evaluate.ceiling(family, items, config, folder, **times)
     else:
         params, _, step = checkpoint.restore_params(folder)
+        params = families.whole(params, given.params)
         if mode == "evaluate":
             score(params, step=step, own=configuration.load(folder))
         elif mode == "sample":

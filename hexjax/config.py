@@ -62,7 +62,7 @@ def parse(arguments: list[str]) -> Command:
     mode = _check_mode(given["mode"])
     workdir, kind = workdirs.check(given["workdir"]) if given["workdir"] else (None, None)
     has_run = kind is not None
-    if mode not in WRITING and not (has_run and any((workdir / "checkpoints").glob("[0-9]*"))):
+    if mode not in WRITING and not (has_run and workdirs.is_trained(workdir)):
         got = wording.shown(given["workdir"])
         raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {got}")
     if given["config"] is not None:

@@ -18,7 +18,14 @@ import ml_collections
 from hexjax import names, wording
 
 shown = wording.shown
-SOURCES = ("procedural", "solids", "demosthenes", "goathead", "spot")  # of data.source, as data/sources.py lists them
+SOURCES = (
+    "procedural",
+    "solids",
+    "latents",
+    "demosthenes",
+    "goathead",
+    "spot",
+)  # of data.source, as data/sources.py lists them
 
 
 class Rule(NamedTuple):

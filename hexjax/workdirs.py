@@ -89,6 +89,11 @@ def programs() -> pathlib.Path | None:
     return caches / "hexjax" / "xla" if is_writable(caches / "hexjax" / "xla") else None
 
 
+def is_trained(folder: pathlib.Path) -> bool:
+    """Whether a folder holds a run's parameters: checkpoints, or a file of parameters alone."""
+    return any((folder / "checkpoints").glob("[0-9]*")) or (folder / "params.npz").is_file()
+
+
 def made_by(folder: pathlib.Path) -> str | None:
     """The mode that made a run's folder: train, sweep or ceiling, empty where it was ended too early to tell; else None.
 

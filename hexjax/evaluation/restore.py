@@ -1,6 +1,7 @@
 """A trained run as plain functions, from its folder alone and on any device: for analysis and notebooks."""
 
 import os
+import pathlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -12,6 +13,7 @@ import numpy as np
 from hexjax import api, names, pipeline
 from hexjax import config as configuration
 from hexjax.data import fields
+from hexjax.evaluation import parents
 from hexjax.models import family as families
 from hexjax.training import checkpoint, record
 from hexjax.types import Item, Latent, Mesh, Params, Similarity, Spec
@@ -28,6 +30,7 @@ class Restored(NamedTuple):
     spec: Spec
     family: families.Family
     step: int
+    folder: str = ""  # of a run that stands on others
 
     def __repr__(self) -> str:
         parameters = sum(np.size(leaf) for leaf in jax.tree.leaves(self.params))
@@ -36,7 +39,8 @@ class Restored(NamedTuple):
 
     def __reduce__(self) -> tuple:
         """How it is pickled: without the family's functions, which are made anew of the config."""
-        return _restored, (self.params, self.config.to_dict(), self.spec, self.step)
+        params = {name: value for name, value in self.params.items() if name != families.PARENTS}
+        return _restored, (params, self.config.to_dict(), self.spec, self.step, self.folder)
 
     def normalise(self, mesh: Any) -> tuple[Mesh, Similarity]:
         """The mesh in the frame and the way there, with the run's `data.up`.
@@ -139,12 +143,16 @@ def restore(workdir: str | os.PathLike) -> Restored:
         raise ValueError(f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it")
     config = configuration.load(folder)
     params, _, step = checkpoint.restore_params(folder)
-    return _restored(params, config.to_dict(), record.read_spec(folder) or fields.spec(config, ()), step)
+    spec = record.read_spec(folder) or fields.spec(config, ())
+    return _restored(params, config.to_dict(), spec, step, os.fspath(folder) if parents.named(config) else "")
 
 
-def _restored(params: Params, settings: dict[str, Any], spec: Spec, step: int) -> Restored:
-    config = ml_collections.ConfigDict(settings)
-    return Restored(params, config, spec, families.make(spec, config), step)
+def _restored(params: Params, settings: dict[str, Any], spec: Spec, step: int, folder: str) -> Restored:
+    config, given = ml_collections.ConfigDict(settings), parents.NONE
+    if folder:
+        given = parents.load(config, pathlib.Path(folder))
+    family = families.make(spec, config, given.parents)
+    return Restored(families.whole(params, given.params), config, spec, family, step, folder)
 
 
 def _stacked(found: list[Any]) -> Any:

@@ -108,6 +108,13 @@ def sample(
     return scores
 
 
+def as_set(*given: Any, **more: Any) -> Scores:
+    """What an evaluation tells of a family that encodes nothing and draws without conditions: `sample`, numbers as `mean`."""
+    scores = sample(*given, **more)
+    names = ("empty", "non_finite", "watertight", "components", "spread")
+    return scores | {"mean": {name: scores[name] for name in names}}
+
+
 def evenly(items: Sequence[Any], most: int) -> list[Any]:
     """All of the items, or `most` of them spread evenly over their order, the first among them."""
     return [items[i * len(items) // most] for i in range(most)] if len(items) > most else list(items)

@@ -18,6 +18,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 
+from hexjax.training import portable
 from hexjax.types import Params, TrainState
 
 FAULTS = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE, errno.ENOMEM)  # of the machine: no file is damaged
@@ -187,9 +188,14 @@ class Store:
 def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
     """Parameters as a plain tree of NumPy arrays, the run's config, and the step: from the run's folder alone.
 
+    A folder of parameters alone (`portable`) has no config beside them.
+
     Raises:
         CheckpointError: if the folder holds no good checkpoint.
     """
+    if not _steps(folder / "checkpoints") and (folder / portable.FILE).is_file():
+        params, step = portable.read(folder)
+        return params, {}, step
     if not (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{folder.name} holds no checkpoints")
     before = None

@@ -16,6 +16,7 @@ import numpy as np
 
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict
 from hexjax.diagnostics import preflight as forecast
+from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
 from hexjax.training import files, step
 from hexjax.types import Array, TrainState
@@ -67,7 +68,14 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
     def diagnose(state: TrainState, cache: Any, knobs: Knobs) -> tuple[dict[str, Any], verdict.Verdict]:
         batch = data.probe(cache)
         known[:] = known or [diagnosis.know(family.probe, batch)]
-        return judge(state.params, batch, known[0], key, knobs, batch[classes] if classes else None)
+        return judge(
+            families.whole(state.params, cache.parents),
+            batch,
+            known[0],
+            key,
+            knobs,
+            batch[classes] if classes else None,
+        )
 
     return diagnose
 

@@ -5,7 +5,7 @@ Randomness is a function of (seed, stream name, step): no key is stored, so a re
 
 import functools
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -22,7 +22,7 @@ from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
 from hexjax.training import optimiser as optimisers
 from hexjax.training.optimiser import Optimiser
-from hexjax.types import Array, Batch, Item, Spec, TrainState
+from hexjax.types import Array, Batch, Item, Params, Spec, TrainState
 
 BatchAt = Callable[[Any, Any, Any], Batch]  # (cache, step, seed) -> batch, pure and jittable
 Fixed = Callable[[Any], Batch]  # cache -> a batch that is always the same
@@ -48,40 +48,64 @@ class Loaded(NamedTuple):
     data: Data | None
 
 
-def load(config: ml_collections.ConfigDict, mode: str, known: Spec | None = None) -> Loaded:
+def load(
+    config: ml_collections.ConfigDict,
+    mode: str,
+    known: Spec | None = None,
+    parents: families.Parents | None = None,
+    params: Mapping[str, Params] | None = None,
+) -> Loaded:
     """The shapes that a config names, its family, made for them, and where it trains, the data of the run.
+
+    With data.source = latents they are those of the parent `latents`.
 
     Args:
         known: the spec of the run that is read or goes on.
+        parents, params: the runs that it stands on, and their parameters.
 
     Raises:
         ValueError: for data or a family that do not load or do not fit.
     """
-    data = config.data
-    entries = sources.listing(data.path, data.source, data.count, config.seed)
+    own = config
+    if config.data.source == "latents" and not config.data.path:
+        if "latents" not in (parents or {}):
+            raise ValueError("config.data.source is 'latents'; accepted with config.latents.run=RUN, a trained run")
+        own = parents["latents"].config
+    entries = sources.listing(own.data.path, own.data.source, own.data.count, own.seed)
     if mode == "train":
-        _refuse_few(config, data.count or len(entries))
-    items = sources.load(entries, data.up, data.count)
-    spec = fields.spec(config, items) if known is None else known
+        _refuse_few(config, own.data.count or len(entries))
+    items = sources.load(entries, own.data.up, own.data.count)
+    latents = parents["latents"].latents if own is not config else None
+    spec = fields.spec(config, items, latents) if known is None else known
     if mode == "sweep":
         return Loaded(items, spec, None, None)
-    family = families.make(spec, config)
+    family = families.make(spec, config, parents)
     families.check_mode(family, config, mode)
     if mode != "train":
         return Loaded(items, spec, family, None)
-    check_stages(family, spec, config)
-    return Loaded(items, spec, family, prepare(family, config, items))
+    check_stages(family, spec, config, params)
+    return Loaded(items, spec, family, prepare(family, config, items, latents, params))
 
 
-def prepare(family: Family, config: ml_collections.ConfigDict, items: Sequence[Item]) -> Data:
+def prepare(
+    family: Family,
+    config: ml_collections.ConfigDict,
+    items: Sequence[Item],
+    latents: Mapping[str, Array] | None = None,
+    parents: Mapping[str, Params] | None = None,
+) -> Data:
     """The data of a run: the fields that its family takes, made once; the fixed batch is of the first shapes.
+
+    Args:
+        latents, parents: as `fields.build` takes them.
 
     Raises:
         ValueError: for a batch larger than the number of shapes, too few for a teacher, or a field that no shape gives.
     """
     _refuse_few(config, len(items))
     names = tuple(dict.fromkeys((*family.reads, *family.sees)))
-    stored = fields.build(items, names, config, fields.fuse_of(family) if family.ideal is not None else None)
+    fuse = fields.fuse_of(family) if family.ideal is not None else None
+    stored = fields.build(items, names, config, fuse, latents, parents)
     batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
     first = lambda number: functools.partial(batches.fixed, items=np.arange(number))
@@ -140,7 +164,8 @@ def make_step(
 
     def step(state: TrainState, cache: Any, knobs: Knobs, seed: Seed) -> tuple[TrainState, dict[str, Array]]:
         batch, key = batch_at(cache, state.step, seed), stream_key(seed, "loss", state.step)
-        value_and_grad = jax.value_and_grad(loss, has_aux=True)
+        whole = lambda params, *given: loss(families.whole(params, cache.parents), *given)
+        value_and_grad = jax.value_and_grad(whole, has_aux=True)
         (total, parts), gradient = value_and_grad(state.params, batch, key, state.step, knobs)
         norm = optax.tree.norm(gradient)
         gradient = optimisers.clip(gradient, norm, knobs["optimiser.clip_norm"])
@@ -159,13 +184,15 @@ def make_validate(loss: Loss, fixed: Fixed, seed: int) -> Callable[[TrainState, 
 
     def validate(state: TrainState, cache: Any, knobs: Knobs) -> dict[str, Array]:
         key = stream_key(seed, "validation", 0)
-        total, parts = loss(state.params, fixed(cache), key, state.step, knobs)
+        total, parts = loss(families.whole(state.params, cache.parents), fixed(cache), key, state.step, knobs)
         return {"validation.loss": total} | {f"validation.{name}": value for name, value in parts.items()}
 
     return jax.jit(validate)
 
 
-def check_stages(family: Family, spec: Spec, config: ml_collections.ConfigDict) -> None:
+def check_stages(
+    family: Family, spec: Spec, config: ml_collections.ConfigDict, parents: Mapping[str, Params] | None = None
+) -> None:
     """Nothing; traces init, encode, decode and field on what the spec says, so that their faults show before data are made.
 
     Raises:
@@ -173,9 +200,9 @@ def check_stages(family: Family, spec: Spec, config: ml_collections.ConfigDict) 
     """
     batch = {name: jax.ShapeDtypeStruct((2, *each.shape), each.dtype) for name, each in spec.fields.items()}
 
-    def field(batch: Batch) -> Array | None:
+    def field(batch: Batch, parents: Mapping[str, Params]) -> Array | None:
         key = stream_key(config.seed, "evaluation", 0)
-        params = family.init(batch, key, {})
+        params = families.whole(family.init(batch, key, parents), parents)
         if family.encode is None:
             return None
         latent = family.encode(params, {name: batch[name] for name in (*family.sees, "item")}, key)
@@ -184,6 +211,6 @@ def check_stages(family: Family, spec: Spec, config: ml_collections.ConfigDict) 
         decoded = jax.tree.map(lambda leaf: leaf[0], family.decode(params, latent))
         return family.field(params, decoded, jnp.zeros((7, 3), jnp.float32))
 
-    found = jax.eval_shape(field, batch)
+    found = jax.eval_shape(field, batch, dict(parents or {}))
     if found is not None and found.shape != (7,):
         raise ValueError(f"family.field of 7 points has the shape {found.shape}; accepted: (7,)")

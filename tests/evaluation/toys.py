@@ -9,7 +9,7 @@ from configs import base
 from hexjax.geometry import field
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
-from hexjax.types import Hexplane, Item, Latent, Mesh
+from hexjax.types import Hexplane, Item, Latent, Layout, Mesh, Size
 
 RESOLUTION = 32
 
@@ -39,8 +39,8 @@ def item(name: str = "ball", source: Mesh | None = None, up: str = "y") -> Item:
 def identity() -> Family:
     """A family whose code is the maps themselves; where its one parameter, `sign`, is 0, its field is 1 everywhere."""
 
-    def init(batch, key):
-        del batch, key
+    def init(batch, key, parents):
+        del batch, key, parents
         return {"sign": jnp.float32(1)}
 
     def encode(params, batch, key):
@@ -55,7 +55,8 @@ def identity() -> Family:
         return Hexplane(maps[..., 0], maps[..., 1:4], maps[..., 4])
 
     def grid(params, decoded, count):
-        return field.grid(decoded, count) * np.asarray(params["sign"]) + (1 - np.asarray(params["sign"]))
+        sign = 1 if params is None else np.asarray(params["sign"])
+        return field.grid(decoded, count) * sign + (1 - sign)
 
     def loss(params, batch, key, step, knobs):
         raise NotImplementedError("this family is not trained")
@@ -63,17 +64,17 @@ def identity() -> Family:
     def values(params, decoded, points):
         return field.fuse(decoded, points)
 
-    floats = 6 * RESOLUTION**2 * 5
+    tokens = 6 * RESOLUTION**2
     return Family(
-        inputs=("depth", "normal", "mask"),
+        reads=("depth", "normal", "mask"),
+        sees=("depth", "normal", "mask"),
+        layout=Layout("planes", tokens, 5, (6, RESOLUTION)),
+        size=lambda latent: Size(5 * tokens, 32 * 5 * tokens),
         init=init,
         loss=loss,
         encode=encode,
         decode=decode,
         field=values,
         grid=grid,
-        sample=None,
-        probe=None,
-        latent_floats=floats,
-        latent_bits=32 * floats,
+        ideal=lambda batch: Hexplane(batch["depth"], batch["normal"], batch["mask"]),
     )

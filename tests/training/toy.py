@@ -8,9 +8,10 @@ import jax.numpy as jnp
 import ml_collections
 
 from configs import base
+from hexjax.data import batches
 from hexjax.models import family
 from hexjax.training import checkpoint, loop, optimiser, step
-from hexjax.types import Latent
+from hexjax.types import Latent, Layout, Size
 
 POINTS = 16
 
@@ -18,7 +19,7 @@ POINTS = 16
 def make_family(blow_up_at: int = -1) -> family.Family:
     """A two-layer fit of noisy targets; its loss is NaN at step `blow_up_at`."""
 
-    def init(batch, key):
+    def init(batch, key, parents):
         first, second = jax.random.split(key)
         return {"first": jax.random.normal(first, (4, 8)), "second": {"kernel": jax.random.normal(second, (8, 1))}}
 
@@ -30,28 +31,27 @@ def make_family(blow_up_at: int = -1) -> family.Family:
         return jnp.where(step == blow_up_at, jnp.nan, total), {"reconstruction": error}
 
     return family.Family(
-        inputs=("points", "sdf"),
+        reads=("points", "sdf"),
+        sees=(),
+        layout=Layout("vector", 1, 1),
+        size=lambda latent: Size(1, 32),
         init=init,
         loss=loss,
         encode=lambda params, batch, key, knobs=None: Latent(jnp.zeros((1, 1, 1)), {}),
         decode=lambda params, latent: latent.code,
         field=lambda params, decoded, points: points[:, 0],
-        grid=None,
-        sample=None,
-        probe=None,
-        latent_floats=1,
-        latent_bits=32,
     )
 
 
-def make_cache() -> jax.Array:
+def make_cache() -> batches.Cache:
     """What `batch_at` draws from."""
-    return jax.random.normal(jax.random.key(7), (64, 5))
+    rows = jax.random.normal(jax.random.key(7), (64, 5))
+    return batches.Cache({"rows": rows}, None, {}, ("rows",), 64, (), 8)
 
 
 def batch_at(cache, step, seed=0):
     """A batch that is a function of the step alone."""
-    rows = cache[jax.random.randint(jax.random.fold_in(jax.random.key(1), step), (POINTS,), 0, 64)]
+    rows = cache.fields["rows"][jax.random.randint(jax.random.fold_in(jax.random.key(1), step), (POINTS,), 0, 64)]
     return {"points": rows[None, :, :4], "sdf": rows[None, :, 4]}
 
 

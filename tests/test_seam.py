@@ -1,0 +1,73 @@
+"""The seam: families that read no maps, in one file and one config each, through every mode, and no shared file touched."""
+
+import pathlib
+
+import pytest
+
+import hexjax.models
+from hexjax import command, rules
+
+HERE = pathlib.Path(__file__).parent / "throwaway"
+FAMILIES = ("points_ae", "code_table", "drawer")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def found():
+    """The throw-away families stand where families are looked for."""
+    before = hexjax.models.__path__
+    hexjax.models.__path__ = [*before, str(HERE / "families")]
+    yield
+    hexjax.models.__path__ = before
+
+
+def launch(name, folder, *more):
+    return command.main([f"--config={HERE}/configs/{name}.py", f"--workdir={folder}", *more])
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory):
+    """A finished run of each family; the drawer stands on the points'."""
+    root = tmp_path_factory.mktemp("runs")
+    for name in FAMILIES:
+        more = [f"--config.latents.run={root}/points_ae"] if name == "drawer" else []
+        assert launch(name, root / name, *more) == 0
+    return root
+
+
+def test_families_are_found_by_their_files():
+    assert set(FAMILIES) < set(rules.families())
+
+
+@pytest.mark.parametrize("name", FAMILIES[::-1])  # the drawer before its parent goes on
+def test_a_run_goes_on_and_knows_what_it_was_made_for(runs, name, capsys):
+    assert command.main([f"--workdir={runs / name}", "--config.train.steps=5"]) == 0
+    assert json.loads((runs / name / "spec.json").read_text())["shapes"] == 2
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_other_modes_work_or_say_in_a_line_what_they_cannot(runs, name, capsys):
+    cannot = {"points_ae": "sample", "code_table": "sample", "drawer": "encode"}[name]
+    does = {"sample": "draws nothing", "encode": "encodes nothing"}[cannot]
+    for mode in ("encode", "sample"):
+        code, told = command.main([f"--workdir={runs / name}", f"--mode={mode}"]), capsys.readouterr().err
+        assert code == (2 if mode == cannot else 0), told
+        assert (f"config.model.family is '{name}', which {does}" in told.splitlines()[-1]) == (mode == cannot)
+
+
+def test_a_parent_that_was_trained_on_since_is_refused_and_the_copy_still_draws(runs, capsys):
+    command.main([f"--workdir={runs}/points_ae", "--config.train.steps=6"])
+    assert command.main([f"--workdir={runs}/drawer", "--config.train.steps=7"]) == 2
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert f"config.latents.run is '{runs}/points_ae', whose digest is " in told
+    assert "; accepted: the run as it was, or a new --workdir" in told
+    assert command.main([f"--workdir={runs}/drawer", "--mode=sample"]) == 0
+
+
+def test_a_restored_run_encodes_and_meshes_shapes_that_it_has_not_seen(runs):
+    for name in ("points_ae", "code_table"):
+        model = restore.restore(runs / name)
+        mesh = shapes.torus()
+        latent = model.encode(mesh)
+        assert latent.code.shape == (1, 8)
+        np.testing.assert_array_equal(latent.code, pickle.loads(pickle.dumps(model)).encode(mesh).code)
+        assert isinstance(model.mesh(latent, grid=12), types.Mesh)
