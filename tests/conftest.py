@@ -10,7 +10,10 @@ import jaxtyping
 
 # Tests compile much and calculate little: LLVM is asked for no optimisation and XLA for no fusion emitters, whose programs
 # take twice as long to compile; XLA's own passes stay. Threads of a BLAS that wait for each other would spin on shared cores.
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false")
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
+)
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if (
     "JAX_COMPILATION_CACHE_DIR" not in os.environ
