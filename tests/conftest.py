@@ -1,6 +1,7 @@
 """Shape annotations are checked on every call; ranks do not promote; real meshes are found or the test skips."""
 
 import atexit
+import gc
 import os
 import pathlib
 import shutil
@@ -27,6 +28,8 @@ import jax  # noqa: E402
 import pytest  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
+gc.freeze()  # traces are many short-lived objects: to look for garbage less often spares a tenth of the time
+gc.set_threshold(20_000, 20, 20)
 
 ROOT = pathlib.Path(__file__).parent.parent
 HEAVY = ("families", "dead_keys", "raycast", "evaluate", "sweep", "field", "monitor", "api")  # the longest files

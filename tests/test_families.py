@@ -141,7 +141,7 @@ def test_one_shape_is_overfitted(name, variant):
     _, _, batch, params, knobs = made(name, variant)
     batch = jax.tree.map(lambda a: jnp.asarray(np.stack([np.asarray(a)[0]] * 2)), batch)
     step, memory, losses = step_of(name, variant), ADAM.init(params), []
-    for number in range(120):
+    for number in range(80):
         (_, parts), _, params, memory = step(params, memory, batch, number, knobs)
         losses.append(parts["reconstruction"])
     assert float(losses[-1]) < 0.35 * float(losses[0])
