@@ -23,7 +23,7 @@ from hexjax import api, pipeline
 from hexjax import config as configuration
 from hexjax.data import meshfile, ply
 from hexjax.evaluation import restore
-from hexjax.geometry import field, hexplane, isosurface
+from hexjax.geometry import distance, field, hexplane, isosurface
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.training import checkpoint, optimiser, step
@@ -55,6 +55,11 @@ def refused(text: str):
 
 def warned(text: str):
     return pytest.warns(UserWarning, match=f"^{re.escape(text)}$")
+
+
+@pytest.fixture(autouse=True)
+def small_renders(monkeypatch):
+    monkeypatch.setattr(distance, "RENDER_PX", 96)
 
 
 @pytest.fixture(scope="module")

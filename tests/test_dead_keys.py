@@ -28,7 +28,7 @@ VARIANTS = [(name, variant) for name in EXPERIMENTS for variant in importlib.imp
 BLIND = {ROOT / "hexjax" / name for name in ("config.py", "rules.py", "training/record.py", "training/checkpoint.py")}
 CONTROL = "model.unread"  # added to every config: what the test must find
 TOY = {
-    "hexplane.resolution_px": 16, "model.stem_px": 4, "model.widths": (4, 8), "model.mixer_side": 2,
+    "hexplane.resolution_px": 16, "model.stem_px": 8, "model.widths": (4,), "model.mixer_side": 2,
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
     "train.steps": 2, "evaluate.every_steps": 2, "sample.count": 1,

@@ -1,6 +1,7 @@
 """The contract of house and `models.family`, for every family and variant."""
 
 import functools
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +11,14 @@ import pytest
 
 from hexjax import rules
 from hexjax.models import family as families
+from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
+ADAM = optax.adam(1e-2)
+POINTS = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
+SIDE = 9  # nodes
+NODES = np.stack(np.meshgrid(*[np.linspace(-1, 1, SIDE, dtype=np.float32)] * 3, indexing="ij"), -1).reshape(-1, 3)
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
 
@@ -25,16 +31,51 @@ def made(name, variant):
 
 
 @functools.cache
-def value_of(name, variant):
-    """Loss and gradient, compiled once for all that is asked of them."""
-    return jax.jit(jax.value_and_grad(made(name, variant)[1].loss, has_aux=True))
+def step_of(name, variant):
+    """Loss, gradient, and parameters after a step of Adam: one program for all that is asked of them."""
+    value = jax.value_and_grad(made(name, variant)[1].loss, has_aux=True)
+
+    @jax.jit
+    def step(params, memory, batch, number, knobs):
+        told, gradient = value(params, batch, KEY, number, knobs)
+        updates, memory = ADAM.update(gradient, memory)
+        return told, gradient, optax.apply_updates(params, updates), memory
+
+    return step
+
+
+class Seen(NamedTuple):
+    """What a variant says of a batch without its loss; the field's values are of what is decoded of the first shape."""
+
+    mean: Latent  # without a key
+    drawn: Latent
+    decoded: Any
+    one: Any
+    values: jax.Array  # at POINTS
+    slope: jax.Array
+    nodes: jax.Array  # at NODES
 
 
 @functools.cache
-def encoded_by(name, variant):
-    """The latent without noise, compiled once for all batches of two."""
+def seen_by(name, variant):
+    """All of it as one program: what is compiled is the cost here."""
     family = made(name, variant)[1]
-    return jax.jit(lambda params, batch: family.encode(params, batch, None))
+
+    def see(params, batch):
+        mean, drawn = (family.encode(params, batch, key) for key in (None, KEY))
+        decoded = family.decode(params, drawn)
+        one = jax.tree.map(lambda leaf: leaf[0], decoded)
+        total = lambda points: (lambda values: (values.sum(), values))(family.field(params, one, points))
+        slope, values = jax.grad(total, has_aux=True)(POINTS)
+        return Seen(mean, drawn, decoded, one, values, slope, family.field(params, one, NODES))
+
+    return jax.jit(see)
+
+
+@functools.cache
+def seen(name, variant):
+    _, _, batch, params, _ = made(name, variant)
+    return seen_by(name, variant)(params, batch)
 
 
 def test_every_family_file_has_variants_here():
@@ -50,77 +91,60 @@ def test_an_unknown_family_is_refused():
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_loss_and_gradient_are_finite_and_the_same_for_the_same_key(name, variant):
     _, _, batch, params, knobs = made(name, variant)
-    value = value_of(name, variant)
-    (loss, parts), gradient = value(params, batch, KEY, 3, knobs)
+    step = functools.partial(step_of(name, variant), params, ADAM.init(params), batch, 3, knobs)
+    (loss, parts), gradient = step()[:2]
     assert np.isfinite(loss)
     assert all(np.isfinite(part) and np.shape(part) == () for part in parts.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
     assert any((np.asarray(leaf) != 0).any() for leaf in jax.tree.leaves(gradient["encoder"]))
-    (again, _), _ = value(params, batch, KEY, 3, knobs)
+    (again, _), _ = step()[:2]
     assert float(again) == float(loss)
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_shapes_and_sizes_are_as_told(name, variant):
-    config, family, batch, params, _ = made(name, variant)
-    latent = jax.jit(family.encode)(params, batch, KEY)
-    assert latent.code[0].size == family.latent_floats
+    config, family, _, _, _ = made(name, variant)
+    found = seen(name, variant)
+    assert found.mean.code[0].size == found.drawn.code[0].size == family.latent_floats
     if family.probe.codes == 0:
         assert family.latent_bits == family.latent_floats * config.latent.bits
     else:
         assert 0 < family.latent_bits <= family.latent_floats * np.log2(family.probe.codes) + 1
-    decoded = jax.jit(family.decode)(params, latent)
-    assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(decoded))
-    one = jax.tree.map(lambda leaf: leaf[0], decoded)
-    points = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
-    total = lambda points: (lambda values: (values.sum(), values))(family.field(params, one, points))
-    slope, values = jax.jit(jax.grad(total, has_aux=True))(points)
-    assert (values.shape, values.dtype) == ((11,), jnp.float32)
-    assert np.isfinite(values).all()
-    assert np.isfinite(slope).all()
+    assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(found.decoded))
+    assert (found.values.shape, found.values.dtype) == ((11,), jnp.float32)
+    assert np.isfinite(found.values).all()
+    assert np.isfinite(found.slope).all()
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_shapes_in_a_batch_do_not_see_each_other(name, variant):
-    _, family, batch, params, _ = made(name, variant)
-    both = np.asarray(encoded_by(name, variant)(params, batch).code)
-    alone = jax.jit(family.encode)(params, jax.tree.map(lambda a: np.asarray(a)[1:], batch), None).code
-    np.testing.assert_allclose(both[1:], alone, atol=1e-4)
+    _, _, batch, params, _ = made(name, variant)
+    both = np.asarray(seen(name, variant).mean.code)
+    twice = jax.tree.map(lambda a: np.stack([np.asarray(a)[1]] * 2), batch)
+    same = np.asarray(seen_by(name, variant)(params, twice).mean.code)
+    np.testing.assert_allclose(same, np.stack([both[1]] * 2), atol=1e-4)
     assert np.abs(both[0] - both[1]).max() > 1e-3
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_the_grid_is_the_field_at_the_nodes(name, variant):
-    _, family, batch, params, _ = made(name, variant)
+    _, family, _, params, _ = made(name, variant)
     if family.grid is None:
         return
-    first = lambda params, latent: jax.tree.map(lambda leaf: leaf[0], family.decode(params, latent))
-    decoded = jax.jit(first)(params, encoded_by(name, variant)(params, batch))
-    count = 9
-    values = np.asarray(family.grid(params, decoded, count))
-    nodes = np.linspace(-1, 1, count, dtype=np.float32)
-    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
-    expected = np.asarray(jax.jit(family.field)(params, decoded, points)).reshape((count,) * 3)
-    np.testing.assert_array_equal(values < 0, expected < 0)
+    found = seen(name, variant)
+    values = np.asarray(family.grid(params, found.one, SIDE))
+    np.testing.assert_array_equal(values < 0, np.asarray(found.nodes).reshape((SIDE,) * 3) < 0)
 
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_one_shape_is_overfitted(name, variant):
     _, _, batch, params, knobs = made(name, variant)
     batch = jax.tree.map(lambda a: jnp.asarray(np.stack([np.asarray(a)[0]] * 2)), batch)
-    adam, value, losses = optax.adam(1e-2), value_of(name, variant), []
-
-    @jax.jit
-    def descend(params, state, gradient):
-        updates, state = adam.update(gradient, state)
-        return optax.apply_updates(params, updates), state
-
-    state = adam.init(params)
-    for index in range(120):
-        (_, parts), gradient = value(params, batch, KEY, index, knobs)
-        params, state = descend(params, state, gradient)
-        losses.append(float(parts["reconstruction"]))
-    assert losses[-1] < 0.35 * losses[0]
+    step, memory, losses = step_of(name, variant), ADAM.init(params), []
+    for number in range(80):
+        (_, parts), _, params, memory = step(params, memory, batch, number, knobs)
+        losses.append(parts["reconstruction"])
+    assert float(losses[-1]) < 0.35 * float(losses[0])
 
 
 def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):

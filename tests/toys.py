@@ -1,24 +1,26 @@
 """Toy-sized configurations and batches of every family and variant, for tests."""
 
+import functools
 import importlib
 
 import jax
 import jax.numpy as jnp
+import ml_collections
 import numpy as np
 
 from hexjax.data import fields
-from hexjax.geometry import hexplane
 from hexjax.models import family as families
 from hexjax.types import Item, Similarity
 from tests import shapes
 
+TWO_LEVELS = {"model.stem_px": 4, "model.widths": (8, 16)}  # others have one, which is compiled in half the time
 # family: (config module, overrides) of each variant that must satisfy the contract
 VARIANTS = {
     "hexplane_ae": {
-        "surface": ("ae_continuous", {}),
+        "surface": ("ae_continuous", TWO_LEVELS),
         "surface+sdf": ("ae_continuous", {"sdf.weight": 1.0}),
         "channels": ("ae_continuous", {"reconstruction.kind": "channels"}),
-        "wide latent": ("ae_continuous", {"latent.side": 4, "model.widths": (8, 16), "model.mixer_side": 2}),
+        "wide latent": ("ae_continuous", {"latent.side": 4, "model.stem_px": 2, "model.widths": (8, 16)}),
         "binary gaussian": ("vae_binary", {}),
         "continuous gaussian": ("ae_continuous", {"latent.kind": "gaussian", "kl.final_weight": 1e-3}),
         "fsq": ("fsq_continuous", {}),
@@ -32,7 +34,7 @@ VARIANTS = {
     "hexplane_mlp": {
         f"{kind}, {latent}, {likelihood}": (
             "sweeps.collapse_cause",
-            {"model.input": kind, "latent.kind": latent, "reconstruction.kind": likelihood},
+            {"model.input": kind, "latent.kind": latent, "reconstruction.kind": likelihood, "model.widths": (8, 16)},
         )
         for kind, latent, likelihood in (
             ("silhouettes", "gaussian", "bernoulli"),
@@ -53,12 +55,11 @@ def config_of(name, variant, **more):
     module = importlib.import_module(f"configs.{module}")
     config = module.get_config("small") if "small" in module.VARIANTS else module.get_config()
     toy = {
-        "hexplane.resolution_px": RESOLUTION, "model.stem_px": 4, "model.widths": (8, 16), "model.mixer_side": 2,
+        "hexplane.resolution_px": RESOLUTION, "model.stem_px": 8, "model.widths": (16,), "model.mixer_side": 2,
         "model.mixer_width": 16, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
-        "latent.channels": 4, "sdf.weight": 0.0, "sdf.points": 32, "extract.grid": 24, "score.samples": 500,
+        "latent.channels": 4, "latent.flow_layers": 2, "latent.flow_width": 16, "sdf.weight": 0.0,
+        "sdf.points": 32, "extract.grid": 24, "score.samples": 500,
     }  # fmt: skip
-    if variant == "wide latent":
-        toy |= {"model.stem_px": 2}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 
@@ -71,15 +72,18 @@ def item_of(mesh, name="a shape", **more):
     return Item(name, mesh, mesh, Similarity(1.0, np.eye(3), np.zeros(3)), **more)
 
 
-def batch_of(config, meshes=None):
+@functools.cache
+def fields_of(resolution):
+    """Every field that is made of the maps of a torus and a sphere."""
+    names, config = (*fields.MAPS, *fields.DERIVED), ml_collections.ConfigDict({"hexplane": {"resolution_px": resolution}})
+    made = [fields.make(item_of(mesh), names, config, 0) for mesh in (shapes.torus(), shapes.sphere(0.7, 2))]
+    return {name: np.stack([each[name] for each in made]) for name in names}
+
+
+def batch_of(config):
     """Maps of a torus and a sphere, and query points with the true distances that matter to no test."""
-    meshes = [shapes.torus(), shapes.sphere(0.7, 2)] if meshes is None else meshes
-    most = [max(len(mesh[i]) for mesh in meshes) for i in (0, 1)]
-    padded = [hexplane.pad(mesh, *most) for mesh in meshes]  # one program for all
-    names = (*fields.MAPS, *fields.DERIVED)
-    made = [fields.make(item_of(mesh), names, config, 0) for mesh in padded]
-    batch = {name: np.stack([each[name] for each in made]) for name in names}
-    points = np.random.default_rng(0).uniform(-0.9, 0.9, (len(made), config.sdf.points, 3)).astype(np.float32)
+    points = np.random.default_rng(0).uniform(-0.9, 0.9, (2, config.sdf.points, 3)).astype(np.float32)
     distance = np.linalg.norm(points, axis=-1) - 0.7
     ones = np.ones(distance.shape, np.float32)
-    return jax.tree.map(jnp.asarray, batch | dict(points=points, sdf=distance, slack=0 * ones, seen=ones))
+    batch = fields_of(config.hexplane.resolution_px) | dict(points=points, sdf=distance, slack=0 * ones, seen=ones)
+    return jax.tree.map(jnp.asarray, batch)

@@ -15,6 +15,9 @@ from hexjax.geometry import frame, raycast
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Mesh
 
+# All meshes of up to so many vertices and faces are padded to them: compiling costs more than skipping faces.
+LEAST = (1024, 2048)
+
 
 def barycentric(
     vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], seen: Int[Array, "b v h w"]
@@ -124,9 +127,12 @@ def _fits(vertices: np.ndarray) -> bool:
 
 
 def _padded_sizes(vertices: int, faces: int) -> tuple[int, int]:
-    """Sizes that many meshes share: vertices to a power of two, faces to one of four sizes between two such powers."""
+    """Sizes that many meshes share: vertices to a power of two, faces to one of four sizes between two such powers.
+
+    All that are no larger than LEAST share one.
+    """
     step = max(1 << max(faces.bit_length() - 3, 0), 1)
-    return 1 << max(vertices - 1, 0).bit_length(), max(-(-faces // step) * step, 1)
+    return max(1 << max(vertices - 1, 0).bit_length(), LEAST[0]), max(-(-faces // step) * step, LEAST[1])
 
 
 def render(mesh: Mesh, resolution: int = 512) -> Hexplane:

@@ -44,6 +44,14 @@ def timeless(scores: dict) -> list[dict]:
     ]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def small_renders():
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distance, "RENDER_PX", 96)
+        patch.setattr(export, "PANEL_PX", 120)
+        yield
+
+
 @pytest.fixture(scope="module")
 def identity_run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("identity")

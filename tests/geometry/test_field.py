@@ -10,10 +10,14 @@ from hexjax.types import Hexplane
 from tests import shapes
 
 
+def render(mesh, resolution=64):
+    return hexplane.render(hexplane.pad(mesh, 8192, 16384), resolution)  # one program for all
+
+
 @functools.cache
 def maps_of(name, resolution=64):
     made = dict(cube=shapes.cube, sphere=lambda: shapes.sphere(0.7, 4), torus=shapes.torus, soup=lambda: shapes.soup(5))
-    return hexplane.render(hexplane.pad(made[name](), 4096, 5120), resolution)  # one program for all
+    return render(made[name](), resolution)
 
 
 fuse_program, silhouettes_program = jax.jit(field.fuse), jax.jit(field.fuse_silhouettes, static_argnums=2)
@@ -66,7 +70,7 @@ def test_background_carves_and_a_full_view_of_nothing_is_outside():
 def test_back_faces_abstain_and_six_abstentions_are_inside():
     inward = shapes.sphere(0.7, 3)
     inward = inward._replace(faces=inward.faces[:, ::-1])
-    found = fuse(hexplane.render(inward, 64), np.zeros((1, 3), np.float32))
+    found = fuse(render(inward), np.zeros((1, 3), np.float32))
     np.testing.assert_allclose(found, -field.BACKGROUND, rtol=1e-3)
 
 
@@ -74,7 +78,7 @@ def test_an_open_box_is_filled_not_emptied():
     """Seen from above the open box shows its inner floor: that view must not carve the walls' inside."""
     box = shapes.cube(0.5)
     walls = box._replace(faces=box.faces[np.abs(np.asarray(box.vertices)[box.faces][:, :, 1] - 0.5).max(1) > 1e-6])
-    found = np.asarray(fuse(hexplane.render(walls, 64), np.array([[0, 0.3, 0], [0, -0.6, 0], [0.7, 0, 0]], np.float32)))
+    found = np.asarray(fuse(render(walls), np.array([[0, 0.3, 0], [0, -0.6, 0], [0.7, 0, 0]], np.float32)))
     assert (found[0] < 0) & (found[1] > 0) & (found[2] > 0)
 
 
@@ -135,7 +139,7 @@ def assert_one_mesh(maps, count):
 
 @pytest.mark.parametrize("name", ["leeperrysmith_5500", "suzanne"])
 def test_skipped_blocks_change_nothing_of_a_head(data_folder, name):
-    assert_one_mesh(hexplane.render(hexplane.pad(shapes.head(data_folder, name), 8192, 16384), 256), 96)
+    assert_one_mesh(render(shapes.head(data_folder, name), 256), 96)
 
 
 @pytest.mark.slow

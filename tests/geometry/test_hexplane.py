@@ -9,9 +9,9 @@ from tests import shapes
 
 def test_a_cube_shows_its_faces():
     """Half side 1/2: every view meets the near face at depth 1/2 with the normal towards the camera."""
-    maps = hexplane.render(shapes.cube(0.5), 16)
+    maps = hexplane.render(shapes.cube(0.5), 24)
     mask = np.asarray(maps.mask)
-    assert mask.sum() == 6 * 64
+    assert mask.sum() == 6 * 144
     np.testing.assert_allclose(np.asarray(maps.depth)[mask], 0.5, atol=1e-6)
     for view in range(6):
         np.testing.assert_allclose(np.asarray(maps.normal)[view][mask[view]] @ -frame.FORWARD[view], 1, atol=1e-6)
@@ -27,7 +27,7 @@ def test_a_sphere_has_its_closed_form_depth():
 
 
 def test_normals_are_unit_on_surface_and_zero_elsewhere():
-    maps = hexplane.render(shapes.soup(1), 40)
+    maps = hexplane.render(shapes.soup(1), 24)
     length = np.linalg.norm(maps.normal, axis=-1)
     np.testing.assert_allclose(length, np.asarray(maps.mask), atol=1e-6)
     np.testing.assert_array_equal(np.asarray(maps.depth)[~np.asarray(maps.mask)], 0)
@@ -36,7 +36,7 @@ def test_normals_are_unit_on_surface_and_zero_elsewhere():
 def test_the_inside_of_an_open_box_shows_back_faces():
     box = shapes.cube(0.5)
     open_above = box._replace(faces=box.faces[np.abs(np.asarray(box.vertices)[box.faces][:, :, 1] - 0.5).max(1) > 1e-6])
-    maps = hexplane.render(open_above, 16)
+    maps = hexplane.render(open_above, 24)
     assert (np.asarray(maps.normal)[0][np.asarray(maps.mask)[0]] @ frame.FORWARD[0] > 0.99).all()
     assert (np.asarray(maps.normal)[1][np.asarray(maps.mask)[1]] @ frame.FORWARD[1] < -0.99).all()
 
@@ -114,7 +114,7 @@ def silhouettes(kind):
     """Masks [k, n, n]: blots of every density, noise, lines and points, and those of a real renderer."""
     random = np.random.default_rng(3)
     if kind == "rendered":
-        return np.asarray(hexplane.render(shapes.torus(), 48).mask)
+        return np.asarray(hexplane.render(shapes.torus(), 24).mask)
     if kind == "degenerate":
         masks = np.zeros((5, 20, 20), bool)
         masks[0, 0, 0] = masks[1, :, 7] = masks[2, 19] = True

@@ -1,3 +1,5 @@
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -85,11 +87,24 @@ def test_an_unknown_input_is_refused():
     )
 
 
+def family_of(dtype):
+    return toys.family_of(toys.config_of("hexplane_ae", "surface+sdf", **{"model.dtype": dtype}))
+
+
+@functools.cache
+def started():
+    """A batch and parameters, which are float32 whatever the dtype of the arithmetic."""
+    batch = toys.batch_of(toys.config_of("hexplane_ae", "surface+sdf"))
+    given = batch, jax.random.key(0)
+    float32, bfloat16 = (jax.eval_shape(family_of(dtype).init, *given) for dtype in ("float32", "bfloat16"))
+    assert float32 == bfloat16
+    return batch, jax.jit(family_of("float32").init)(*given)
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_a_step_moves_nothing_between_host_and_device_and_is_finite(dtype):
-    config, zero = toys.config_of("hexplane_ae", "surface+sdf", **{"model.dtype": dtype}), jnp.int32(0)
-    family, batch, key = toys.family_of(config), toys.batch_of(config), jax.random.key(0)
-    params = jax.jit(family.init)(batch, key)
+    family, zero, key = family_of(dtype), jnp.int32(0), jax.random.key(0)
+    batch, params = started()
     knobs = {"sdf.weight": jnp.float32(1.0), "kl.log_variance_limit": jnp.float32(np.inf)}
     step = jax.jit(jax.value_and_grad(lambda *given: family.loss(*given)[0]))
     given = params, batch, key, zero, knobs
@@ -104,11 +119,9 @@ def test_a_step_moves_nothing_between_host_and_device_and_is_finite(dtype):
 
 
 def test_bfloat16_inside_blocks_changes_the_maps_by_little_and_keeps_them_float32():
-    maps = []
+    (batch, params), maps = started(), []
     for dtype in ("float32", "bfloat16"):
-        config = toys.config_of("hexplane_ae", "surface", **{"model.dtype": dtype})
-        family, batch, key = toys.family_of(config), toys.batch_of(config), jax.random.key(0)
-        params = jax.jit(family.init)(batch, key)
+        family = family_of(dtype)
         maps.append(jax.jit(lambda p: family.decode(p, family.encode(p, batch, None)))(params))  # noqa: B023
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(maps[1]))
     np.testing.assert_allclose(maps[0].depth, maps[1].depth, atol=0.1)

@@ -67,7 +67,7 @@ def test_gradient_norm_is_that_of_the_loss(run):
     state, cache, knobs, advance = run
     key = step.stream_key(0, "loss", state.step)
     gradient = jax.grad(lambda params: toy.make_family().loss(params, toy.batch_at(cache, 0), key, 0, knobs)[0])
-    leaves = jax.tree.leaves(gradient(state.params))
+    leaves = jax.tree.leaves(jax.jit(gradient)(state.params))
     expected = np.sqrt(sum(np.sum(np.square(leaf)) for leaf in leaves))
     np.testing.assert_allclose(advance(state, cache, knobs)[1]["gradient_norm"], expected, rtol=1e-5)
 

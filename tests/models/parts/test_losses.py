@@ -69,6 +69,7 @@ def values(seed=0, count=40):
     return jnp.asarray(random.normal(0, 2, count), jnp.float32), jnp.asarray(random.uniform(0, 1, count), jnp.float32)
 
 
+@jax.jit
 def log_constant(logits):
     """Of the continuous Bernoulli, which is all that remains of its nats without the cross-entropy."""
     return losses.cross_entropy(logits, 0 * logits) - losses.continuous_bernoulli_nll(logits, 0 * logits)
@@ -94,22 +95,22 @@ def test_the_log_constant_is_smooth_even_and_least_at_half():
     found = log_constant(logits)
     np.testing.assert_allclose(found, found[::-1], atol=1e-6)
     assert float(found.min()) == pytest.approx(np.log(2), abs=2e-7)
-    slope = np.asarray(jax.grad(lambda logits: log_constant(logits).sum())(logits), np.float64)
+    slope = np.asarray(jax.jit(jax.grad(lambda logits: log_constant(logits).sum()))(logits), np.float64)
     np.testing.assert_allclose(np.diff(slope), 1e-3 / 6, rtol=0.3)  # no step where the series ends
 
 
 @pytest.mark.parametrize("kind", ["bernoulli", "continuous_bernoulli"])
 def test_the_slope_of_the_nats_is_the_mean_minus_x(kind):
     logits, x = jnp.array(LOGITS), jnp.linspace(0, 1, len(LOGITS))
-    slope = jax.grad(lambda logits: losses.nll(logits, x, kind, 1.0, 0.1).sum())(logits)
-    np.testing.assert_allclose(slope, losses.expectation(logits, kind) - x, atol=2e-6)
+    slope = jax.jit(jax.grad(lambda logits: losses.nll(logits, x, kind, 1.0, 0.1).sum()))(logits)
+    np.testing.assert_allclose(slope, jax.jit(losses.expectation, static_argnums=1)(logits, kind) - x, atol=2e-6)
 
 
 @pytest.mark.parametrize("kind", losses.LIKELIHOODS)
 def test_slopes_are_those_of_finite_differences(kind):
     logits, x = values()
-    loss = lambda logits: losses.reduced(losses.nll(logits[None], x[None], kind, 0.3, 0.01), "sum")
-    slope, step = jax.grad(loss)(logits), 1e-2
+    loss = jax.jit(lambda logits: losses.reduced(losses.nll(logits[None], x[None], kind, 0.3, 0.01), "sum"))
+    slope, step = jax.jit(jax.grad(loss))(logits), 1e-2
     for place in range(0, 40, 8):
         moved = jnp.zeros(40).at[place].set(step)
         found = (loss(logits + moved) - loss(logits - moved)) / (2 * step)
