@@ -25,7 +25,7 @@ MAPS = Hexplane._fields  # depth, normal, mask
 DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 POOL = ("points", "sdf", "slack", "weight")
 FIELDS = (*MAPS, *DERIVED, *POOL, "item")  # of a batch
-BAND = 0.05  # world units: signed distances are clamped to it, both ways
+BAND = frame.BAND
 
 Fuse = Callable[[Hexplane, Array], Array]  # (maps, points [p, 3]) -> signed-distance-like values [p]
 

@@ -18,7 +18,7 @@ import numpy as np
 
 from hexjax import memory, names, pipeline, progress
 from hexjax.evaluation import export, judge, rows, written
-from hexjax.geometry import distance, frame, planes
+from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
 from hexjax.training import checkpoint, record
@@ -225,7 +225,7 @@ def input_bits(config: ml_collections.ConfigDict) -> int:
         return pixels * bits[config.model.input]
     if config.model.input in ("binary", "silhouettes"):
         return pixels if config.model.input == "binary" else pixels // 2
-    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(planes.KINDS)}")
+    raise ValueError(f"config.model.input is {config.model.input!r}; accepted: {', '.join(names.INPUTS)}")
 
 
 def _take(items, config, course, clock, one, compiles=True, stopped=lambda: False) -> None:

@@ -19,7 +19,7 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool
 
-from hexjax import memory, pipeline, progress
+from hexjax import memory, names, pipeline, progress
 from hexjax.data import batches, ply
 from hexjax.evaluation import evaluate, export, rows, written
 from hexjax.geometry import distance, sdf, surface
@@ -27,7 +27,6 @@ from hexjax.models.family import Family
 from hexjax.training import record
 from hexjax.types import Item, Latent, Mesh, Params, Scores
 
-PRIORS = ("gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")  # of config.latent.kind
 COMPARED = 32  # training shapes, spread evenly over all, among which the nearest is found
 RANKED = 2048  # points a side by which it is found
 SCORED = 5000  # samples a side by which it is scored
@@ -72,7 +71,7 @@ def sample(
     if family.sample is None:
         raise ValueError(
             f"config.latent.kind is {config.latent.kind!r}; it has no prior to draw from; --mode=sample accepts: "
-            f"{', '.join(PRIORS)}"
+            f"{', '.join(names.PRIORS)}"
         )
     clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
     trees, line = [_tree(item.mesh, config.seed) for item in known], progress.Line(config.sample.count, "shapes drawn")

@@ -12,7 +12,8 @@ import scipy.stats
 from PIL import Image
 
 from hexjax import cells
-from hexjax.diagnostics import collapse, verdict, witness
+from hexjax import names as named
+from hexjax.diagnostics import collapse, witness
 from hexjax.evaluation import laboratory, laboratory_plots
 from hexjax.evaluation import laboratory_doses as doses
 from hexjax.evaluation import laboratory_drawing as drawing
@@ -482,7 +483,7 @@ def test_the_tables_of_the_evidence_are_those_of_the_results():
 
 
 def test_names_are_those_of_the_diagnostics():
-    assert set(lab.VERDICTS) == set(verdict.NAMES) == set(drawing.VERDICT_COLOURS)
+    assert set(lab.VERDICTS) == set(named.VERDICTS) == set(drawing.VERDICT_COLOURS)
     names = {name.lstrip("-") for text, _ in laboratory.METRICS.values() for name in text.split()}
     fields = {f"witness_{name}" for name in witness.Certificate._fields}
     assert {name for name in names if name.startswith("witness_")} <= fields
