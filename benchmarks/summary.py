@@ -12,9 +12,8 @@ import sys
 from typing import Any
 
 from benchmarks import common, render
+from hexjax import names
 from hexjax.evaluation import page
-
-DONE, REFUSED = 0, 2
 
 
 def every(folder: pathlib.Path, some: bool = False) -> str:
@@ -137,8 +136,8 @@ def main(arguments: list[str]) -> int:
         page.rewrite(parser.parse_args(arguments).pages, fill)
     except (ValueError, OSError) as error:
         print(f"summary: {error}", file=sys.stderr)
-        return REFUSED
-    return DONE
+        return names.REFUSED
+    return names.DONE
 
 
 if __name__ == "__main__":

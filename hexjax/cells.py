@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import ml_collections
 
-from hexjax import rules, wording
+from hexjax import names, rules
 
 PACK = "cells.jsonl.gz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
@@ -49,13 +49,13 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
     if "sweep" not in config:
         raise ValueError(f"--mode=sweep, and {config.name} has no config.sweep; accepted: configs of configs/sweeps/")
     found = [_read(line, config) for line in config.sweep.cells]
-    names = [cell.name for cell in found]
-    if twice := [name for name in names if names.count(name) > 1]:
-        raise ValueError(f"config.sweep.cells names {wording.shown(twice[0])} twice; accepted: each cell once")
-    files = [file_name(name).casefold() for name in names]
-    if shared := [name for name, file in zip(names, files) if files.count(file) > 1 or file in OTHERS]:
+    known = [cell.name for cell in found]
+    if twice := [name for name in known if known.count(name) > 1]:
+        raise ValueError(f"config.sweep.cells names {names.shown(twice[0])} twice; accepted: each cell once")
+    files = [file_name(name).casefold() for name in known]
+    if shared := [name for name, file in zip(known, files) if files.count(file) > 1 or file in OTHERS]:
         raise ValueError(
-            f"config.sweep.cells names {wording.shown(shared[0])}, whose file {wording.cut(file_name(shared[0]))} is another's "
+            f"config.sweep.cells names {names.shown(shared[0])}, whose file {names.cut(file_name(shared[0]))} is another's "
             "too; accepted: names that differ in more than case, and / for -"
         )
     return found
@@ -65,7 +65,7 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     name, colon, text = (part.strip() for part in line.partition(":"))
     pairs = [word.partition("=") for word in text.split()]
     if not colon or not name or any(not equals for _, equals, _ in pairs):
-        raise ValueError(f"config.sweep.cells holds {wording.shown(line)}; accepted: 'name: key=value key=value'")
+        raise ValueError(f"config.sweep.cells holds {names.shown(line)}; accepted: 'name: key=value key=value'")
     overrides, resolved, several = (
         {key: value for key, _, value in pairs},
         ml_collections.ConfigDict(config.to_dict()),
@@ -77,7 +77,7 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
             if len(values) > 1 and key not in knob_names(config):
                 known = ", ".join(knob_names(config))
                 raise ValueError(
-                    f"config.{wording.cut(key)} has several values, {wording.cut(value)}; accepted for: {known}"
+                    f"config.{names.cut(key)} has several values, {names.cut(value)}; accepted for: {known}"
                 )
             rules.override(resolved, key, values[0])
             if len(values) > 1:
@@ -89,7 +89,7 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
         rules.validate(resolved, "cell")
         _check_sweep(resolved)
     except ValueError as error:
-        raise ValueError(f"config.sweep.cells, {wording.cut(name)}: {error}") from error
+        raise ValueError(f"config.sweep.cells, {names.cut(name)}: {error}") from error
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)

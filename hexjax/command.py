@@ -12,10 +12,9 @@ import sys
 import time
 import traceback
 
-from hexjax import shell
+from hexjax import names, shell
 
 BEGAN = time.monotonic()
-FAILED, REFUSED = 1, 2
 HELP = """\
 python launch.py --config=FILE.py[:variant] [--config.KEY=VALUE ...] [--workdir=DIR] [--mode=MODE]
 
@@ -65,7 +64,7 @@ def main(arguments: list[str]) -> int:
     """The exit code of a command line; a refused one loads no JAX and makes no folder."""
     if not {"-h", "-help", "--help"}.isdisjoint(arguments):
         print(HELP if shell.program() != "hexjax" else HELP.replace("python launch.py", "hexjax"), end="")
-        return 0
+        return names.DONE
     from hexjax import config as configuration
 
     try:
@@ -142,7 +141,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
             sample.sample(family, params, config, folder, items, step)
         else:
             evaluate.encode(family, params, items, config, folder)
-    return 0
+    return names.DONE
 
 
 def find_device() -> None:
@@ -167,24 +166,22 @@ def find_device() -> None:
 
 def failed(error: Exception) -> int:
     """The exit code 2 of a refusal or 1 of a fault of the machine or a run's checkpoints, told in a line; others are raised."""
-    from hexjax import wording
-
     text = str(error)
     if isinstance(error, ValueError) and _is_own(error):
         say(text)
-        return REFUSED
+        return names.REFUSED
     if isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in text:
         reason = text.removeprefix("RESOURCE_EXHAUSTED:").strip().split("\n")[0] or "no reason is given"
         smaller = "smaller: train.batch_size, hexplane.resolution_px, extract.grid, data.count"
         say(reason if "config." in reason else f"out of memory: {reason}; {smaller}")
     elif isinstance(error, OSError):
-        place = "" if error.filename is None else f": {wording.shown(os.fspath(error.filename))}"
+        place = "" if error.filename is None else f": {names.shown(os.fspath(error.filename))}"
         say(f"{error.strerror or text or type(error).__name__}{place}; what was written before stays")
     elif type(error).__name__ == "CheckpointError":  # of training.checkpoint, which loads JAX
         say(text)
     else:
         raise error
-    return FAILED
+    return names.FAILED
 
 
 def _is_own(error: Exception) -> bool:
@@ -196,9 +193,7 @@ def _is_own(error: Exception) -> bool:
 
 def say(text: str) -> None:
     """Nothing; tells one line, in which no word is longer than a path may be."""
-    from hexjax import wording
-
-    print(f"{shell.program()}: {wording.one_line(text, 4 * wording.LINE)}", file=sys.stderr)
+    print(f"{shell.program()}: {names.one_line(text, 4 * names.LINE)}", file=sys.stderr)
 
 
 if __name__ == "__main__":

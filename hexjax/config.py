@@ -20,9 +20,8 @@ from typing import Any, NamedTuple
 import ml_collections
 from absl import flags, logging
 
-from hexjax import cells, experiments, rules, shell, wording, workdirs
+from hexjax import cells, experiments, names, rules, shell, wording, workdirs
 
-DONE, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 2, 3, 4, 75  # exit codes; 1 is anything else
 MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
 WRITING = ("train", "ceiling", "sweep")  # the others read a run
 # glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX: what was freed is kept, in one heap.
@@ -63,7 +62,7 @@ def parse(arguments: list[str]) -> Command:
     workdir, kind = workdirs.check(given["workdir"]) if given["workdir"] else (None, None)
     has_run = kind is not None
     if mode not in WRITING and not (has_run and workdirs.is_trained(workdir)):
-        got = wording.shown(given["workdir"])
+        got = names.shown(given["workdir"])
         raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {got}")
     if given["config"] is not None:
         config, changed = experiments.load(given["config"])
@@ -201,7 +200,7 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
     while rest:
         head, equals, value = rest.pop(0).partition("=")
         if not head.startswith("--"):
-            stray = wording.cut(head + equals + value)
+            stray = names.cut(head + equals + value)
             hint = f"; did you mean --{stray}?" if equals else ""
             raise ValueError(
                 f"stray argument '{stray}'; accepted: --config, --workdir, --mode, --config.KEY=VALUE{hint}"
@@ -209,10 +208,10 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
         if not head.startswith("--config."):
             known = ("--config", "--workdir", "--mode")
             raise ValueError(
-                f"unknown flag {wording.cut(head)}; flags: {', '.join(known)}, --config.KEY{wording.nearest(head, known)}"
+                f"unknown flag {names.cut(head)}; flags: {', '.join(known)}, --config.KEY{wording.nearest(head, known)}"
             )
         if not equals and (not rest or rest[0].startswith("--")):
-            raise ValueError(f"{wording.cut(head)} has no value; accepted: {wording.cut(head)}=VALUE")
+            raise ValueError(f"{names.cut(head)} has no value; accepted: {names.cut(head)}=VALUE")
         overrides[head.removeprefix("--config.")] = value if equals else rest.pop(0)
     return {name: parser[name].value for name in ("config", "workdir", "mode")}, overrides
 
@@ -245,7 +244,7 @@ def set_environment() -> tuple[str, ...]:
 
 def _check_mode(mode: str) -> str:
     if mode not in MODES:
-        raise ValueError(f"--mode is {wording.shown(mode)}; modes: {', '.join(MODES)}{wording.nearest(mode, MODES)}")
+        raise ValueError(f"--mode is {names.shown(mode)}; modes: {', '.join(MODES)}{wording.nearest(mode, MODES)}")
     return mode
 
 
@@ -257,7 +256,7 @@ def _compare(
         differing[TOLD:] = [f"{len(differing) - TOLD} more"]
     if differing:
         raise ValueError(
-            f"--workdir={wording.cut(folder)} holds a run with other values of {', '.join(differing)}; "
+            f"--workdir={names.cut(folder)} holds a run with other values of {', '.join(differing)}; "
             f"may differ: {', '.join(free)}"
         )
 
@@ -273,7 +272,7 @@ def _differing(
     for leaves in (new, old):
         leaves["data.path"] = rules.place_names(str(leaves.get("data.path", "")))
     return [
-        f"{key} ({wording.cut(str(old.get(key, 'absent')))} there, {wording.cut(str(new.get(key, 'absent')))} here)"
+        f"{key} ({names.cut(str(old.get(key, 'absent')))} there, {names.cut(str(new.get(key, 'absent')))} here)"
         for key in sorted(new.keys() | old.keys() if added else old.keys())
         if new.get(key) != old.get(key)
         and not (any(fnmatch.fnmatch(key, pattern) for pattern in free) and (added or key in new))

@@ -12,7 +12,7 @@ import sys
 
 import ml_collections
 
-from hexjax import rules, wording
+from hexjax import names, rules, wording
 
 CHECKOUT, PACKAGED = pathlib.Path(__file__).parent.parent, pathlib.Path(__file__).parent / "_packaged"
 HOME = PACKAGED if PACKAGED.is_dir() else CHECKOUT  # the folder that holds configs/
@@ -30,7 +30,7 @@ def _find_file(text: str) -> tuple[pathlib.Path, str | None]:
     """The file and the variant: a file where the user stands, else one that comes with hexjax; .py may be left out."""
     match = re.fullmatch(r"(.+\.py)(?::(.*))?", text) or re.fullmatch(r"([^:]+)(?::(.*))?", text)
     if match is None:
-        raise ValueError(f"--config is {wording.shown(text)}; accepted: FILE.py or FILE.py:variant")
+        raise ValueError(f"--config is {names.shown(text)}; accepted: FILE.py or FILE.py:variant")
     given = rules.expand(match[1] if match[1].endswith(".py") else f"{match[1]}.py")
     own = [HOME / "configs" / "sweeps", HOME / "configs", HOME]
     for folder in ("", *reversed(own)):
@@ -40,7 +40,7 @@ def _find_file(text: str) -> tuple[pathlib.Path, str | None]:
     known = sorted({file.name for folder in folders for file in folder.glob("*.py")})
     longer = ", ".join(name for name in known if name.startswith(given.stem))
     hint = f"; nearest: {longer}" if longer else wording.nearest(given.name, known)
-    raise ValueError(f"--config is {wording.shown(text)}: no such file{hint}")
+    raise ValueError(f"--config is {names.shown(text)}: no such file{hint}")
 
 
 def _get_config(file: pathlib.Path, variant: str | None) -> ml_collections.ConfigDict:

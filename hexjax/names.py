@@ -1,7 +1,23 @@
-"""How places and shapes are named: what `data.path` names, and text that fits a line. Standard library alone."""
+"""Names that all of hexjax knows, what `data.path` names, and how a value is shown in a line. Standard library alone."""
 
 import os
 import pathlib
+import re
+from typing import Any
+
+DONE, FAILED, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 1, 2, 3, 4, 75  # exit codes; FAILED is anything else
+VERDICTS = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED", "NOT-CERTIFIABLE")
+SOURCES = ("procedural", "solids", "latents", "demosthenes", "goathead", "spot")  # of config.data.source
+INPUTS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth", "voxels")  # of config.model.input
+HULLS = ("binary", "silhouettes", "silhouette_sdf")  # inputs of outlines alone
+GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")  # latents whose rate has no bound
+DISCRETE = ("bernoulli", "categorical", "fsq")
+PRIORS = (*GAUSSIAN, *DISCRETE)  # latents that can be drawn
+LATENTS = ("deterministic", *PRIORS)  # of config.latent.kind
+ESTIMATORS = ("straight_through", "gumbel")  # of config.latent.estimator
+LIKELIHOODS = ("channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli")  # of planes
+CAP_MODES = ("clip", "scale", "penalty")  # of config.kl.cap_mode
+LINE = 120  # letters: the most that is shown of one value
 
 
 def places(path: str) -> list[pathlib.Path]:
@@ -47,9 +63,9 @@ def refuse_missing(path: str) -> None:
             )
         except (OSError, ValueError) as error:  # no permission, a name too long; a NUL in it
             reason = f"{(getattr(error, 'strerror', None) or str(error)).lower()}:"
-        shown = str(place) if reason.startswith("no home") else place.name
+        told = str(place) if reason.startswith("no home") else place.name
         raise ValueError(
-            f"config.data.path is {quote(path)}: {reason} {quote(shown)}; "
+            f"config.data.path is {shown(path)}: {reason} {shown(told)}; "
             "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
         )
 
@@ -61,6 +77,20 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() else letter.encode("unicode_escape").decode() for letter in text)
 
 
-def quote(text: str, letters: int = 120) -> str:
-    """The text in quotes, printable, and cut where it is too long for a line."""
-    return repr(text if len(text) <= letters else text[: letters - 3] + "...")
+def one_line(text: str, most: int = LINE) -> str:
+    """The text with what is not printable escaped, and words longer than a line cut in their middle."""
+    return re.sub(rf"\S{{{most + 1},}}", lambda word: _cut(word[0], most), printable(text))
+
+
+def shown(value: Any) -> str:
+    """A value as a refusal shows it: text in quotation marks, nothing longer than a line."""
+    return cut(repr(value) if isinstance(value, str) else str(value))
+
+
+def cut(text: str) -> str:
+    """Printable text of at most a line, cut in its middle."""
+    return _cut(one_line(text), LINE)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else f"{text[: 2 * most // 3]}…{text[1 - most + 2 * most // 3 :]}"

@@ -17,16 +17,6 @@ import ml_collections
 
 from hexjax import names, wording
 
-shown = wording.shown
-SOURCES = (
-    "procedural",
-    "solids",
-    "latents",
-    "demosthenes",
-    "goathead",
-    "spot",
-)  # of data.source, as data/sources.py lists them
-
 
 class Rule(NamedTuple):
     """What a key accepts: its type, the words for it, and the test."""
@@ -47,9 +37,9 @@ def number(text: str, check: Callable[[float], bool]) -> Rule:
     return Rule(float, f"a number{text}", check)
 
 
-def choice(*names: str) -> Rule:
+def choice(*accepted: str) -> Rule:
     """A rule for one of some names."""
-    return Rule(str, " | ".join(names), lambda value: value in names)
+    return Rule(str, " | ".join(accepted), lambda value: value in accepted)
 
 
 FLAG = Rule(bool, "true | false", lambda value: True)
@@ -70,13 +60,13 @@ RULES = {
     ),
     "seed": whole(0, 2**31 - 1),
     "data.path": TEXT,
-    "data.source": choice(*SOURCES),
+    "data.source": choice(*names.SOURCES),
     "data.up": choice("y", "z"),
     "data.count": whole(0),
     "data.cached": FLAG,
     "hexplane.resolution_px": whole(8, 4096),
     "model.family": TEXT,
-    "model.input": choice("continuous", "binary", "silhouettes", "silhouette_sdf", "depth", "voxels"),
+    "model.input": choice(*names.INPUTS),
     "model.stem_px": POWER_OF_TWO,
     "model.widths": WIDTHS,
     "model.blocks": whole(0),
@@ -86,12 +76,12 @@ RULES = {
     "model.mixer_blocks": whole(0),
     "model.mixer_heads": whole(1),
     "model.dtype": choice("float32", "bfloat16"),
-    "latent.kind": choice("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq"),
+    "latent.kind": choice(*names.LATENTS),
     "latent.side": whole(1),
     "latent.channels": whole(1),
     "latent.bits": Rule(int, "16 | 32", lambda value: value in (16, 32)),
     "latent.codes": whole(2, 65536),
-    "latent.estimator": choice("straight_through", "gumbel"),
+    "latent.estimator": choice(*names.ESTIMATORS),
     "latent.temperature": POSITIVE,
     "latent.pseudo_inputs": whole(1),
     "latent.flow_layers": whole(1),
@@ -100,14 +90,12 @@ RULES = {
     "kl.final_weight": NOT_NEGATIVE,
     "kl.warmup_steps": whole(0),
     "kl.cap": number(" above 0, at most 1; 1 switches it off", lambda value: 0 < value <= 1),
-    "kl.cap_mode": choice("clip", "scale", "penalty"),
+    "kl.cap_mode": choice(*names.CAP_MODES),
     "kl.prior_variance": POSITIVE,
     "kl.free_bits": NOT_NEGATIVE,
     "kl.reduction": choice("sum", "mean"),
     "kl.log_variance_limit": POSITIVE_OR_OFF,
-    "reconstruction.kind": choice(
-        "surface", "channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli"
-    ),
+    "reconstruction.kind": choice("surface", *names.LIKELIHOODS),
     "reconstruction.reduction": choice("mean", "sum"),
     "reconstruction.depth_weight": NOT_NEGATIVE,
     "reconstruction.normal_weight": NOT_NEGATIVE,
@@ -163,11 +151,8 @@ SWEEP_RULES = {  # of configs/sweeps/
     "sweep.control": TEXT,
 }
 
-GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")
-PRIORS = (*GAUSSIAN, "bernoulli", "categorical", "fsq")  # latents that can be drawn
-CHARGED = (*GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
+CHARGED = (*names.GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
-HULLS = ("binary", "silhouettes", "silhouette_sdf")
 
 # Numbers beside those of kl that may vary without a new program.
 LIKELIHOOD = ("reconstruction.variance", "reconstruction.sigma_floor")
@@ -180,7 +165,7 @@ UNREAD = (
     ("kl.prior_variance", lambda config: config.latent.kind in CHARGED[1:], "latent.kind"),
     ("kl.log_variance_limit", lambda config: config.latent.kind in CHARGED[3:], "latent.kind"),
     ("kl.cap_mode", lambda config: config.kl.cap == 1, "kl.cap"),
-    ("latent.bits", lambda config: config.latent.kind in ("bernoulli", "categorical", "fsq"), "latent.kind"),
+    ("latent.bits", lambda config: config.latent.kind in names.DISCRETE, "latent.kind"),
     ("latent.codes", lambda config: config.latent.kind != "fsq", "latent.kind"),
     ("latent.estimator", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
     ("latent.temperature", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
@@ -192,7 +177,7 @@ UNREAD = (
     ("reconstruction.variance", lambda config: config.reconstruction.kind != "gaussian", "reconstruction.kind"),
     ("reconstruction.sigma_floor", lambda config: config.reconstruction.kind != "calibrated_gaussian",
      "reconstruction.kind"),
-    ("extract.threshold", lambda config: config.model.input not in (*HULLS, "voxels"), "model.input"),
+    ("extract.threshold", lambda config: config.model.input not in (*names.HULLS, "voxels"), "model.input"),
     ("sdf.points", lambda config: config.sdf.weight == 0, "sdf.weight"),
     ("sdf.pool_points", lambda config: config.sdf.weight == 0, "sdf.weight"),
     ("data.source", lambda config: config.data.path != "", "data.path"),
@@ -254,14 +239,14 @@ def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
         section = [name for name in leaves if name.startswith(f"{key}.")]
         if section:
             raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
-        raise ValueError(f"config.{wording.cut(key)} is unknown{wording.nearest_key(key, leaves)}")
+        raise ValueError(f"config.{names.cut(key)} is unknown{wording.nearest_key(key, leaves)}")
     rule = (RULES | SWEEP_RULES).get(key)
     kind = type(leaves[key]) if rule is None else rule.kind
     accepted = "a value of the type in the config file" if rule is None else rule.accepted
     try:
         value = _READ[kind](text)
     except (ValueError, SyntaxError, KeyError, RecursionError, MemoryError) as error:
-        raise ValueError(f"config.{key} is {shown(text)}; accepted: {accepted}") from error
+        raise ValueError(f"config.{key} is {names.shown(text)}; accepted: {accepted}") from error
     *sections, leaf = key.split(".")
     for section in sections:
         config = config[section]
@@ -291,7 +276,7 @@ def _check_value(key: str, value: Any) -> None:
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool) and not math.isnan(value)
     fits = is_number if rule.kind is float else type(value) is rule.kind
     if not (fits and rule.check(value)):
-        raise ValueError(f"config.{key} is {shown(value)}; accepted: {rule.accepted}")
+        raise ValueError(f"config.{key} is {names.shown(value)}; accepted: {rule.accepted}")
 
 
 def _check_together(config: ml_collections.ConfigDict) -> None:
@@ -299,7 +284,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if config.model.family not in families():
         known = families()
         raise ValueError(
-            f"config.model.family is {shown(config.model.family)}; families: {', '.join(known)}"
+            f"config.model.family is {names.shown(config.model.family)}; families: {', '.join(known)}"
             f"{wording.nearest(config.model.family, known)}"
         )
     if config.reconstruction.kind == "surface" and config.model.input not in ("continuous", "binary"):
@@ -378,13 +363,14 @@ def _check_network(config: ml_collections.ConfigDict) -> None:
     if not side.check(fits):
         raise ValueError(
             f"config.latent.side is {latent.side}; model.stem_px {model.stem_px} x latent.side x 2^{len(model.widths) - 1} "
-            f"for model.widths {shown(model.widths)} is {fits}, and hexplane.resolution_px accepts that alone and "
+            f"for model.widths {names.shown(model.widths)} is {fits}, and hexplane.resolution_px accepts that alone and "
             f"{side.accepted}"
         )
     if config.hexplane.resolution_px != fits:
         raise ValueError(
             f"config.hexplane.resolution_px is {config.hexplane.resolution_px}; accepted: {fits} = model.stem_px "
-            f"{model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} for model.widths {shown(model.widths)}"
+            f"{model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} for model.widths "
+            f"{names.shown(model.widths)}"
         )
     if latent.side % model.mixer_side:
         raise ValueError(

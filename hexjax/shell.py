@@ -11,7 +11,8 @@ import sys
 import threading
 from typing import Any
 
-INTERRUPTED = 75
+from hexjax import names
+
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 ENDING = threading.Lock()  # held by whoever ends the process
 
@@ -92,7 +93,7 @@ def end(number: int, _: Any = None) -> None:
     with contextlib.suppress(OSError, ValueError):
         if select.select([], [2], [], 0.5)[1]:  # a reader that does not read must not keep the process
             os.write(2, ("\n" * os.isatty(2) + line).encode())
-    os._exit(INTERRUPTED)
+    os._exit(names.INTERRUPTED)
 
 
 def _listen(reader: int) -> None:

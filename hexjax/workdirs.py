@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 
-from hexjax import rules, wording
+from hexjax import names, rules
 
 ACCEPTED = "accepted: the folder of a run, an empty folder, or a new one"
 RESULTS = pathlib.Path("results")  # where runs without a folder of their own are numbered
@@ -28,7 +28,7 @@ def check(text: str) -> tuple[pathlib.Path, str | None]:
     Raises:
         ValueError: where it holds something else, or nothing can be written.
     """
-    folder, said = rules.expand(text), f"--workdir is {wording.shown(text)}"
+    folder, said = rules.expand(text), f"--workdir is {names.shown(text)}"
     if text.startswith("~") and not rules.expand(text.partition("/")[0]).is_dir():
         raise ValueError(f"{said}, and there is no such home folder; {ACCEPTED}")
     if any(len(os.fsencode(part)) > LONGEST for part in folder.parts):
@@ -36,18 +36,18 @@ def check(text: str) -> tuple[pathlib.Path, str | None]:
     there = _existing(folder)
     if not there.is_dir():
         kind = "a file" if there.exists() else "a link to nothing"
-        what = kind if there == folder else f"inside {wording.shown(str(there))}, {kind}"
+        what = kind if there == folder else f"inside {names.shown(str(there))}, {kind}"
         raise ValueError(f"{said}, {what}; {ACCEPTED}")
     if folder.resolve() == RESULTS.resolve():
         raise ValueError(f"{said}, the folder that all runs are numbered in; {ACCEPTED}")
     if not is_writable(folder):
-        where = "a folder" if there == folder else f"inside {wording.shown(str(there))}, a folder"
+        where = "a folder" if there == folder else f"inside {names.shown(str(there))}, a folder"
         raise ValueError(f"{said}, {where} that cannot be written; {ACCEPTED}")
     made = made_by(folder) if there == folder else None
     if made is None and there == folder and (others := _others(folder)):
-        names = ", ".join(wording.cut(name) for name in others[:SHOWN]) + ", …" * (len(others) > SHOWN)
+        told = ", ".join(names.cut(name) for name in others[:SHOWN]) + ", …" * (len(others) > SHOWN)
         what = "runs" if any(made_by(folder / name) is not None for name in others) else "files that are no run's"
-        raise ValueError(f"{said}, a folder of {what} ({names}); {ACCEPTED}")
+        raise ValueError(f"{said}, a folder of {what} ({told}); {ACCEPTED}")
     return folder, made
 
 
@@ -59,7 +59,7 @@ def check_kind(text: str, made: str, mode: str) -> None:
     """
     if made not in ("", mode):
         hint = f", or --mode={made} to go on" if made == "sweep" else ""
-        raise ValueError(f"--workdir={wording.cut(text)} holds what --mode={made} made; accepted: another folder{hint}")
+        raise ValueError(f"--workdir={names.cut(text)} holds what --mode={made} made; accepted: another folder{hint}")
 
 
 def check_default() -> None:

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from hexjax import command, memory
+from hexjax import command, memory, names
 from hexjax import config as configuration
 from hexjax.data import cache
 from hexjax.training import checkpoint, step
@@ -22,14 +22,14 @@ SMALL = "--config=ae_continuous:small"
 
 @pytest.mark.parametrize("typed", [("-h",), ("--help",), (SMALL, "--config.seed=x", "-h"), ("--mode", "--help")])
 def test_help_tells_flags_modes_codes_examples_and_environment(capsys, typed):
-    assert command.main(list(typed)) == configuration.DONE
+    assert command.main(list(typed)) == names.DONE
     text = capsys.readouterr().out
     assert text == command.HELP
     assert len(text.splitlines()) <= 60
     assert max(map(len, text.splitlines())) <= 120
-    names = [*configuration.MODES, "--config", "--workdir", "--mode", "--help", "HEXJAX_DATA", "JAX_PLATFORMS"]
-    codes = (configuration.DONE, configuration.REFUSED, configuration.NON_FINITE, configuration.COLLAPSED)
-    for name in (*names, *map(str, codes), str(configuration.INTERRUPTED), f"{command.FAILED} anything else"):
+    words = [*configuration.MODES, "--config", "--workdir", "--mode", "--help", "HEXJAX_DATA", "JAX_PLATFORMS"]
+    codes = (names.DONE, names.REFUSED, names.NON_FINITE, names.COLLAPSED)
+    for name in (*words, *map(str, codes), str(names.INTERRUPTED), f"{names.FAILED} anything else"):
         assert name in text
 
 
@@ -66,7 +66,7 @@ def fails(capsys, monkeypatch, error, folder) -> str:
         raise error
 
     monkeypatch.setattr(step, "load", load)
-    assert command.main([SMALL, f"--workdir={folder / 'run'}"]) == command.FAILED
+    assert command.main([SMALL, f"--workdir={folder / 'run'}"]) == names.FAILED
     assert not (folder / "run").exists()
     return capsys.readouterr().err
 
@@ -101,7 +101,7 @@ def test_any_other_error_is_not_hidden(capsys, monkeypatch, tmp_path):
 def test_what_hexjax_refuses_is_a_line_and_what_a_library_meets_is_not_hidden(capsys, monkeypatch, tmp_path):
     given = [SMALL, f"--workdir={tmp_path / 'run'}"]
     monkeypatch.setattr(step, "load", lambda *_: memory.check(types.SimpleNamespace(extract=GRID, model=GRID)))
-    assert command.main(given) == command.REFUSED
+    assert command.main(given) == names.REFUSED
     told = capsys.readouterr().err
     assert told.startswith("launch.py: config.extract.grid is 1000000: its nodes take about ")
     assert told.count("\n") == 1
@@ -120,7 +120,7 @@ def test_platform_that_is_not_there_is_refused(tmp_path, platform):
     line = [sys.executable, str(ROOT / "launch.py"), SMALL]
     environment = os.environ | {"JAX_PLATFORMS": platform}
     done = subprocess.run(line, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False)
-    assert (done.returncode, done.stdout) == (configuration.REFUSED, "")
+    assert (done.returncode, done.stdout) == (names.REFUSED, "")
     assert done.stderr == (
         f"launch.py: JAX_PLATFORMS is '{platform}', and JAX finds no such device here; accepted: cpu, cuda where "
         "jax[cuda12] or jax[cuda13] is installed and a GPU is there, or nothing, for the best there is\n"

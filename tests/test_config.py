@@ -12,9 +12,6 @@ import pytest
 from configs import base, vae_binary
 from hexjax import config as configuration
 from hexjax import names, rules
-from hexjax.data import sources
-from hexjax.evaluation import sample
-from hexjax.training import loop
 
 ROOT = pathlib.Path(__file__).parent.parent
 ACCEPTED = "accepted: the folder of a run, an empty folder, or a new one"
@@ -388,13 +385,6 @@ def test_every_shared_key_has_a_rule_and_the_other_way_round():
     assert set(rules.flatten(base.get_config())) == set(rules.RULES)
 
 
-def test_lists_that_are_kept_twice_agree():
-    assert rules.PRIORS == sample.PRIORS
-    assert rules.SOURCES == sources.NAMES
-    names = ("DONE", "NON_FINITE", "COLLAPSED", "INTERRUPTED")
-    assert [getattr(configuration, name) for name in names] == [getattr(loop, name) for name in names]
-
-
 @pytest.mark.parametrize("mode", ["evaluate", "encode", "sample", "ceiling"])
 @pytest.mark.parametrize(
     "given",
@@ -488,10 +478,10 @@ def test_config_that_comes_with_hexjax_is_found_by_name_from_anywhere(tmp_path, 
 
 def test_list_of_meshes_longer_than_a_name_may_be(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    names = [f"mesh_number_{number}.obj" for number in range(40)]
-    for name in names:
+    files = [f"mesh_number_{number}.obj" for number in range(40)]
+    for name in files:
         pathlib.Path(name).touch()
-    assert configuration.parse([SMALL, f"--config.data.path={','.join(names)}"]).config.data.path == ",".join(names)
+    assert configuration.parse([SMALL, f"--config.data.path={','.join(files)}"]).config.data.path == ",".join(files)
 
 
 SPELLINGS = {

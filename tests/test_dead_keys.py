@@ -15,7 +15,7 @@ import trimesh
 
 from hexjax import command as commands
 from hexjax import config as configuration
-from hexjax import rules
+from hexjax import names, rules
 from hexjax.evaluation import evaluate, export
 from hexjax.geometry import distance
 from hexjax.models import family as families
@@ -102,7 +102,7 @@ def run(arguments: list[str], reads: set[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:  # a sweep resolves configs of its own
         patch.setattr(families, "get", lambda name: lambda spec, own: make(name)(spec, Recording(own, reads)))
         patch.setattr(sweep, "run", functools.partial(run_cells, sweep.run, reads))
-        assert commands.run(command, items, recorded, data) == configuration.DONE
+        assert commands.run(command, items, recorded, data) == names.DONE
 
 
 def trace(arguments: list[str], reads: set[str]) -> None:

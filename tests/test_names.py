@@ -1,4 +1,4 @@
-"""What a path names, and names that fit a line."""
+"""What a path names, and names and values that fit a line."""
 
 import os
 import pathlib
@@ -23,7 +23,7 @@ def home(tmp_path, monkeypatch):
 
 def refuses(path, reason):
     text = (
-        f"config.data.path is {names.quote(path)}: {reason}; "
+        f"config.data.path is {names.shown(path)}: {reason}; "
         "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
     )
     return pytest.raises(ValueError, match=f"^{re.escape(text)}$")
@@ -77,8 +77,8 @@ def test_places_that_are_not_there_are_refused_with_the_reason(home):
         ("circle.obj", "too many levels of symbolic links: 'circle.obj'"),
         ("a\0b", r"embedded null byte: 'a\x00b'"),
         ("a\udcff\n", r"no such file or folder as 'a\udcff\n'"),
-        (long, f"file name too long: {'x' * 117 + '...'!r}"),
-        (",".join([long] * 2), f"file name too long: {'x' * 117 + '...'!r}"),
+        (long, f"file name too long: {names.shown(long)}"),
+        (",".join([long] * 2), f"file name too long: {names.shown(long)}"),
     ):
         with refuses(path, reason):
             names.refuse_missing(path)
@@ -107,5 +107,27 @@ def test_a_hundred_places_are_no_name_that_is_too_long():
 def test_names_are_printable():
     assert names.printable("te\u0302te 头-a.b") == "te\u0302te 头-a.b"
     assert names.printable("a\nb\udcff\x1b[2J") == r"a\nb\udcff\x1b[2J"
-    assert names.quote("a" * 200, 10) == "'aaaaaaa...'"
     assert os.fsencode("\udcff") == b"\xff"
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [
+        ("a b", "'a b'"),
+        ("头", "'头'"),
+        (1.5, "1.5"),
+        ("a\nb\x1b[31m\u202e", r"'a\nb\x1b[31m\u202e'"),
+        ("\udcff", r"'\udcff'"),
+        ("a" * 118, repr("a" * 118)),
+        ("a" * 119, f"'{'a' * 79}…{'a' * 38}'"),
+        ("a b " * 99, f"'{'a b ' * 19}a b…{'b a ' * 9}b '"),
+    ],
+)
+def test_value_is_shown_in_a_line(value, shown):
+    assert names.shown(value) == shown
+    assert len(shown) <= names.LINE
+
+
+def test_line_has_no_line_ends_and_no_word_longer_than_a_line():
+    text = names.one_line(f"one\ntwo \x07 {'x' * 500} three")
+    assert text == rf"one\ntwo \x07 {'x' * 80}…{'x' * 39} three"

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from hexjax import config, shell
+from hexjax import names, shell
 from tests import test_launch
 
 ROOT = pathlib.Path(__file__).parent.parent
@@ -55,7 +55,7 @@ def test_signal_ends_the_process_wherever_it_is_and_is_told_in_a_line(where, num
     process.send_signal(number)
     _, errors = process.communicate(timeout=60)
     told = f"launch.py: {number.name}: interrupted; what was written before stays\n"
-    assert (process.returncode, errors) == (config.INTERRUPTED, told)
+    assert (process.returncode, errors) == (names.INTERRUPTED, told)
 
 
 def test_handler_that_takes_over_has_the_signal_alone_and_gives_it_back():
@@ -72,7 +72,7 @@ def test_handler_that_takes_over_has_the_signal_alone_and_gives_it_back():
     )
     process = python(program)
     output, _ = process.communicate(timeout=60)
-    assert (process.returncode, output) == (config.INTERRUPTED, f"[{int(signal.SIGTERM)}]\n")
+    assert (process.returncode, output) == (names.INTERRUPTED, f"[{int(signal.SIGTERM)}]\n")
 
 
 @pytest.mark.parametrize("stream", ["stdout", "stderr"])
@@ -136,5 +136,5 @@ def test_signal_at_any_moment_of_a_command_ends_it_with_one_line(tmp_path):
         time.sleep(draw.uniform(0.5, 12))
         process.send_signal(draw.choice(shell.SIGNALS))
         _, errors = process.communicate(timeout=120)
-        assert process.returncode == config.INTERRUPTED, errors
+        assert process.returncode == names.INTERRUPTED, errors
         assert "Traceback" not in errors

@@ -1,4 +1,4 @@
-"""Values of at most a line, and hints at the nearest key."""
+"""Refusals of at most a line, and hints at the nearest key."""
 
 import pytest
 
@@ -51,29 +51,6 @@ def test_every_key_is_nearest_to_itself_with_two_letters_swapped():
         swapped = f"{section}.{leaf[1]}{leaf[0]}{leaf[2:]}".lstrip(".")
         if len(leaf) > 3 and swapped not in KEYS:
             assert wording.nearest_key(swapped, KEYS).startswith("; nearest: "), swapped
-
-
-@pytest.mark.parametrize(
-    ("value", "shown"),
-    [
-        ("a b", "'a b'"),
-        ("头", "'头'"),
-        (1.5, "1.5"),
-        ("a\nb\x1b[31m\u202e", r"'a\nb\x1b[31m\u202e'"),
-        ("\udcff", r"'\udcff'"),
-        ("a" * 118, repr("a" * 118)),
-        ("a" * 119, f"'{'a' * 79}…{'a' * 38}'"),
-        ("a b " * 99, f"'{'a b ' * 19}a b…{'b a ' * 9}b '"),
-    ],
-)
-def test_value_is_shown_in_a_line(value, shown):
-    assert wording.shown(value) == shown
-    assert len(shown) <= wording.LINE
-
-
-def test_line_has_no_line_ends_and_no_word_longer_than_a_line():
-    text = wording.one_line(f"one\ntwo \x07 {'x' * 500} three")
-    assert text == rf"one\ntwo \x07 {'x' * 80}…{'x' * 39} three"
 
 
 @pytest.mark.parametrize("text", ["1" * 5000, "[" * 5000, "-" * 5000, "x" * 5000, "'\n\x1b'", "(1, 2)" * 900])

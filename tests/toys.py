@@ -75,7 +75,10 @@ def item_of(mesh, name="a shape", **more):
 @functools.cache
 def fields_of(resolution):
     """Every field that is made of the maps of a torus and a sphere."""
-    names, config = (*fields.MAPS, *fields.DERIVED), ml_collections.ConfigDict({"hexplane": {"resolution_px": resolution}})
+    names, config = (
+        (*fields.MAPS, *fields.DERIVED),
+        ml_collections.ConfigDict({"hexplane": {"resolution_px": resolution}}),
+    )
     made = [fields.make(item_of(mesh), names, config, 0) for mesh in (shapes.torus(), shapes.sphere(0.7, 2))]
     return {name: np.stack([each[name] for each in made]) for name in names}
 

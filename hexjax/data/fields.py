@@ -26,7 +26,7 @@ from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
 MAPS = batches.MAPS
 DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
-BAND = 0.05  # world units: signed distances are clamped to it, both ways
+BAND = frame.BAND
 LATENT = ("latent", "place", "alive", "mean", "deviation")  # of a parent
 
 Fuse = Callable[[Mapping[str, Array], Array], Array]  # (fields of one shape, points [p, 3]) -> signed distances [p]

@@ -29,7 +29,7 @@ PUBLIC = {  # name: file in the collection, its SHA-256
     # Spot the cow; Keenan Crane, public domain
     "spot": ("spot/spot_low_resolution.obj", "87e930ef794271d6c6ab18ded4f8b8343d414720fe655489336c09cc9e7d5430"),
 }
-NAMES = ("procedural", "solids", *PUBLIC)  # what config.data.source accepts
+NAMES = names.SOURCES  # those of PUBLIC among them
 SUFFIXES = (*meshfile.READERS, ".npz")
 HIDDEN = (".", "__MACOSX")  # beginnings of names of what is no mesh of the user's
 TOLD = 10  # files left out that are named

@@ -3,9 +3,9 @@
 import math
 from typing import Any, NamedTuple
 
+from hexjax import names
 from hexjax.diagnostics import verdict
 
-GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")  # latents whose rate has no bound
 CROSS_ENTROPIES = ("bernoulli", "continuous_bernoulli")
 ALONE = (
     "one shape: whether the latent tells shapes apart cannot be judged; that takes two (config.data.path, data.count)"
@@ -17,7 +17,7 @@ class Preflight(NamedTuple):
     """What the data and the settings foretell, and why, one line each.
 
     decoder_variance: of the Gaussian decoder that the loss amounts to; None where it amounts to none. kl_weight: on the
-    summed KL at the end of the run. predicted: one of NAMES, or UNKNOWN; HEALTHY: nothing here foretells a failure.
+    summed KL at the end of the run. predicted: one of names.VERDICTS, or UNKNOWN; HEALTHY: nothing here foretells a failure.
     """
 
     largest_eigenvalue: float
@@ -132,19 +132,19 @@ def _by_controls(kl: Any, latent: str, latent_floats: int, weight: float) -> tup
     """EXPLODED where nothing holds the rate down, else nothing; and a line for each control of the KL term."""
     lines, expected, prior = [], "", kl["prior_variance"]
     limit = kl["log_variance_limit"]
-    if weight == 0 and latent in GAUSSIAN:
+    if weight == 0 and latent in names.GAUSSIAN:
         expected = "EXPLODED"
         lines.append("the KL weight is 0: nothing holds the rate down")
     if kl["cap"] < 1:
         effects = {"clip": "is 0", "scale": "is scaled down, not cut", "penalty": "grows"}
         effect = _named("config.kl.cap_mode", kl["cap_mode"], effects)
         lines.append(f"where the KL term is above {100 * kl['cap']:.4g} % of the loss, its gradient {effect}")
-        if kl["cap_mode"] == "clip" and latent in GAUSSIAN:
+        if kl["cap_mode"] == "clip" and latent in names.GAUSSIAN:
             expected = "EXPLODED"
             lines[-1] += ": nothing brings a large KL back"
-    if latent in GAUSSIAN and limit >= OVERFLOW:
+    if latent in names.GAUSSIAN and limit >= OVERFLOW:
         lines.append(f"log-variances have no limit: from {OVERFLOW} on a variance is infinite in float32")
-    elif latent in GAUSSIAN:
+    elif latent in names.GAUSSIAN:
         stuck = (math.exp(limit) / prior - 1 - limit + math.log(prior)) / 2
         if stuck > verdict.THRESHOLDS.excess_nats:
             lines.append(f"a float beyond the log-variance {limit:g} has no gradient back, and costs {stuck:.4g} nats")

@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 from hexjax.diagnostics import collapse
 
-NAMES = ("EXPLODED", "NOT-CERTIFIABLE", "COLLAPSED", "HEALTHY", "WEAK")
-
 
 class Thresholds(NamedTuple):
     """Every number that the rules compare with."""
@@ -64,7 +62,7 @@ class Evidence(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """One of NAMES, the numbers that decided in one line, and what else is to be known."""
+    """One of names.VERDICTS, the numbers that decided in one line, and what else is to be known."""
 
     name: str
     reason: str

@@ -39,6 +39,18 @@ def fill(text: str, kind: str, tables: Tables, results: Any, choose: Choose | No
     return made
 
 
+def publish(pages: Sequence[pathlib.Path], make: Callable[[str, Any], str], tables: Tables, results: Any) -> None:
+    """Nothing; each page is what `make` gives for its text and the results; where there are no pages, all tables are printed.
+
+    Raises:
+        ValueError: as `rewrite`.
+    """
+    if pages:
+        rewrite(pages, lambda text: make(text, results))
+    else:
+        print("\n".join(f"{name}\n\n{table(results)}" for name, table in tables.items()))
+
+
 def rewrite(pages: Sequence[pathlib.Path], make: Callable[[str], str]) -> None:
     """Nothing; each page is what `make` gives for its text, or none of them is changed.
 

@@ -67,7 +67,7 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, trains
         copy, source = workdir and workdir / "parents" / name, names.expand(path)
         is_copied = copy is not None and (copy / portable.FILE).is_file()
         if not is_copied and not (source / "config.json").is_file():
-            raise ValueError(f"config.{name}.run is {names.quote(path)}; accepted: the folder of a trained run")
+            raise ValueError(f"config.{name}.run is {names.shown(path)}; accepted: the folder of a trained run")
         folder = copy if is_copied else source
         parent, params = read(folder)
         if (
@@ -77,7 +77,7 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, trains
             and (now := read(source)[0].digest) != parent.digest
         ):
             raise ValueError(
-                f"config.{name}.run is {names.quote(path)}, whose digest is {now[:8]}, and this run stands on "
+                f"config.{name}.run is {names.shown(path)}, whose digest is {now[:8]}, and this run stands on "
                 f"{parent.digest[:8]}; accepted: the run as it was, or a new --workdir"
             )
         if name == LATENTS:

@@ -15,13 +15,13 @@ import statistics
 import sys
 from typing import Any
 
+from hexjax import names
 from hexjax.evaluation import page
 from hexjax.training import record
 from hexjax.types import Scores
 
 Results = list[tuple[str, Scores]]
 
-DONE, REFUSED = 0, 2
 FILES = ("scores.json", "metrics.jsonl", "command.txt")  # of a run folder, read here
 NAMES = re.compile(r"[^,]*/(?=[^,/])")  # what stands before the name of each place of config.data.path
 NAMED = ("run", "changed")  # of every table: the folder, and what its command changed of its config
@@ -120,16 +120,16 @@ def verdicts(results: Results) -> str:
 TABLES: page.Tables = {"runs": runs, "brief": brief, "ceiling": ceiling, "vae": vae, "verdicts": verdicts}
 
 
-def chosen(results: Results, names: list[str]) -> Results:
+def chosen(results: Results, asked: list[str]) -> Results:
     """The runs of these names, in the order of the results.
 
     Raises:
         ValueError: for a name that is none of theirs.
     """
     known = [name for name, _ in results]
-    if absent := [name for name in names if name not in known]:
+    if absent := [name for name in asked if name not in known]:
         raise ValueError(f"a marker names the run {absent[0]!r}, which is not there; accepted: names of run folders")
-    return [(name, scores) for name, scores in results if name in names]
+    return [(name, scores) for name, scores in results if name in asked]
 
 
 def fill(text: str, results: Results) -> str:
@@ -175,8 +175,8 @@ def _read(run: pathlib.Path) -> Scores:
     if not isinstance(scores, dict) or not {"mode", "items"} <= scores.keys():
         raise ValueError("scores.json has no mode or no items")
     rows = record.read_rows(run / "metrics.jsonl")
-    names = ("kl", "kl_per_float", "kl_weight")
-    at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in names} for row in rows[:1]
+    drawn = ("kl", "kl_per_float", "kl_weight")
+    at_start = [{"step": 0} | {name: row[f"validation.{name}"] for name in drawn} for row in rows[:1]
                 if "validation.kl" in row]  # fmt: skip
     curve = at_start + [row for row in rows if "kl" in row]
     return scores | {"kl": curve, "changed": _changed(command)}
@@ -225,18 +225,16 @@ def main(arguments: list[str]) -> int:
     """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages."""
     parser = argparse.ArgumentParser(description="Tables of results.")
     parser.add_argument("results", type=pathlib.Path, help="folder of run folders")
-    parser.add_argument("--into", type=pathlib.Path, nargs="+", help="pages whose marked tables are replaced")
+    parser.add_argument(
+        "--into", type=pathlib.Path, nargs="+", default=(), help="pages whose marked tables are replaced"
+    )
     given = parser.parse_args(arguments)
     try:
-        results = read(given.results, whole=bool(given.into))
-        if given.into:
-            page.rewrite(given.into, lambda text: fill(text, results))
-        else:
-            print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
+        page.publish(given.into, fill, TABLES, read(given.results, whole=bool(given.into)))
     except (ValueError, OSError) as error:
         print(f"table: {error}", file=sys.stderr)
-        return REFUSED
-    return DONE
+        return names.REFUSED
+    return names.DONE
 
 
 if __name__ == "__main__":

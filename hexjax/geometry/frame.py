@@ -17,6 +17,7 @@ RIGHT = np.array([[-1, 0, 0], [-1, 0, 0], [-1, 0, 0], [1, 0, 0], [0, 0, 1], [0, 
 UP = np.array([[0, 0, 1], [0, 0, -1], [0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]], np.float32)
 
 DEPTH_LIMIT = 2.0  # the cube's side: the largest depth, and the background's sentinel in network inputs
+BAND = 0.05  # world units: signed distances of queries are clamped to plus and minus this
 MARGIN = 0.05  # left free on each side by `mesh.normalise`, as a share of the half side
 
 # Pairs of views that look along one line, and the image axis (of h, w) that their maps are mirrored in.

@@ -12,14 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
+from hexjax import names
 from hexjax.geometry import field, frame
 from hexjax.types import Array, Batch, Hexplane
 
-KINDS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth", "voxels")
 INDEPENDENT = (0, 3, 5)  # top, back, right: one of each pair in frame.OPPOSITE
 NEAR = 0.1  # a pixel of nearness above this counts as hit: depth below 1.8
 AXES = np.stack([frame.RIGHT, frame.UP, frame.FORWARD], 1)  # [v, 3 view axes, 3 world axes]
-HULLS = ("binary", "silhouettes", "silhouette_sdf")  # kinds without depth
 
 
 def fields(kind: str) -> tuple[str, ...]:
@@ -74,7 +73,7 @@ def coverage(values: Float[Array, "b v c h w"], kind: str) -> Float[Array, "b k 
     """
     if _known(kind) == "voxels":
         return values[:, 0]
-    if kind in HULLS:
+    if kind in names.HULLS:
         return values[:, :, 0]
     return jnp.clip(values[:, :, 0] / (2 * NEAR), 0, 1)
 
@@ -107,7 +106,7 @@ def seen(maps: Hexplane, kind: str) -> Hexplane:
     Raises:
         ValueError: for an unknown kind, or voxels, which are no maps.
     """
-    if _known(kind) in ("continuous", *HULLS):
+    if _known(kind) in ("continuous", *names.HULLS):
         return maps
     batch = {name: value[None] for name, value in maps._asdict().items()}
     return jax.tree.map(lambda a: a[0], to_maps(planes(batch, kind), kind))
@@ -150,7 +149,7 @@ def fuse(decoded: Hexplane | Array, points: Float[Array, "p 3"], kind: str, thre
     Raises:
         ValueError: for an unknown kind.
     """
-    if _known(kind) in HULLS:
+    if _known(kind) in names.HULLS:
         return field.fuse_silhouettes(decoded, points, threshold)
     if kind == "voxels":
         place = (jnp.asarray(points) + 1) * (decoded.shape[0] - 1) / 2
@@ -165,7 +164,7 @@ def grid(decoded: Hexplane | Array, count: int, kind: str, threshold: float) -> 
     Raises:
         ValueError: for an unknown kind.
     """
-    if _known(kind) in HULLS:
+    if _known(kind) in names.HULLS:
         return field.grid_silhouettes(decoded, count, threshold)
     if kind != "voxels":
         return field.grid(decoded, count)
@@ -180,6 +179,6 @@ def voxels(maps: Hexplane, count: int) -> Bool[np.ndarray, "n n n"]:
 
 
 def _known(kind: str) -> str:
-    if kind not in KINDS:
-        raise ValueError(f"config.model.input is {kind!r}; accepted: {', '.join(KINDS)}")
+    if kind not in names.INPUTS:
+        raise ValueError(f"config.model.input is {kind!r}; accepted: {', '.join(names.INPUTS)}")
     return kind

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import ml_collections
 from jaxtyping import Float
 
-from hexjax import rules
+from hexjax import names, rules
 from hexjax.types import Array, Layout, Params, Size, Spec
 
 Knobs = dict[str, Float[Array, "*sweep"]]
@@ -147,7 +147,7 @@ def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> 
         raise ValueError(
             f"config.model.family is {config.model.family!r}, which {does} with latent.kind = {config.latent.kind}; "
             f"--mode={mode} accepts a family that does"
-            + f"; latents with a prior: {', '.join(rules.PRIORS)}"
+            + f"; latents with a prior: {', '.join(names.PRIORS)}"
             * (mode == "sample")
         )
 

@@ -15,12 +15,13 @@ import jax.numpy as jnp
 from flax import linen
 from jaxtyping import Float
 
+from hexjax import names
 from hexjax.geometry import frame, planes
 from hexjax.models.family import Family, Parents
 from hexjax.models.parts import blocks, hexplanes, latents, losses
 from hexjax.types import Array, Batch, Hexplane, Latent, Layout, Params, Spec
 
-INPUTS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth")
+INPUTS = tuple(kind for kind in names.INPUTS if kind != "voxels")
 
 
 class Encoder(linen.Module):
@@ -125,7 +126,7 @@ def surface_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str
 def supervision(values: Array, batch: Batch, config: Any) -> dict[str, Array]:
     """The terms of the signed-distance supervision on the fused field's values at the batch's points."""
     judged = values, batch["sdf"], batch["slack"], batch["seen"]
-    if config.model.input in planes.HULLS:
+    if config.model.input in names.HULLS:
         return dict(sdf_sign=losses.side_error(*judged))
     return dict(zip(("sdf", "sdf_sign"), losses.signed_distance_error(*judged)))
 

@@ -15,14 +15,13 @@ import jax
 import ml_collections
 import numpy as np
 
+from hexjax import names
 from hexjax.diagnostics import verdict
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import checkpoint, monitor, optimiser, record, step
 from hexjax.training.signals import Signals
 from hexjax.types import Scores, TrainState
-
-DONE, FAILED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 1, 3, 4, 75  # exit codes
 
 # (params, step=, stopped=) -> scores; the numbers of `mean` go to metrics.jsonl. Where stopped() is true before a shape, it
 # raises KeyboardInterrupt.
@@ -52,13 +51,13 @@ def train(
         except NonFiniteError as error:
             print(f"stopped: {error}; {checkpoint.kept(folder / 'checkpoints')}", file=sys.stderr)
             record.write_verdict(folder, verdict.Verdict("EXPLODED", str(error), ("non-finite",)))
-            return NON_FINITE
+            return names.NON_FINITE
     except checkpoint.CheckpointError as error:
         print(f"stopped: {error}", file=sys.stderr)
     except OSError as error:
         place = f" ({pathlib.Path(error.filename).name})" if isinstance(error.filename, str) else ""
         print(f"stopped: {error.strerror or error}{place}; {checkpoint.kept(folder / 'checkpoints')}", file=sys.stderr)
-    return FAILED
+    return names.FAILED
 
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
@@ -117,14 +116,14 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     if signals.name:
         saved = f"step {now} is saved" if now else "there was nothing to save yet"
         print(f"{signals.name}: {saved}; go on with: {_command(folder)}", file=sys.stderr)
-        return INTERRUPTED
+        return names.INTERRUPTED
     if collapsed:
         print(
             f"stopped: at step {now} the latent is {collapsed.name}: {collapsed.reason}; it is saved", file=sys.stderr
         )
         record.write_verdict(folder, collapsed._replace(reason=f"at step {now} {collapsed.reason}"))
-        return COLLAPSED
-    return DONE
+        return names.COLLAPSED
+    return names.DONE
 
 
 def _command(folder: pathlib.Path) -> str:

@@ -12,7 +12,7 @@ import pooch
 import pytest
 import requests
 
-from hexjax import names, rules
+from hexjax import names
 from hexjax.data import meshfile, procedural, solids, sources
 from hexjax.evaluation import evaluate
 from hexjax.geometry import frame
@@ -97,7 +97,7 @@ def test_a_path_with_a_comma_that_is_there_is_one_place(tmp_path):
 def test_a_missing_one_of_several_places_is_refused_by_name(tmp_path):
     (tmp_path / "a.obj").write_text(OBJ)
     path = f"{tmp_path / 'a.obj'},{tmp_path / 'nowhere'}"
-    with refuses(MISSING.format(names.quote(path), "no such file or folder as 'nowhere'")):
+    with refuses(MISSING.format(names.shown(path), "no such file or folder as 'nowhere'")):
         take(path)
     with refuses("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each"):
         take(f"{tmp_path / 'a.obj'},")
@@ -413,7 +413,7 @@ def test_an_unknown_source_is_refused():
 
 
 def test_the_config_knows_every_source():
-    assert rules.SOURCES == sources.NAMES
+    assert {*sources.PUBLIC} == {*names.SOURCES} - {"procedural", "solids", "latents"}
 
 
 def test_a_public_mesh_is_fetched_once_into_the_users_cache(tmp_path, monkeypatch):

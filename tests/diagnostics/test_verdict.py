@@ -7,6 +7,7 @@ import hypothesis
 import pytest
 from hypothesis import strategies
 
+from hexjax import names
 from hexjax.diagnostics import collapse, verdict
 
 HEALTHY = verdict.Evidence(
@@ -253,7 +254,7 @@ def holds(*pairs):
 )
 def test_every_evidence_gets_one_verdict_in_one_line_and_healthy_has_all_its_conditions(evidence):
     name, reason, tags = verdict.verdict(evidence)
-    assert name in verdict.NAMES
+    assert name in names.VERDICTS
     assert reason
     assert "\n" not in reason
     assert len(set(tags)) == len(tags)

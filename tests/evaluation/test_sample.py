@@ -12,7 +12,7 @@ import trimesh
 from PIL import Image
 
 from configs import base
-from hexjax import pipeline
+from hexjax import names, pipeline
 from hexjax.data import batches
 from hexjax.evaluation import evaluate, export, sample, written
 from hexjax.geometry import distance, frame
@@ -106,10 +106,10 @@ def test_every_draw_names_the_training_shape_nearest_to_it(run):
 
 def test_meshes_lie_in_the_frame_and_those_of_an_earlier_draw_are_gone(run):
     folder, scores = run
-    names = {file.name for file in (folder / "meshes").iterdir()}
+    found = {file.name for file in (folder / "meshes").iterdir()}
     kept = {"head.ply", "sample_head.ply", "sample_04.ply", "sample_18.ply"}
     drawn = {0: "sample_00.ply", 1: "sample_01.ply", 4: "sample_04 (2).ply", 5: "sample_05.ply"}
-    assert names == kept | set(drawn.values())
+    assert found == kept | set(drawn.values())
     assert {(folder / "meshes" / f"sample_{number}.ply").read_text() for number in ("04", "18")} == {"of a user"}
     for number, name in drawn.items():
         mesh = trimesh.load(folder / "meshes" / name, process=False)
@@ -232,11 +232,11 @@ def test_the_kinds_named_in_the_refusal_are_those_with_a_prior():
     for kind in latents.KINDS:
         latent.kind = kind
         found += [kind] if latents.make(latent, 4).sample is not None else []
-    assert tuple(found) == sample.PRIORS
+    assert tuple(found) == names.PRIORS
 
 
 @pytest.mark.usefixtures("sheets")
-@pytest.mark.parametrize("kind", sample.PRIORS)
+@pytest.mark.parametrize("kind", names.PRIORS)
 def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
     config = toys.config()
     base.make_laboratory(config)
@@ -266,8 +266,8 @@ def test_draw_i_is_the_same_whatever_the_count_and_names_have_as_many_digits_as_
     assert len({one.mesh.vertices.tobytes() for one in many}) == len(many)  # another key for each block
     config.sample.count = 5000
     draws = sample._draw(balls((0.0,)), {}, config, evaluate.Clock())
-    names = [one.name for one, _ in zip(draws, range(102))]
-    assert names[99:] == ["sample_99", "sample_100", "sample_101"]
+    first = [one.name for one, _ in zip(draws, range(102))]
+    assert first[99:] == ["sample_99", "sample_100", "sample_101"]
 
 
 @pytest.mark.usefixtures("sheets")

@@ -5,12 +5,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hexjax import names
 from hexjax.data import cache
 from hexjax.geometry import frame, hexplane, planes
 from tests import shapes
 
 RESOLUTION = 32
-MAPS = tuple(kind for kind in planes.KINDS if kind != "voxels")
+MAPS = tuple(kind for kind in names.INPUTS if kind != "voxels")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def batch():
 TURN = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
 
 
-@pytest.mark.parametrize("kind", planes.KINDS)
+@pytest.mark.parametrize("kind", names.INPUTS)
 def test_planes_have_the_told_shape_and_stay_in_the_unit_interval(batch, kind):
     x = planes.planes({name: batch[name] for name in planes.fields(kind)}, kind)
     assert x.shape == (2, *planes.shape(kind, RESOLUTION))
@@ -89,7 +90,7 @@ def test_planes_made_before_are_taken_as_they_are(batch):
 def test_an_unknown_kind_is_refused(function):
     with pytest.raises(ValueError) as error:
         function()
-    assert str(error.value) == f"config.model.input is 'hull'; accepted: {', '.join(planes.KINDS)}"
+    assert str(error.value) == f"config.model.input is 'hull'; accepted: {', '.join(names.INPUTS)}"
 
 
 def test_voxels_are_no_maps():

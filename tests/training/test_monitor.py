@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hexjax.data import sources
+from hexjax import names
 from hexjax.diagnostics import teacher, witness
 from hexjax.models import family as families
 from hexjax.training import loop, monitor, step
@@ -51,7 +51,7 @@ def run(items, folder, count=8, **more):
 
 def test_rows_of_diagnostics_stand_in_the_metrics_and_the_verdict_in_the_progress(items, tmp_path, capsys):
     code, rows = run(items, tmp_path)
-    assert code == loop.DONE
+    assert code == names.DONE
     told = [row for row in rows if "diagnostics.verdict" in row]
     assert [row["step"] for row in told] == [0, 2, 4]
     assert {"diagnostics.kl", "diagnostics.information", "diagnostics.swap_gap", "diagnostics.reason"} <= set(told[0])
@@ -74,7 +74,7 @@ def test_a_collapse_stops_the_run_in_its_second_half_if_asked(items, tmp_path, c
     often = {"diagnostics.every_steps": 200, "validate.every_steps": 0, "checkpoint.every_steps": 0}
     stops = {"diagnostics.on_collapse": "stop"}
     code, rows = run(items, tmp_path, **collapsing, **often, **stops)
-    assert code == loop.COLLAPSED == 4
+    assert code == names.COLLAPSED == 4
     assert (stop := rows[-1]["step"]) in (400, 600)
     assert rows[-1]["diagnostics.verdict"] == "COLLAPSED"
     assert (
@@ -126,7 +126,7 @@ def test_a_damaged_teacher_is_told_and_fitted_again_the_same(items, tmp_path, ca
 
 def test_alignment_is_trained_and_the_prefit_comes_before_it(items, tmp_path):
     code, rows = run(items, tmp_path, **WITNESS | {"witness.prefit_steps": 2, "log.every_steps": 1})
-    assert code == loop.DONE
+    assert code == names.DONE
     losses = [row for row in rows if "alignment" in row]
     for row in losses:
         expected = row["prefit"] if row["step"] <= 2 else None
@@ -195,7 +195,7 @@ def test_a_mesh_that_comes_twice_is_one_shape(items, tmp_path):
 def test_a_run_that_blows_up_leaves_the_verdict_exploded(items, tmp_path):
     with jax.debug_nans(False):
         config, family, data = make(items, **{"optimiser.learning_rate": 1e30})
-        assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == loop.NON_FINITE
+        assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == names.NON_FINITE
     scores = json.loads((tmp_path / "scores.json").read_text())
     assert (scores["verdict"], scores["items"], scores["verdict_tags"]) == ("EXPLODED", [], ["non-finite"])
     assert scores["verdict_reason"].startswith("at step ")
@@ -204,7 +204,7 @@ def test_a_run_that_blows_up_leaves_the_verdict_exploded(items, tmp_path):
 def test_a_finished_run_is_evaluated_whatever_its_latent(items, tmp_path):
     """`stop` saves steps; at the last one there are none to save."""
     collapsing = {"kl.final_weight": 1e4, "train.steps": 2, "diagnostics.on_collapse": "stop"}
-    assert run(items, tmp_path, **collapsing)[0] == loop.DONE
+    assert run(items, tmp_path, **collapsing)[0] == names.DONE
 
 
 def test_the_preflight_looks_at_all_shapes_that_are_kept(items, monkeypatch):
@@ -214,9 +214,3 @@ def test_the_preflight_looks_at_all_shapes_that_are_kept(items, monkeypatch):
     assert all_of_them.largest_eigenvalue != few.largest_eigenvalue
     monkeypatch.setattr(monitor, "FORETOLD", 2 * 192)
     assert monitor.preflight(family, config, data).largest_eigenvalue == pytest.approx(few.largest_eigenvalue)
-
-
-def test_the_named_sources_are_still_those_of_the_rules():
-    from hexjax import rules
-
-    assert rules.SOURCES == sources.NAMES

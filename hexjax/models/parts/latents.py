@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
+from hexjax import names
 from hexjax.models import family
 from hexjax.models.parts import losses, priors
 from hexjax.types import Array, Batch, Latent, Params, Size
 
-KINDS = ("deterministic", "gaussian", "vamp_prior", "flow_prior", "bernoulli", "categorical", "fsq")
-ESTIMATORS = ("straight_through", "gumbel")
+KINDS, ESTIMATORS = names.LATENTS, names.ESTIMATORS
 OFF = {"kl.prior_variance": 1.0, "kl.log_variance_limit": math.inf}  # what a prior reads of knobs
 SPREAD = 0.1  # standard deviation of what is added to shapes to make pseudo-inputs of them
 
@@ -63,7 +63,7 @@ def make(config: Any, tokens: int) -> Bottleneck:
     _check("channels", config.channels, 1)
     if config.kind == "deterministic":
         return _deterministic(config, tokens)
-    if config.kind in ("gaussian", "vamp_prior", "flow_prior"):
+    if config.kind in names.GAUSSIAN:
         return _gaussian(config, tokens)
     if config.kind == "bernoulli":
         return _bernoulli(config, tokens)

@@ -12,12 +12,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Bool, Float
 
+from hexjax import names
+from hexjax.geometry import frame
 from hexjax.types import Array
 
-BAND = 0.05  # world units: signed distances are clamped to plus and minus this
+BAND = frame.BAND
 ROUNDING = 1e-5  # world units: below it, differences are the arithmetic's
-LIKELIHOODS = ("channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli")
-CAP_MODES = ("clip", "scale", "penalty")
+LIKELIHOODS, CAP_MODES = names.LIKELIHOODS, names.CAP_MODES
 NORMALISER = (1 / 12, -7 / 1440, 31 / 90720, -127 / 4838400, 73 / 34214400)  # of l^2, l^4 ... about l = 0; see below
 MEAN = (1 / 12, -1 / 720, 1 / 30240, -1 / 1209600, 1 / 47900160)  # of l, l^3 ...
 SERIES = 0.5  # logits nearer to 0 than this use the series

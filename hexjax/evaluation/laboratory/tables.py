@@ -9,8 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from hexjax.evaluation import laboratory_results as lab
-from hexjax.evaluation.laboratory_results import Group, Groups, Results
+from hexjax import names
+from hexjax.evaluation.laboratory import measures
+from hexjax.evaluation.laboratory.results import NONE, Group, Groups, Results
 
 Columns = dict[str, Callable[[Group], Any]]
 INPUTS = {"S": "silhouettes", "SDF": "silhouette_sdf"}  # the same information, binary and not
@@ -18,68 +19,68 @@ INPUTS = {"S": "silhouettes", "SDF": "silhouette_sdf"}  # the same information, 
 
 def final(name: str) -> Callable[[Group], str]:
     """A column: the spread of a scalar over the group's runs."""
-    return lambda group: lab.spread(lab.final(group, name))
+    return lambda group: measures.spread(measures.final(group, name))
 
 
-def part(number: int) -> Callable[[Group], str]:
-    """A column: a part of the cell's name."""
-    return lambda group: group.parts[number]
+def factor(name: str) -> Callable[[Group], str]:
+    """A column: one of the cell's factors."""
+    return lambda group: getattr(group.factors, name)
 
 
 def less(name: str, other: str) -> Callable[[Group], str]:
     """A column: the spread over runs of one scalar less another."""
-    return lambda group: lab.spread(lab.difference(group, name, other))
+    return lambda group: measures.spread(measures.difference(group, name, other))
 
 
 def beside(name: str, known: str) -> Callable[[Group], str]:
     """A column: the spread of a scalar, and in brackets the median of what it is to be compared with."""
 
     def column(group: Group) -> str:
-        text = lab.spread(lab.final(group, name))
-        return text if text == lab.NONE else f"{text} [{lab.number(lab.median(lab.final(group, known)))}]"
+        text = measures.spread(measures.final(group, name))
+        return text if text == NONE else f"{text} [{measures.number(measures.median(measures.final(group, known)))}]"
 
     return column
 
 
 def rate(column: Callable[[Group], str]) -> Callable[[Group], str]:
     """The column, left empty for a deterministic latent, which has no rate."""
-    return lambda group: lab.NONE if group.parts[2] == "deterministic" else column(group)
+    return lambda group: NONE if group.factors.latent == "deterministic" else column(group)
 
 
 def of_several(column: Callable[[Group], str]) -> Callable[[Group], str]:
     """The column, left empty for one shape, against which a constant predictor loses nothing."""
-    return lambda group: column(group) if lab.is_certifiable(group) else lab.NONE
+    return lambda group: column(group) if measures.is_certifiable(group) else NONE
 
 
 def verdicts(group: Group) -> str:
     """A column: counts of verdicts and tags."""
-    return lab.counted(group.runs)
+    return measures.counted(group.runs)
 
 
 def commonest_rate(group: Group) -> str:
     """A column: what the true rate of the commonest verdict is at least, at 95 %."""
-    return f"{lab.rate_lower(max(lab.verdicts(group.runs).values()), len(group.runs)):.3f}"
+    return f"{measures.rate_lower(max(measures.verdicts(group.runs).values()), len(group.runs)):.3f}"
 
 
 def predicted(group: Group) -> str:
     """A column: the preflight's word, and of how many runs it is true."""
-    word = lab.predicted(group)
-    known = f": {lab.verdicts(group.runs).get(word, 0)}/{len(group.runs)}"
-    return word + (known if word in lab.VERDICTS else "")
+    word = measures.predicted(group)
+    known = f": {measures.verdicts(group.runs).get(word, 0)}/{len(group.runs)}"
+    return word + (known if word in names.VERDICTS else "")
 
 
 def not_finite(group: Group) -> str:
     """A column: how many runs had a value that is not finite."""
-    return f"{lab.not_finite(group.runs)}/{len(group.runs)}"
+    return f"{measures.not_finite(group.runs)}/{len(group.runs)}"
 
 
 def empty(group: Group) -> str:
     """A column: in how many runs no threshold leaves anything of any shape."""
-    return f"{lab.empty(group.runs)}/{len(group.runs)}"
+    return f"{measures.empty(group.runs)}/{len(group.runs)}"
 
 
-CELL: Columns = {"input": part(0), "likelihood": part(1), "latent": part(2), "shapes": part(3)}
-CHANGED: Columns = {"changed": lambda group: lab.control(group) or lab.NONE}
+CELL: Columns = {name: factor(name) for name in ("input", "likelihood", "latent", "shapes")}
+CHANGED: Columns = {"changed": lambda group: group.factors.control or NONE}
 KL: Columns = {"KL (nats)": rate(final("kl"))}
 RATE: Columns = KL | {
     "KL a latent unit": rate(final("kl_per_latent")),
@@ -120,7 +121,7 @@ def by_source(results: Results, groups: Groups, make: Callable[[list[Group]], st
 
 def complete(text: str, results: Results, *sweeps: str) -> str:
     """The text and, below it, what is missing of the sweeps that it was made from."""
-    return "\n".join(filter(None, (text, lab.missing_text(results, *sweeps))))
+    return "\n".join(filter(None, (text, measures.missing_text(results, *sweeps))))
 
 
 def _block(results: Results, sweep: str, columns: Columns) -> str:
@@ -148,12 +149,12 @@ def latents(results: Results) -> str:
 
 def _changed(group: Group) -> str:
     """A column: the estimator, size or weight that is not the table's own."""
-    weight = f" β {lab.weight(group):g}" if group.setting else ""
-    return f"{lab.control(group)}{weight}".replace("weights ", "") or lab.NONE
+    weight = f" β {measures.weight(group):g}" if group.setting else ""
+    return f"{group.factors.control}{weight}".replace("weights ", "") or NONE
 
 
 def _bits(group: Group) -> str:
-    return lab.spread(lab.final(group, "kl") / np.log(2))
+    return measures.spread(measures.final(group, "kl") / np.log(2))
 
 
 def recipe(results: Results) -> str:
@@ -166,11 +167,11 @@ def recipe(results: Results) -> str:
     head = ("control", "shapes", *(f"{short}: {name}" for short in INPUTS for name in columns))
 
     def make(groups: list[Group]) -> str:
-        found = {(lab.control(group), group.parts[3], group.parts[0]): group for group in groups}
+        found = {(group.factors.control, group.factors.shapes, group.factors.input): group for group in groups}
         rows = []
         for control, shapes in dict.fromkeys(key[:2] for key in found):
             sides = [found.get((control, shapes, name)) for name in INPUTS.values()]
-            cells = [lab.NONE if side is None else column(side) for side in sides for column in columns.values()]
+            cells = [NONE if side is None else column(side) for side in sides for column in columns.values()]
             rows.append((control, shapes, *cells))
         return lines(head, rows)
 
@@ -179,7 +180,7 @@ def recipe(results: Results) -> str:
 
 def _meaned(name: str) -> Callable[[Group], str]:
     """A column: a scalar meaned over the steps of a run."""
-    return lambda group: lab.spread(lab.history(group, name)[1].mean(1))
+    return lambda group: measures.spread(measures.history(group, name)[1].mean(1))
 
 
 def dose(results: Results) -> str:
@@ -191,32 +192,36 @@ def dose(results: Results) -> str:
     }
     texts = []
     for title, (word, columns) in kinds.items():
-        groups = [group for group in results.of("collapse_dose") if lab.control(group).startswith(word)]
+        groups = [group for group in results.of("collapse_dose") if group.factors.control.startswith(word)]
         texts.append(by_source(results, groups, lambda mine, columns=columns: table(columns, mine), title))
     return complete("\n".join(filter(None, texts)), results, "collapse_dose")
 
 
 def _of_shapes() -> Columns:
-    columns: Columns = {"input": part(0), "training shapes N": part(3), "log N": _log_count, "verdicts": verdicts}
+    columns: Columns = {"input": CELL["input"], "training shapes N": _count, "log N": _log_count, "verdicts": verdicts}
     columns |= {"KL, training": final("train_kl"), "I_q, training": final("information_train")}
     columns |= {"KL − I_q, training": less("train_kl", "information_train"), "KL, held out": final("kl")}
     columns |= {"I_q, held out [ceiling]": LATENT["I_q [ceiling]"], "IoU, training": final("train_iou")}
     return columns | {"IoU, held out [constant's]": OVERLAP["IoU [constant's]"]}
 
 
+def _count(group: Group) -> str:
+    return str(group.cell["data"]["train"])
+
+
 def _log_count(group: Group) -> str:
-    return lab.number(float(np.log(group.cell["data"]["train"])))
+    return measures.number(float(np.log(group.cell["data"]["train"])))
 
 
 def _of_weight() -> Columns:
-    columns: Columns = {"input": part(0), "β": lambda group: f"{lab.weight(group):g}"}
-    columns |= {"β σ² / λ_max": lambda group: lab.number(lab.threshold(group))}
+    columns: Columns = {"input": CELL["input"], "β": lambda group: f"{measures.weight(group):g}"}
+    columns |= {"β σ² / λ_max": lambda group: measures.number(measures.threshold(group))}
     return columns | {"preflight: true of": predicted, "verdicts": verdicts} | RATE | LATENT | OVERLAP
 
 
 def _of_floats() -> Columns:
     columns: Columns = {"latent floats": lambda group: f"{group.cell['settings']['latent_floats']:,}"}
-    columns |= {"likelihood": part(1), "control": lab.control, "verdicts": verdicts}
+    columns |= {"likelihood": CELL["likelihood"], "control": factor("control"), "verdicts": verdicts}
     return columns | RATE | LATENT | OVERLAP | {"not finite": not_finite}
 
 
@@ -225,7 +230,11 @@ def witness(results: Results) -> str:
     margins = {"largest (I_T)": "information", "fixed": "fixed_margin", "anchored": "anchored_margin", "G_μ": "mean_margin",
                "G_μ ≥": "mean_lower", "G_z": "sample_margin", "G_z ≥": "sample_lower",
                "largest bound that so many shapes allow": "ceiling"}  # fmt: skip
-    columns: Columns = {"training": lab.control, "likelihood": part(1), "β": lambda group: f"{lab.weight(group):g}"}
+    columns: Columns = {
+        "training": factor("control"),
+        "likelihood": CELL["likelihood"],
+        "β": lambda group: f"{measures.weight(group):g}",
+    }
     columns |= {"witness weight": _knob("witness.weight"), "prefit steps": _knob("witness.prefit_steps")}
     columns |= {"verdicts": verdicts} | {title: final(f"witness_{name}") for title, name in margins.items()}
     return _block(results, "collapse_witness", columns | {"certified": _certified} | ACTIVE | KL)
@@ -237,7 +246,7 @@ def _knob(name: str) -> Callable[[Group], str]:
 
 
 def _certified(group: Group) -> str:
-    values = lab.final(group, "witness_certified")
+    values = measures.final(group, "witness_certified")
     return f"{int((values == 1).sum())}/{len(values)}"
 
 
@@ -249,5 +258,5 @@ def priors(results: Results) -> str:
         "non-empty": final("prior_non_empty"),
         "occupancy [data's]": beside("prior_occupancy", "data_occupancy"),
     }
-    groups = [group for group in results.of(*sweeps) if len(lab.final(group, "prior_iou"))]
+    groups = [group for group in results.of(*sweeps) if len(measures.final(group, "prior_iou"))]
     return complete(by_source(results, groups, lambda mine: table(columns, mine)), results, *sweeps)

@@ -13,8 +13,9 @@ from jaxtyping import Float
 from matplotlib import figure, lines, patches
 from matplotlib.axes import Axes
 
-from hexjax.evaluation import laboratory_results as lab
-from hexjax.evaluation.laboratory_results import Group, Groups
+from hexjax.evaluation.laboratory import measures
+from hexjax.evaluation.laboratory.measures import Values
+from hexjax.evaluation.laboratory.results import NONE, Group, Groups
 
 VERDICT_COLOURS = {"HEALTHY": "#009e73", "WEAK": "#f0e442", "COLLAPSED": "#56b4e9", "EXPLODED": "#d55e00",
                    "NOT-CERTIFIABLE": "#cccccc"}  # fmt: skip
@@ -35,10 +36,7 @@ TITLE = 11.8  # letters an inch
 
 def select(groups: Groups, sweep: str, **wanted: str) -> list[Group]:
     """The groups of a sweep whose input, likelihood, latent, shapes or control are the wanted ones."""
-    known = lambda group: dict(
-        zip(("input", "likelihood", "latent", "shapes"), group.parts), control=lab.control(group)
-    )
-    return [group for group in groups if group.sweep == sweep and wanted.items() <= known(group).items()]
+    return [group for group in groups if group.sweep == sweep and wanted.items() <= group.factors._asdict().items()]
 
 
 def band(values: Float[np.ndarray, "r s"]) -> Float[np.ndarray, "3 s"]:
@@ -67,7 +65,7 @@ def plain(axes: Axes) -> Axes:
     return axes
 
 
-def draw_band(axes: Axes, x: lab.Values, values: Float[np.ndarray, "r s"], **style: Any) -> None:
+def draw_band(axes: Axes, x: Values, values: Float[np.ndarray, "r s"], **style: Any) -> None:
     """Nothing; the median of the runs as a line, least..largest as a band around it."""
     if values.size:
         middle, low, high = band(values)
@@ -97,7 +95,7 @@ def word(name: str) -> str:
 
 def inputs(groups: Groups, marked: bool = False) -> list[lines.Line2D]:
     """The legend's entries of the inputs that are there."""
-    found = dict.fromkeys(group.parts[0] for group in groups)
+    found = dict.fromkeys(group.factors.input for group in groups)
     style = lambda name: {
         "color": INPUT_COLOURS[name],
         "marker": INPUT_MARKS[name] if marked else None,
@@ -113,8 +111,8 @@ def verdict_map(groups: Groups, row: Callable[[Group], str], column: Callable[[G
     for group in groups:
         found.setdefault((row(group), column(group)), []).append(group)
     rows, columns = (list(dict.fromkeys(key[i] for key in found)) for i in (0, 1))
-    twins = lab.pairs([group for group in groups if lab.is_certifiable(group)])
-    alike = sum(lab.commonest(first.runs) == lab.commonest(second.runs) for first, second in twins)
+    twins = measures.pairs([group for group in groups if measures.is_certifiable(group)])
+    alike = sum(measures.commonest(first.runs) == measures.commonest(second.runs) for first, second in twins)
     agree = f"the same commonest verdict in {alike} of {len(twins)} pairs"
     title = f"Silhouettes and their signed distance, several shapes: {agree}"
     canvas = new_canvas(8.4, 1.6 + 0.27 * len(rows), title, groups, MAP_NOTE)
@@ -130,7 +128,7 @@ def verdict_map(groups: Groups, row: Callable[[Group], str], column: Callable[[G
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-    names = lab.verdicts([run for group in groups for run in group.runs])
+    names = measures.verdicts([run for group in groups for run in group.runs])
     colours = {name: colour_of(name) for name in names}
     legend(canvas, [patches.Patch(fc=colour, ec="#999999", lw=0.5, label=name) for name, colour in colours.items()], 5)
     return canvas
@@ -138,9 +136,9 @@ def verdict_map(groups: Groups, row: Callable[[Group], str], column: Callable[[G
 
 def _split(axes: Axes, x: int, y: int, runs: Sequence[dict[str, Any]]) -> None:
     if not runs:
-        axes.text(x + 0.48, y + 0.45, lab.NONE, ha="center", va="center", fontsize=SMALL, color="#999999")
+        axes.text(x + 0.48, y + 0.45, NONE, ha="center", va="center", fontsize=SMALL, color="#999999")
     start = 0
-    for name, count in lab.verdicts(runs).items():
+    for name, count in measures.verdicts(runs).items():
         width = 0.96 * count / len(runs)
         colour = colour_of(name)
         left = x + 0.96 * start / len(runs)

@@ -1,136 +1,25 @@
-"""Results of sweeps as groups of runs that differ in the seed alone, and the statistics that tables and pictures share.
+"""Figures of groups of runs, the statistics over them, and how both are worded: what tables and pictures share."""
 
-A cell lies in <folder>/<sweep>/<data>/<cell>.json or, once its sweep has ended, is a line of cells.jsonl.gz there; its name is
-"<input>,<likelihood>,<latent>,<one|many|N>[,control]".
-What is not finite is null there and not a number here; it is counted, never dropped. Cells that the sweep's config.json
-names and that have no file are missing: partial results are results.
-"""
-
-import json
-import pathlib
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import scipy.stats
 from jaxtyping import Float
 
-from hexjax import cells
+from hexjax import names
+from hexjax.evaluation.laboratory.results import NONE, Group, Groups, Results
 
-VERDICTS = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED", "NOT-CERTIFIABLE")
-KEYS = ("cell", "factors", "data", "settings", "preflight", "runs", "seconds", "device", "commit")
 DOUBT = 0.05  # probability with which a lower bound on a rate may fail
 NAMED = 6  # missing cells that are named; the others are counted
-NONE = "–"
+# Keys in which cells may differ and be a pair: the factors, whose words are compared, and how many runs there are.
+OWN = ("model.input", "reconstruction.kind", "reconstruction.reduction", "latent.kind", "sweep.shapes", "sweep.control",
+       "sweep.seeds")  # fmt: skip
 
 Values = Float[np.ndarray, "_"]
 
 
-class Group(NamedTuple):
-    """The runs of one cell that have the same setting of its knobs."""
-
-    sweep: str
-    source: str  # of the shapes
-    name: str  # of the cell
-    parts: tuple[str, ...]  # of its name: input, likelihood, latent, shapes and, where it has one, control
-    setting: dict[str, float]
-    cell: dict[str, Any]  # the file without its runs
-    runs: list[dict[str, Any]]
-
-
-Groups = Sequence[Group]
-
-
-class Results(NamedTuple):
-    """All groups, in the order of their configs, and the names of missing cells by sweep and source."""
-
-    groups: list[Group]
-    missing: dict[tuple[str, str], list[str]]
-
-    def of(self, *sweeps: str) -> list[Group]:
-        """The groups of some sweeps."""
-        return [group for group in self.groups if group.sweep in sweeps]
-
-    def sources(self) -> list[str]:
-        """Names of the sources of shapes."""
-        return sorted({group.source for group in self.groups} | {source for _, source in self.missing})
-
-    def sweeps(self) -> list[str]:
-        """Names of the sweeps."""
-        return sorted({group.sweep for group in self.groups} | {sweep for sweep, _ in self.missing})
-
-
-def read(folder: pathlib.Path) -> Results:
-    """Every result of a folder of sweeps.
-
-    Raises:
-        ValueError: for a folder that is not there, and for a file that is no JSON or lacks a key, naming it.
-    """
-    if not folder.is_dir():
-        raise ValueError(
-            f"results: {folder.name} is no folder; accepted: the folder that holds a folder for each sweep"
-        )
-    groups, missing = [], {}
-    for place in sorted(folder.glob("*/*/")):
-        names, found = _named(place, folder), {}
-        for where, text in cells.written(place).items():  # the newest last
-            cell = _json(text, f"{place.relative_to(folder).as_posix()}/{where}", KEYS)
-            found[cell["cell"]] = cell, where
-        if lacking := [name for name in names if name not in found]:
-            missing[place.parent.name, place.name] = lacking
-        order = {name: number for number, name in enumerate(names)}
-        for name in sorted(found, key=lambda name: (order.get(name, len(order)), name)):
-            groups += _groups(*found[name], place)
-    return Results(groups, missing)
-
-
-def _named(place: pathlib.Path, folder: pathlib.Path) -> list[str]:
-    """Names of the cells of a sweep's config, where it lies there."""
-    file = place / "config.json"
-    if not file.is_file():
-        return []
-    config = _json(file.read_bytes(), file.relative_to(folder).as_posix(), ("sweep",))
-    return [line.partition(":")[0].strip() for line in config["sweep"]["cells"]]
-
-
-def _json(text: bytes, name: str, keys: tuple[str, ...]) -> dict[str, Any]:
-    try:
-        found = json.loads(text)
-    except ValueError as error:
-        raise ValueError(
-            f"{name} is no JSON: {error}; accepted: what --mode=sweep writes; delete it and run again"
-        ) from error
-    if not isinstance(found, dict):
-        raise ValueError(f"{name} holds a {type(found).__name__}; accepted: an object with {', '.join(keys)}")
-    if lacking := [key for key in keys if key not in found]:
-        raise ValueError(f"{name} lacks {', '.join(lacking)}; accepted: an object with {', '.join(keys)}")
-    return found
-
-
-def _groups(cell: dict[str, Any], where: str, place: pathlib.Path) -> list[Group]:
-    parts = tuple(cell["cell"].split(","))
-    if len(parts) < 4:
-        raise ValueError(
-            f"{place.parent.name}/{place.name}/{where} holds the cell {cell['cell']!r}; accepted: "
-            "'input,likelihood,latent,shapes' and, where there is one, ',control'"
-        )
-    runs, settings = cell.pop("runs"), []
-    for run in runs:
-        if run["setting"] not in settings:
-            settings.append(run["setting"])
-    return [
-        Group(place.parent.name, place.name, cell["cell"], parts, setting, cell,
-              [run for run in runs if run["setting"] == setting])
-        for setting in settings
-    ]  # fmt: skip
-
-
 # Figures of groups.
-
-
-def control(group: Group) -> str:
-    """What the group's cell changes besides input, likelihood, latent and shapes; empty for nothing."""
-    return ",".join(group.parts[4:])
 
 
 def is_certifiable(group: Group) -> bool:
@@ -196,12 +85,12 @@ def empty(runs: Sequence[dict[str, Any]]) -> int:
 
 def verdicts(runs: Sequence[dict[str, Any]]) -> dict[str, int]:
     """How many runs had each verdict, those of none left out; they add up to the number of runs."""
-    names = [run["verdict"] for run in runs]
-    return {name: names.count(name) for name in (*VERDICTS, *sorted(set(names) - set(VERDICTS))) if name in names}
+    had = [run["verdict"] for run in runs]
+    return {name: had.count(name) for name in (*names.VERDICTS, *sorted({*had} - {*names.VERDICTS})) if name in had}
 
 
 def commonest(runs: Sequence[dict[str, Any]]) -> str:
-    """The verdict of most runs, of several the first in the order of VERDICTS."""
+    """The verdict of most runs, of several the first in the order of names.VERDICTS."""
     counts = verdicts(runs)
     return max(counts, key=counts.__getitem__)
 
@@ -215,9 +104,16 @@ def agreeing(first: Group, second: Group) -> tuple[int, int]:
 
 def pairs(groups: Groups, first: str = "silhouettes", second: str = "silhouette_sdf") -> list[tuple[Group, Group]]:
     """Groups of one input beside those of another that are alike in all else, source and setting too."""
-    key = lambda group: (group.sweep, group.source, group.parts[1:], tuple(sorted(group.setting.items())))
-    others = {key(group): group for group in groups if group.parts[0] == second}
-    return [(group, others[key(group)]) for group in groups if group.parts[0] == first and key(group) in others]
+    others = {_but_input(group): group for group in groups if group.factors.input == second}
+    firsts = ((_but_input(group), group) for group in groups if group.factors.input == first)
+    return [(group, others[key]) for key, group in firsts if key in others]
+
+
+def _but_input(group: Group) -> tuple[Any, ...]:
+    """What tells a group from others of its input."""
+    changed = {key: value for key, value in group.cell["overrides"].items() if key not in (*OWN, *group.setting)}
+    both = (tuple(sorted(each.items())) for each in (group.setting, changed))
+    return group.sweep, group.source, group.factors._replace(input=""), *both
 
 
 # Statistics.
@@ -298,9 +194,9 @@ def missing_text(results: Results, *sweeps: str) -> str:
             found = {group.name for group in results.of(sweep) if group.source == source}
             if lacking:
                 more = f"; and {len(lacking) - NAMED} more" if len(lacking) > NAMED else ""
-                names = "; ".join(f"`{name}`" for name in lacking[:NAMED]) + more
+                named = "; ".join(f"`{name}`" for name in lacking[:NAMED]) + more
                 lines.append(
-                    f"Missing: {len(lacking)} of {len(lacking) + len(found)} cells of {sweep} on {source}: {names}.\n"
+                    f"Missing: {len(lacking)} of {len(lacking) + len(found)} cells of {sweep} on {source}: {named}.\n"
                 )
             elif not found:
                 lines.append(f"Missing: {sweep} on {source} was not run.\n")

@@ -1,27 +1,18 @@
-"""Tables and pictures of the collapse laboratory, made from its sweeps' files; never typed.
+"""Tables of the laboratory over all cells. Those of one block, and how all are to be read, are in `tables`."""
 
-`python -m hexjax.evaluation.laboratory results/collapse --into docs/collapse_evidence.md` replaces what stands between
-`<!-- lab:NAME -->` and `<!-- /lab:NAME -->` in each page, for NAME of TABLES, and draws results/collapse/images/. Here are
-the tables over all cells; those of one block, and how all are to be read, are in `laboratory_tables`.
-"""
-
-import argparse
 import collections
-import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from hexjax import names
 from hexjax.diagnostics import collapse
-from hexjax.evaluation import laboratory_plots, page
-from hexjax.evaluation import laboratory_results as lab
-from hexjax.evaluation import laboratory_tables as tables
-from hexjax.evaluation.laboratory_results import Group, Results
+from hexjax.evaluation.laboratory import measures, tables
+from hexjax.evaluation.laboratory.measures import Values
+from hexjax.evaluation.laboratory.results import NONE, Group, Results
 
-DONE, REFUSED = 0, 2
-CERTIFIABLE = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED")
+CERTIFIABLE = tuple(name for name in names.VERDICTS if name != "NOT-CERTIFIABLE")
 
 # Metric: scalars of the end whose sum it is, with a minus for those to be taken off, and whether the verdict's rules read it.
 METRICS = {
@@ -44,19 +35,19 @@ METRICS = {
 
 def overview(results: Results) -> str:
     """One row a sweep and source: how much was run, and what became of it."""
-    head = ("sweep", "data", "cells", "runs", *lab.VERDICTS, "not finite", "hours", "device", "commit")
+    head = ("sweep", "data", "cells", "runs", *names.VERDICTS, "not finite", "hours", "device", "commit")
     rows = []
     for sweep in results.sweeps():
         for source in results.sources():
             groups = [group for group in results.of(sweep) if group.source == source]
             cells = {group.name: group.cell for group in groups}
             runs = [run for group in groups for run in group.runs]
-            counts, lacking = lab.verdicts(runs), len(results.missing.get((sweep, source), []))
+            counts, lacking = measures.verdicts(runs), len(results.missing.get((sweep, source), []))
             words = [", ".join(sorted({str(cell[key]) for cell in cells.values()})) for key in ("device", "commit")]
             rows.append((
                 sweep, source, f"{len(cells)} of {len(cells) + lacking}" if cells or lacking else "not run", len(runs),
-                *(counts.get(name, 0) for name in lab.VERDICTS), lab.not_finite(runs),
-                f"{sum(cell['seconds'] for cell in cells.values()) / 3600:.2f}", *(word or lab.NONE for word in words),
+                *(counts.get(name, 0) for name in names.VERDICTS), measures.not_finite(runs),
+                f"{sum(cell['seconds'] for cell in cells.values()) / 3600:.2f}", *(word or NONE for word in words),
             ))  # fmt: skip
     return tables.lines(head, rows) or "Missing: no sweep was run.\n"
 
@@ -65,18 +56,20 @@ def pairs(results: Results) -> str:
     """Binary silhouettes against their signed distance, the same information: do the verdicts of each seed agree?"""
     head = ("data", "likelihood", "latent", "shapes", *tables.INPUTS.values(), "seeds that agree", "true rate ≥ (95 %)")
     rows, sums = [], []
-    for first, second in lab.pairs(results.of("collapse_cause", "collapse_latents"), *tables.INPUTS.values()):
-        same, both = lab.agreeing(first, second)
-        words = (first.source, *first.parts[1:4], lab.counted(first.runs), lab.counted(second.runs))
-        rows.append((*words, f"{same} of {both}", f"{lab.rate_lower(same, both):.3f}"))
+    for first, second in measures.pairs(results.of("collapse_cause", "collapse_latents"), *tables.INPUTS.values()):
+        same, both = measures.agreeing(first, second)
+        words = (first.source, *first.factors[1:4], measures.counted(first.runs), measures.counted(second.runs))
+        rows.append((*words, f"{same} of {both}", f"{measures.rate_lower(same, both):.3f}"))
     for sweep in results.sweeps():
         for source in results.sources():
-            several = [group for group in results.of(sweep) if group.source == source and lab.is_certifiable(group)]
-            found = lab.pairs(several, *tables.INPUTS.values())
+            several = [
+                group for group in results.of(sweep) if group.source == source and measures.is_certifiable(group)
+            ]
+            found = measures.pairs(several, *tables.INPUTS.values())
             if not found:
                 continue
-            alike = sum(lab.commonest(first.runs) == lab.commonest(second.runs) for first, second in found)
-            same, both = np.sum([lab.agreeing(*pair) for pair in found], 0)
+            alike = sum(measures.commonest(first.runs) == measures.commonest(second.runs) for first, second in found)
+            same, both = np.sum([measures.agreeing(*pair) for pair in found], 0)
             told = f"the commonest verdict agrees in {alike} of {len(found)} pairs, the seeds' in {same} of {both}"
             sums.append(f"- {sweep} on {source}, several shapes: {told}.\n")
     return tables.complete(
@@ -92,12 +85,12 @@ def thresholds(results: Results) -> str:
     for group in results.of("collapse_cause", "collapse_recipe", "collapse_scale"):
         for run in group.runs:
             if "sweep_iou" in run["final"]:
-                found[group.source, group.sweep, group.parts[0], run["verdict"]].append(run)
+                found[group.source, group.sweep, group.factors.input, run["verdict"]].append(run)
     for key, runs in sorted(found.items()):
         best = [_best(run["final"]["sweep_iou"]) for run in runs]
         middle = [run["final"]["iou"] for run in runs]
-        spreads = (lab.spread(np.array(values, np.float64)) for values in (middle, *zip(*best)))
-        rows.append((*key, len(runs), lab.not_finite(runs), *spreads, f"{lab.empty(runs)}/{len(runs)}"))
+        spreads = (measures.spread(np.array(values, np.float64)) for values in (middle, *zip(*best)))
+        rows.append((*key, len(runs), measures.not_finite(runs), *spreads, f"{measures.empty(runs)}/{len(runs)}"))
     return tables.complete(tables.lines(head, rows), results, "collapse_cause", "collapse_recipe")
 
 
@@ -122,106 +115,52 @@ def metrics(results: Results) -> str:
         runs = [run for group in groups for run in group.runs if run["evidence"]["pays_rate"]]
         runs = [run for run in runs if run["verdict"] in CERTIFIABLE]
         rows = []
-        for title, (names, read) in METRICS.items():
-            values = np.array([_metric(run, names) for run in runs], np.float64)
-            known = np.array([_is_measured(run, names) for run in runs], bool)
+        for title, (scalars, read) in METRICS.items():
+            values = np.array([_metric(run, scalars) for run in runs], np.float64)
+            known = np.array([_is_measured(run, scalars) for run in runs], bool)
             cells = [_separation(values, runs, failed) for failed in pairs.values()]
             lost = int((known & ~np.isfinite(values)).sum())
             rows.append((title, "yes" if read else "no", *cells, lost, int((~known).sum())))
-        counts = ", ".join(f"{count:,} {name}" for name, count in lab.verdicts(runs).items())
+        counts = ", ".join(f"{count:,} {name}" for name, count in measures.verdicts(runs).items())
         words = "Area under the ROC curve by ranks: 0.5 tells nothing, 1 all; in brackets where failed runs lie"
         return f"{words}. Runs that pay a rate: {counts or 'none'}.\n\n{tables.lines(head, rows)}"
 
     return tables.by_source(results, results.groups, make) or "Missing: no sweep was run.\n"
 
 
-def _is_measured(run: dict[str, Any], names: str) -> bool:
-    return all(name.lstrip("-") in run["final"] for name in names.split())
+def _is_measured(run: dict[str, Any], scalars: str) -> bool:
+    return all(name.lstrip("-") in run["final"] for name in scalars.split())
 
 
-def _metric(run: dict[str, Any], names: str) -> float:
-    if not _is_measured(run, names):
+def _metric(run: dict[str, Any], scalars: str) -> float:
+    if not _is_measured(run, scalars):
         return float("nan")
-    values = [run["final"][name.lstrip("-")] for name in names.split()]
-    signs = [-1.0 if name.startswith("-") else 1.0 for name in names.split()]
+    values = [run["final"][name.lstrip("-")] for name in scalars.split()]
+    signs = [-1.0 if name.startswith("-") else 1.0 for name in scalars.split()]
     return float("nan") if None in values else sum(sign * value for sign, value in zip(signs, values))
 
 
-def _separation(values: lab.Values, runs: Sequence[dict[str, Any]], failed: tuple[str, ...]) -> str:
+def _separation(values: Values, runs: Sequence[dict[str, Any]], failed: tuple[str, ...]) -> str:
     """The area under the ROC curve of the better direction, and that direction."""
-    names = np.array([run["verdict"] for run in runs], str)
+    had = np.array([run["verdict"] for run in runs], str)
     known = np.isfinite(values)
-    area = lab.separation(values[known & np.isin(names, failed)], values[known & (names == "HEALTHY")])
+    area = measures.separation(values[known & np.isin(had, failed)], values[known & (had == "HEALTHY")])
     if np.isnan(area):
-        return lab.NONE
+        return NONE
     return f"{max(area, 1 - area):.3f} ({'higher' if area > 0.5 else 'lower'})"
 
 
 def preflight(results: Results) -> str:
     """One row a prediction: the verdicts of the runs that it was made for, and how many it was right of."""
-    head = ("data", "predicted before the run", "runs", *lab.VERDICTS, "right")
+    head = ("data", "predicted before the run", "runs", *names.VERDICTS, "right")
     found = collections.defaultdict(list)
     for group in results.groups:
-        found[group.source, lab.predicted(group)] += group.runs
+        found[group.source, measures.predicted(group)] += group.runs
     rows = []
     for (source, word), runs in sorted(found.items()):
-        counts = lab.verdicts(runs)
-        right = lab.NONE
-        if word in lab.VERDICTS:
+        counts = measures.verdicts(runs)
+        right = NONE
+        if word in names.VERDICTS:
             right = f"{counts.get(word, 0)} of {len(runs)} ({counts.get(word, 0) / len(runs):.0%})"
-        rows.append((source, word, len(runs), *(counts.get(name, 0) for name in lab.VERDICTS), right))
+        rows.append((source, word, len(runs), *(counts.get(name, 0) for name in names.VERDICTS), right))
     return tables.lines(head, rows) or "Missing: no sweep was run.\n"
-
-
-TABLES: page.Tables = {
-    "overview": overview,
-    "cause": tables.cause,
-    "pairs": pairs,
-    "latents": tables.latents,
-    "recipe": tables.recipe,
-    "dose": tables.dose,
-    "witness": tables.witness,
-    "thresholds": thresholds,
-    "priors": tables.priors,
-    "metrics": metrics,
-    "preflight": preflight,
-    "scale": lambda results: tables.cause(results, "collapse_scale"),
-}
-
-
-def fill(text: str, results: Results) -> str:
-    """The text with its marked tables made anew.
-
-    Raises:
-        ValueError: for markers that are not accepted.
-    """
-
-    return page.fill(text, "lab", TABLES, results)
-
-
-def main(arguments: list[str]) -> int:
-    """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages and draws the pictures."""
-    parser = argparse.ArgumentParser(description="Tables and pictures of the collapse laboratory.")
-    parser.add_argument("results", type=pathlib.Path, help="folder of sweeps: results/collapse")
-    parser.add_argument(
-        "--into", type=pathlib.Path, nargs="+", default=(), help="pages whose marked tables are replaced"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        results = lab.read(given.results)
-        if given.into and not results.groups:
-            raise ValueError(f"{given.results} holds no cell of a sweep; accepted: results/collapse")
-        if given.into:
-            page.rewrite(given.into, lambda text: fill(text, results))
-        else:
-            print("\n".join(f"{name}\n\n{make(results)}" for name, make in TABLES.items()))
-    except (ValueError, OSError) as error:
-        print(f"laboratory: {error}", file=sys.stderr)
-        return REFUSED
-    for line in laboratory_plots.draw(results, given.results / "images") if given.into else ():
-        print(line, file=sys.stderr)
-    return DONE
-
-
-if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
