@@ -31,6 +31,13 @@ def expand(path: str) -> pathlib.Path:
     return pathlib.Path(os.path.expanduser(path))  # where pathlib's own raises RuntimeError
 
 
+def caches() -> pathlib.Path | None:
+    """The folder hexjax among the user's caches; None where there is no home folder for it: none is made."""
+    told = os.environ.get("XDG_CACHE_HOME")
+    folder = expand(told or "~/.cache")
+    return None if str(folder).startswith("~") or not (told or folder.parent.is_dir()) else folder / "hexjax"
+
+
 def place_names(path: str) -> str:
     """The names of what a path names, without the folders that they lie in."""
     return ",".join(map(name, places(path)))

@@ -82,11 +82,8 @@ def is_writable(folder: pathlib.Path) -> bool:
 
 def programs() -> pathlib.Path | None:
     """Where compiled programs are kept, in the user's folder of caches; None where there is none that can be written."""
-    told = os.environ.get("XDG_CACHE_HOME")
-    caches = rules.expand(told or "~/.cache")
-    if str(caches).startswith("~") or not (told or caches.parent.is_dir()):  # no home folder, and none is made
-        return None
-    return caches / "hexjax" / "xla" if is_writable(caches / "hexjax" / "xla") else None
+    caches = names.caches()
+    return caches / "xla" if caches is not None and is_writable(caches / "xla") else None
 
 
 def is_trained(folder: pathlib.Path) -> bool:

@@ -16,6 +16,7 @@ os.environ.setdefault(
     "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1",
 )
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("HEXJAX_CACHE", "")  # fields are made, not read from an earlier session
 if (
     "JAX_COMPILATION_CACHE_DIR" not in os.environ
 ):  # shared by all processes of one session: each program is compiled once

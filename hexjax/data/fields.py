@@ -7,10 +7,11 @@ than what a batch draws of it: each has a section of the config, with `pool_poin
 
 import contextlib
 import functools
+import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +20,7 @@ import scipy.spatial
 from jaxtyping import Bool, Float
 
 from hexjax import cores, memory, progress
-from hexjax.data import batches
+from hexjax.data import batches, cache
 from hexjax.geometry import frame, hexplane, planes, sdf, surface
 from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
 
@@ -29,7 +30,12 @@ JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points o
 BAND = frame.BAND
 LATENT = ("latent", "place", "alive", "mean", "deviation")  # of a parent
 
-Fuse = Callable[[Mapping[str, Array], Array], Array]  # (fields of one shape, points [p, 3]) -> signed distances [p]
+
+class Fuse(NamedTuple):
+    """What a family's field says at points where its decoder is perfect, and what it depends on, as text."""
+
+    ask: Callable[[Mapping[str, Array], Array], Array]  # (fields of one shape, points [p, 3]) -> signed distances [p]
+    key: str
 
 
 def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None = None) -> Spec:
@@ -78,27 +84,31 @@ def make(
         ValueError: for a field that the shape cannot give.
         MemoryError: where its maps do not fit into memory.
     """
-    asked, found, mesh = set(names), {}, item.mesh
+    asked, found, mesh, px = set(names), {}, item.mesh, config.hexplane.resolution_px
     needs_faces = [name for name in names if name not in ("surface", "item", "category", *LATENT)]
     if needs_faces and not len(mesh.faces):
         raise ValueError(
             f"{item.name} is a shape of points; it cannot give {needs_faces[0]}, which needs a mesh's faces"
         )
+    kept = functools.partial(cache.kept, cache.digest(mesh))
     if asked & {*MAPS, *DERIVED, *JUDGED}:
-        with fitting(item.name, config.hexplane.resolution_px):
-            maps = jax.block_until_ready(hexplane.render(mesh, config.hexplane.resolution_px))
-        found |= maps._asdict() | derive(maps, names)
-    for section, pool in batches.POOLS.items():
-        if asked & set(pool):
-            size = config[section].pool_points if whole else config[section].points
-            found |= _POOLED[section](mesh, size, seed)
+        with fitting(item.name, px):
+            found |= kept({"maps": px}, lambda: hexplane.render(mesh, px)._asdict(), packed=True)
+    maps = Hexplane(*(found.get(name) for name in MAPS))
+    for name in asked & set(DERIVED):
+        found |= kept({name: px}, functools.partial(derive, maps, (name,)), packed=True)
+    sizes = {section: config[section].pool_points if whole else config[section].points for section in batches.POOLS}
+    for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
+        size = sizes[section]
+        found |= kept({section: size, "seed": seed}, functools.partial(_POOLED[section], mesh, size, seed))
     if asked & set(JUDGED):
-        seen = {name: value for name, value in found.items() if name in (*MAPS, *DERIVED)}
-        found |= judged(maps, found["points"], found["sdf"], fuse(seen, found["points"]))
+        seen = {name: found[name] for name in found if name in (*MAPS, *DERIVED)}
+        ask = lambda: judged(maps, found["points"], found["sdf"], fuse.ask(seen, found["points"]))
+        found |= kept({"judged": fuse.key, "px": px, "sdf": sizes["sdf"], "seed": seed}, ask)
     if "inside" in asked:
-        held, _ = sdf.inside(mesh, shared_points(config.inside.points))
-        found["inside"] = held.astype(np.float32)
-    return {name: np.asarray(found[name]) for name in names if name in found}
+        count = config.inside.points
+        found |= kept({"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, shared_points(count))[0])})
+    return {name: found[name] for name in names if name in found}
 
 
 def build(
@@ -128,7 +138,7 @@ def build(
     pools = {section: pool for section, pool in batches.POOLS.items() if set(names) & set(pool)}
     made = [name for name in dict.fromkeys(names) if name not in ("item", "category", *given)]
     kept = [name for name in made if cached or name not in MAPS]
-    fuse, shapes, doubtful = fuse and jax.jit(fuse), [], []
+    shapes, doubtful = [], []
     asked = [*kept, *(["sure"] if "sdf" in pools else [])]
     for number, item in enumerate(told(items)) if asked else ():
         found = make(item, asked, config, item_seed(config.seed, number), whole=True, fuse=fuse)
@@ -154,14 +164,15 @@ def build(
     )
 
 
-def fuse_of(family: Any) -> Fuse:
-    """What a family's field says at points where its decoder is perfect."""
+def fuse_of(family: Any, config: Any) -> Fuse:
+    """The field of a family whose decoder is perfect."""
 
-    def fuse(fields: Mapping[str, Array], points: Array) -> Array:
+    @jax.jit
+    def ask(fields: Mapping[str, Array], points: Array) -> Array:
         batch = {name: jnp.asarray(fields[name])[None] for name in family.sees}
         return family.field(None, jax.tree.map(lambda leaf: leaf[0], family.ideal(batch)), points)
 
-    return fuse
+    return Fuse(ask, json.dumps([config.model.to_dict(), config.extract.threshold], sort_keys=True))
 
 
 @contextlib.contextmanager

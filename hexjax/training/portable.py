@@ -39,7 +39,7 @@ def read(folder: pathlib.Path) -> tuple[Params, int]:
     """
     params: dict[str, Any] = {}
     try:
-        with np.load(folder / FILE, allow_pickle=False) as found:
+        with (folder / FILE).open("rb") as opened, np.load(opened, allow_pickle=False) as found:
             for name in found.files:
                 *sections, leaf = name.split("/")[1:] or [name]
                 place = params

@@ -104,7 +104,7 @@ def prepare(
     """
     _refuse_few(config, len(items))
     names = tuple(dict.fromkeys((*family.reads, *family.sees)))
-    fuse = fields.fuse_of(family) if family.ideal is not None else None
+    fuse = fields.fuse_of(family, config) if family.ideal is not None else None
     stored = fields.build(items, names, config, fuse, latents, parents)
     batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
