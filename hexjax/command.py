@@ -75,7 +75,7 @@ def main(arguments: list[str]) -> int:
         find_device()
         from hexjax import memory
         from hexjax.evaluation import evaluate
-        from hexjax.training import step
+        from hexjax.training import loop, step
 
         if command.mode not in ("encode", "sweep"):
             memory.check(command.config)
@@ -83,6 +83,8 @@ def main(arguments: list[str]) -> int:
         loaded = step.load(command.config, command.mode)
         if command.mode in ("train", "evaluate", "ceiling"):
             evaluate.check(loaded[0])
+        if command.mode == "train":
+            loop.check(loaded[1], command.config, loaded[2])
         return run(command, *loaded, time.monotonic() - began)
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)

@@ -67,7 +67,7 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
     def diagnose(state: TrainState, cache: Any, knobs: Knobs) -> tuple[dict[str, Any], verdict.Verdict]:
         batch = data.probe(cache)
         known[:] = known or [diagnosis.know(family.probe, batch)]
-        return judge(state.params, batch, known[0], key, knobs, batch[classes] if classes else None)
+        return judge(state.evaluated, batch, known[0], key, knobs, batch[classes] if classes else None)
 
     return diagnose
 

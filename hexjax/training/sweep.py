@@ -193,7 +193,7 @@ def _train(config, program, x_train, x_held, t_train, known, knobs, every) -> Tr
     own = jnp.zeros(len(every))  # variances of its own for each measured batch
     for _ in range(config.train.steps // config.sweep.measure_every_steps):
         state, metrics, finite = program.advance(state, stored, knobs, every)
-        moment = program.measure(state.params, x_held[:PROBED], knobs, every, known, own)
+        moment = program.measure(state.evaluated, x_held[:PROBED], knobs, every, known, own)
         blown |= ~np.asarray(finite)
         history.append(jax.device_get({"step": state.step} | {k: metrics[k] for k in TRAINED if k in metrics}
                        | {k: moment.scalars[k] for k in HISTORY if k in moment.scalars}))  # fmt: skip
@@ -204,10 +204,10 @@ def _measure(config, program, state, x_train, x_held, teachers, known, knobs, ev
     """Figures of the end on held-out shapes, and lower bounds of the swap gap."""
     judged_count = min(programs.JUDGED, len(x_held))
     count = min(judged_count, len(x_train))  # as many of both: one program
-    fitted = program.measure(state.params, x_train[:count], knobs, every, known, jnp.zeros(len(every)))
+    fitted = program.measure(state.evaluated, x_train[:count], knobs, every, known, jnp.zeros(len(every)))
     variance = fitted.scalars["squared_error"]
-    judged = program.measure(state.params, x_held[:judged_count], knobs, every, known, variance)
-    scalars = judged.scalars | program.extra(state.params, x_train, x_held[:judged_count], knobs, every)
+    judged = program.measure(state.evaluated, x_held[:judged_count], knobs, every, known, variance)
+    scalars = judged.scalars | program.extra(state.evaluated, x_train, x_held[:judged_count], knobs, every)
     scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl")}
     t_train, t_held = teachers
     if t_train is not None and len(x_train) > 1:
