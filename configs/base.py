@@ -93,12 +93,17 @@ def get_config() -> ml_collections.ConfigDict:
     optimiser.learning_rate = 1e-4  # Adam
     optimiser.beta2 = 0.999  # Adam's memory of squared gradients; shorter for short runs
     optimiser.warmup_steps = 0  # linear from 0
-    optimiser.decay = "none"  # none | cosine, to 0 at train.steps
+    optimiser.decay = "none"  # none | cosine, to 0 at train.steps | halving, by steps after the warm-up as DeepSDF's
+    optimiser.halve_every_steps = 500  # halving
     optimiser.clip_norm = float("inf")  # global norm of the gradient; infinity: no clipping
+    # Shares of the learning rate by group of the parameters, as optimiser.scale.encoder; 1 where none is given. 0: the group
+    # stays as it is, without a gradient, and clip_norm does not count it.
+    optimiser.scale = ml_collections.ConfigDict()
 
     config.train = train = ml_collections.ConfigDict()
     train.steps = 2000
     train.batch_size = 1
+    train.ema = 0.0  # decay of an average of the parameters, shorter in the first steps, which is scored; 0: none
 
     config.log = log = ml_collections.ConfigDict()
     log.every_steps = 10  # rows of metrics.jsonl

@@ -33,7 +33,8 @@ FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
 FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*",
                 "latent.bits")  # fmt: skip
 TOLD = 8  # keys that a refusal lists
-ADDED = ("evaluate.*", "sample.*", "surface.*", "inside.*")  # keys that an older run may lack: it has those of base.py
+# Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
+ADDED = ("evaluate.*", "sample.*", "surface.*", "inside.*", "optimiser.halve_every_steps", "train.ema")
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
@@ -156,7 +157,7 @@ def _cure(folder: pathlib.Path, saved: Saved) -> str:
 
 
 def _complete(config: ml_collections.ConfigDict) -> None:
-    """Nothing; a run made before a key of evaluation existed gets the value of configs/base.py."""
+    """Nothing; a run made before a key of `ADDED`, or a section of `rules.OPEN`, existed gets that of configs/base.py."""
     for key, value in rules.flatten(experiments.base()).items():
         section, _, name = key.rpartition(".")
         if any(fnmatch.fnmatch(key, pattern) for pattern in ADDED):
@@ -165,6 +166,9 @@ def _complete(config: ml_collections.ConfigDict) -> None:
             part = config[section]
             if isinstance(part, ml_collections.ConfigDict) and name not in part:
                 part[name] = value
+    for section, _, name in (key.rpartition(".") for key in rules.OPEN):
+        if isinstance(config[section], ml_collections.ConfigDict) and name not in config[section]:
+            config[section][name] = ml_collections.ConfigDict()
 
 
 def to_json(config: ml_collections.ConfigDict) -> str:

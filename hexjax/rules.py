@@ -1,7 +1,8 @@
 """What each key of a config accepts, which keys must fit together, and which a variant does not read.
 
 Standard library and ml_collections only. `RULES` holds one rule for each key of configs/base.py; keys that an
-experiment adds are only checked for plain types and NaN. Infinity means "off" where a rule says so.
+experiment adds are only checked for plain types and NaN. Infinity means "off" where a rule says so. A section of `OPEN`
+has keys of any name, which a command line may add.
 """
 
 import ast
@@ -110,10 +111,12 @@ RULES = {
     "optimiser.learning_rate": POSITIVE,
     "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
     "optimiser.warmup_steps": whole(0),
-    "optimiser.decay": choice("none", "cosine"),
+    "optimiser.decay": choice("none", "cosine", "halving"),
+    "optimiser.halve_every_steps": whole(1),
     "optimiser.clip_norm": POSITIVE_OR_OFF,
     "train.steps": whole(1),
     "train.batch_size": whole(1),
+    "train.ema": number(" from 0, below 1; 0 switches it off", lambda value: 0 <= value < 1),
     "log.every_steps": whole(1),
     "checkpoint.every_steps": whole(0),
     "checkpoint.keep": whole(1),
@@ -151,6 +154,8 @@ SWEEP_RULES = {  # of configs/sweeps/
     "sweep.control": TEXT,
 }
 
+OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
+
 CHARGED = (*names.GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 
@@ -180,6 +185,7 @@ UNREAD = (
     ("extract.threshold", lambda config: config.model.input not in (*names.HULLS, "voxels"), "model.input"),
     ("sdf.points", lambda config: config.sdf.weight == 0, "sdf.weight"),
     ("sdf.pool_points", lambda config: config.sdf.weight == 0, "sdf.weight"),
+    ("optimiser.halve_every_steps", lambda config: config.optimiser.decay != "halving", "optimiser.decay"),
     ("data.source", lambda config: config.data.path != "", "data.path"),
     ("witness.*", lambda config: config.witness.classes == 0, "witness.classes"),
     ("model.stem_px", lambda config: config.model.family == "hexplane_mlp", "model.family"),
@@ -216,6 +222,8 @@ def validate(config: ml_collections.ConfigDict, mode: str = "train") -> None:
     for key in RULES:
         if key not in leaves:
             raise ValueError(f"config.{key} is missing; configs start from configs/base.py")
+    for section in OPEN:
+        _check_open(config, section)
     for key, value in leaves.items():
         _check_value(key, value)
     names.refuse_missing(config.data.path)
@@ -229,18 +237,19 @@ expand, place_names = names.expand, names.place_names
 
 
 def override(config: ml_collections.ConfigDict, key: str, text: str) -> None:
-    """Nothing; sets a key of a config from text.
+    """Nothing; sets a key of a config from text; in a section of `OPEN` also one that is new.
 
     Raises:
         ValueError: for a key that is unknown or a section, or text that is no value of its kind.
     """
-    leaves = flatten(config)
-    if key not in leaves:
+    leaves, rule = flatten(config), rule_of(key)
+    if key.removesuffix(".") in OPEN:
+        raise ValueError(f"config.{key} is a section; its keys are {key.removesuffix('.')}.NAME, groups of parameters")
+    if key not in leaves and key.rpartition(".")[0] not in OPEN:
         section = [name for name in leaves if name.startswith(f"{key}.")]
         if section:
             raise ValueError(f"config.{key} is a section; its keys: {', '.join(section)}")
         raise ValueError(f"config.{names.cut(key)} is unknown{wording.nearest_key(key, leaves)}")
-    rule = (RULES | SWEEP_RULES).get(key)
     kind = type(leaves[key]) if rule is None else rule.kind
     accepted = "a value of the type in the config file" if rule is None else rule.accepted
     try:
@@ -263,8 +272,19 @@ _READ = {
 }
 
 
+def rule_of(key: str) -> Rule | None:
+    """The rule of a key, or None for one that an experiment adds."""
+    return (RULES | SWEEP_RULES).get(key) or OPEN.get(key.rpartition(".")[0])
+
+
+def _check_open(config: ml_collections.ConfigDict, section: str) -> None:
+    parent, _, name = section.rpartition(".")
+    if not isinstance(config[parent].get(name), ml_collections.ConfigDict):
+        raise ValueError(f"config.{section} is missing; configs start from configs/base.py")
+
+
 def _check_value(key: str, value: Any) -> None:
-    rule = (RULES | SWEEP_RULES).get(key)
+    rule = rule_of(key)
     if rule is None:
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"config.{key} is nan; accepted: a number")

@@ -95,6 +95,12 @@ class TrainState(NamedTuple):
     step: Int[Array, ""]
     params: Params
     optimiser: Any
+    average: Params | None = None  # of the parameters over the steps, where `train.ema` asks for it
+
+    @property
+    def evaluated(self) -> Params:
+        """What is validated, diagnosed and scored: the averaged parameters where there are some, else the parameters."""
+        return self.params if self.average is None else self.average
 
 
 class Item(NamedTuple):

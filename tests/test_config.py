@@ -48,8 +48,22 @@ REFUSED = {
     (SMALL, "--config.learning_rate=1"): "config.learning_rate is unknown; nearest: optimiser.learning_rate",
     (SMALL, "--config.optimiser=adam"): (
         "config.optimiser is a section; its keys: optimiser.beta2, optimiser.clip_norm, optimiser.decay, "
-        "optimiser.learning_rate, optimiser.warmup_steps"
+        "optimiser.halve_every_steps, optimiser.learning_rate, optimiser.warmup_steps"
     ),
+    (SMALL, "--config.optimiser.scale=0"): (
+        "config.optimiser.scale is a section; its keys are optimiser.scale.NAME, groups of parameters"
+    ),
+    (SMALL, "--config.optimiser.scale.encoder=-1"): (
+        "config.optimiser.scale.encoder is -1.0; accepted: a number, finite, at least 0"
+    ),
+    (SMALL, "--config.optimiser.scale.encoder=off"): (
+        "config.optimiser.scale.encoder is 'off'; accepted: a number, finite, at least 0"
+    ),
+    (SMALL, "--config.optimiser.scal.encoder=0"): (
+        "config.optimiser.scal.encoder is unknown; nearest: optimiser.clip_norm"
+    ),
+    (SMALL, "--config.optimiser.decay=half"): "config.optimiser.decay is 'half'; accepted: none | cosine | halving",
+    (SMALL, "--config.train.ema=1"): "config.train.ema is 1.0; accepted: a number from 0, below 1; 0 switches it off",
     (SMALL, "--config.train.steps=2.5"): "config.train.steps is '2.5'; accepted: a whole number, at least 1",
     (SMALL, "--config.train.steps=3e3"): "config.train.steps is '3e3'; accepted: a whole number, at least 1",
     (SMALL, "--config.train.steps=-5"): "config.train.steps is -5; accepted: a whole number, at least 1",
@@ -209,6 +223,9 @@ def test_config_file_that_fails_is_refused_in_one_line(tmp_path):
     assert refusal(f"--config={file}") == "broken.py gives no config: NameError: name 'undefined' is not defined"
     file.write_text("import ml_collections\ndef get_config():\n    return ml_collections.ConfigDict({'seed': 1})\n")
     assert refusal(f"--config={file}") == "config.name is missing; configs start from configs/base.py"
+    text = "from configs import base\ndef get_config():\n    c = base.get_config()\n    del c.optimiser.scale\n    return c\n"
+    file.write_text(text)
+    assert refusal(f"--config={file}") == "config.optimiser.scale is missing; configs start from configs/base.py"
 
 
 def test_own_keys_of_an_experiment_are_kept_and_not_nan(tmp_path):
@@ -265,8 +282,9 @@ def write_run(folder: pathlib.Path, *arguments: str) -> None:
 
 
 def test_config_json_reads_back_equal(tmp_path):
-    write_run(tmp_path)
-    loaded, expected = configuration.load(tmp_path), configuration.parse([SMALL]).config
+    given = "--config.optimiser.scale.encoder=0"
+    write_run(tmp_path, given)
+    loaded, expected = configuration.load(tmp_path), configuration.parse([SMALL, given]).config
     assert rules.flatten(loaded) == rules.flatten(expected)
     assert loaded.kl.log_variance_limit == math.inf
     json.loads((tmp_path / "config.json").read_text(), parse_constant=pytest.fail)
@@ -365,6 +383,10 @@ def test_keys_that_the_variant_does_not_read_are_told_in_one_line_each():
         "config.kl.cap set, but not read with latent.kind = deterministic",
         "config.extract.threshold set, but not read with model.input = continuous",
     )
+    halving = "--config.optimiser.halve_every_steps=9"
+    assert configuration.parse([SMALL, halving, "--config.optimiser.decay=halving"]).warnings == ()
+    told = ("config.optimiser.halve_every_steps set, but not read with optimiser.decay = cosine",)
+    assert configuration.parse([SMALL, halving]).warnings == told
     twin = f"--config={ROOT / 'configs' / 'vae_binary.py'}"
     assert configuration.parse([twin]).warnings == ()
     changed = configuration.parse([twin, "--config.latent.kind=deterministic"]).warnings
@@ -444,14 +466,19 @@ def test_run_that_was_stopped_for_a_collapse_can_be_told_to_go_on(tmp_path):
     assert (config.diagnostics.on_collapse, config.evaluate.every_steps) == ("report", 7)
 
 
-def test_run_made_before_a_key_of_evaluation_existed_gets_that_of_base(tmp_path):
+def test_run_made_before_a_key_existed_gets_that_of_base(tmp_path):
     write_run(tmp_path)
     plain = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
     del plain["sample"], plain["evaluate"]["every_steps"]
+    del plain["optimiser"]["halve_every_steps"], plain["optimiser"]["scale"], plain["train"]["ema"]
     (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
     config = configuration.parse([f"--workdir={tmp_path}", "--mode=evaluate"]).config
     assert (config.sample.count, config.evaluate.every_steps) == (16, 0)
+    assert (config.train.ema, config.optimiser.scale.to_dict()) == (0.0, {})
     assert configuration.parse([SMALL, f"--workdir={tmp_path}"]).config.sample.count == 16
+    assert "train.ema (0.0 there, 0.9 here)" in refusal(f"--workdir={tmp_path}", "--config.train.ema=0.9")
+    given = "optimiser.scale.decoder (absent there, 0.5 here)"
+    assert given in refusal(f"--workdir={tmp_path}", "--config.optimiser.scale.decoder=.5")
 
 
 def test_refusal_of_another_config_names_the_first_keys_and_counts_the_rest(tmp_path):
@@ -486,6 +513,7 @@ def test_list_of_meshes_longer_than_a_name_may_be(tmp_path, monkeypatch):
 
 SPELLINGS = {
     "kl.cap": {"1": 1.0, "0.1": 0.1, ".1": 0.1, "1e-1": 0.1, "1E-1": 0.1, " 0.1": 0.1, "+.1": 0.1},
+    "optimiser.scale.encoder": {"0": 0.0, "1": 1.0, "1e-1": 0.1},
     "kl.log_variance_limit": {"inf": math.inf, "Infinity": math.inf, "10": 10.0},
     "train.steps": {"3": 3, "+3": 3, "1_000": 1000, "007": 7},
     "model.widths": {

@@ -31,7 +31,7 @@ TOY = {
     "hexplane.resolution_px": 16, "model.stem_px": 8, "model.widths": (4,), "model.mixer_side": 2,
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
-    "train.steps": 2, "evaluate.every_steps": 2, "sample.count": 1,
+    "train.steps": 2, "optimiser.decay": "halving", "evaluate.every_steps": 2, "sample.count": 1,
 }  # fmt: skip
 SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,

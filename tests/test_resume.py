@@ -79,6 +79,25 @@ def test_two_and_two_steps_equal_four(trained, tmp_path):
     assert (state, metrics.replace(earlier[0], "")) == toy.outcome(trained)
 
 
+def test_an_average_is_scored_and_restored_and_two_and_two_steps_equal_four(tmp_path):
+    changes, scored, (whole, parts) = {"train.ema": 0.9}, {}, (tmp_path / "whole", tmp_path / "parts")
+
+    def score(params, step, stopped):
+        scored[step] = checkpoint.digest(params)
+        return toy.evaluate(params, step)
+
+    assert toy.train(parts, 2, changes=changes) == 0
+    for folder in (parts, whole):
+        assert toy.train(folder, 4, score=score, changes=changes) == 0
+    saved = [json.loads((each / "checkpoints" / "4" / "digests" / "metadata").read_text()) for each in (parts, whole)]
+    assert saved[0] == saved[1]
+    assert rows(parts)[-1] == rows(whole)[-1]
+    params, _, step = checkpoint.restore_params(parts)
+    assert checkpoint.digest(params) == scored[step] == scored[4]
+    found = {key.removeprefix("['average']"): value for key, value in saved[0].items() if "average" in key}
+    assert found == scored[4] != {key: saved[0][f"['params']{key}"] for key in found}
+
+
 def test_more_steps_are_told_and_the_earlier_end_is_kept(tmp_path, capsys):
     def score(params, step, stopped):
         (tmp_path / "scores.json").write_text(str(step))

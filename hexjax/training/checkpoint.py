@@ -74,6 +74,7 @@ class Store:
         handlers = {
             "params": ocp.StandardCheckpointHandler(),
             "rest": ocp.StandardCheckpointHandler(),
+            "average": ocp.StandardCheckpointHandler(),
             "config": ocp.JsonCheckpointHandler(),
             "digests": ocp.JsonCheckpointHandler(),
         }
@@ -99,15 +100,14 @@ class Store:
         Raises:
             CheckpointError: if this or the write before it failed.
         """
-        params, rest = jax.device_get((state.params, _rest(state)))
-        digests = _digests({"params": params, "rest": rest, "config": config})
+        trees = jax.device_get(_trees(state))
+        digests = _digests(trees | {"config": config})
         arguments = ocp.args.Composite(
-            params=ocp.args.StandardSave(params),
-            rest=ocp.args.StandardSave(rest),
+            **{name: ocp.args.StandardSave(tree) for name, tree in trees.items()},
             config=ocp.args.JsonSave(config),
             digests=ocp.args.JsonSave(digests),
         )
-        step = int(rest["step"])
+        step = int(trees["rest"]["step"])
         try:
             is_saved = self.manager.save(step, args=arguments, force=True)
         except (OSError, ValueError) as error:
@@ -138,7 +138,7 @@ class Store:
             CheckpointError: if there are checkpoints and none is good.
             MemoryError, OSError: if the machine is at fault, as where a file may not be read; nothing is set aside then.
         """
-        step, items, damaged = self._newest_good({"params": target.params, "rest": _rest(target)})
+        step, items, damaged = self._newest_good(_trees(target))
         for bad in damaged:
             (self.folder / str(bad)).rename(self.folder / f"damaged-{bad}-{len(list(self.folder.glob('damaged-*')))}")
         if damaged:
@@ -146,7 +146,7 @@ class Store:
         if step is None:
             return None
         self.config = items["config"]
-        return TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"])
+        return TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"], items.get("average"))
 
     def _newest_good(self, target: dict[str, Any] | None) -> tuple[int | None, dict[str, Any], list[int]]:
         damaged = []
@@ -166,11 +166,13 @@ class Store:
         return None, {}, damaged
 
     def _read(self, step: int, target: dict[str, Any] | None) -> dict[str, Any]:
-        """The items of a step, verified; only the parameters where there is no target."""
-        names = ("params",) if target is None else ("params", "rest")
+        """The items of a step, verified; where there is no target, only its averaged parameters, or else its parameters."""
         metadata = self.manager.item_metadata(step)
+        evaluated = "params" if metadata.get("average") is None else "average"
         restores = {}
-        for name in names:
+        for name in (evaluated,) if target is None else target:
+            if metadata.get(name) is None:
+                raise ValueError(f"it holds no {name}")
             found = jax.tree.map(_empty_like, metadata[name].tree)
             wanted = found if target is None else jax.tree.map(_empty_like, target[name])
             if _layout(found) != _layout(wanted):
@@ -179,6 +181,8 @@ class Store:
         restores |= {name: ocp.args.JsonRestore() for name in ("config", "digests")}
         items = dict(self.manager.restore(step, args=ocp.args.Composite(**restores)).items())
         recorded = items.pop("digests")
+        if target is None and evaluated == "params" and any(key.startswith("['average']") for key in recorded):
+            raise ValueError("its average is missing")
         for key, value in _digests(items).items():
             if recorded.get(key) != value:
                 raise ValueError(f"{key} differs from its digest")
@@ -188,7 +192,8 @@ class Store:
 def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
     """Parameters as a plain tree of NumPy arrays, the run's config, and the step: from the run's folder alone.
 
-    A folder of parameters alone (`portable`) has no config beside them.
+    They are the averaged ones where the run keeps an average (`train.ema`): those that its evaluation scores. A folder of
+    parameters alone (`portable`) has no config beside them.
 
     Raises:
         CheckpointError: if the folder holds no good checkpoint.
@@ -211,7 +216,7 @@ def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
                 before = newest  # a training went on, and put newer ones in their place
     if step is None:
         raise CheckpointError(f"{folder.name} holds no checkpoints")
-    return items["params"], items["config"], step
+    return items["average"] if "average" in items else items["params"], items["config"], step
 
 
 def kept(folder: pathlib.Path) -> str:
@@ -238,8 +243,10 @@ def _digests(items: dict[str, Any]) -> dict[str, str]:
     return digest(items | {"config": json.dumps(items["config"], sort_keys=True)})
 
 
-def _rest(state: TrainState) -> dict[str, Any]:
-    return {"step": state.step, "optimiser": state.optimiser}
+def _trees(state: TrainState) -> dict[str, Any]:
+    """The items that a state is stored as; of one without an average there is none."""
+    average = {} if state.average is None else {"average": state.average}
+    return {"params": state.params, "rest": {"step": state.step, "optimiser": state.optimiser}, **average}
 
 
 def _empty_like(leaf: Any) -> np.ndarray:

@@ -61,12 +61,12 @@ def train(
 
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
+    adam, knobs, steps = optimiser.make(config), families.knobs(config), config.train.steps
+    init = functools.partial(step.make_init(family, adam, data.fixed), seed=config.seed)
+    target = jax.eval_shape(init, data.cache)  # before anything is compiled: it may refuse
     data = monitor.with_teacher(family, config, data, folder)
     cache, batch_at, fixed, _ = data
-    adam, knobs, steps = optimiser.make(config), families.knobs(config), config.train.steps
     loss = step.objective(family, config)
-    init = functools.partial(step.make_init(family, adam, fixed), seed=config.seed)
-    target = jax.eval_shape(init, cache)
     restored = store.restore(target)
     is_longer = _tell_rate(config, store.config, restored)
     state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)
@@ -101,7 +101,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 if evaluates and not collapsed and not signals.name:
                     log.clear()
                     with signals.evaluating():
-                        mean = evaluate(state.params, step=now, stopped=signals.stopped)["mean"]
+                        mean = evaluate(state.evaluated, step=now, stopped=signals.stopped)["mean"]
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
             finally:
                 if now > first and (is_last or saves or collapsed or signals.name):
@@ -137,7 +137,8 @@ def _tell_rate(config: ml_collections.ConfigDict, saved: dict[str, Any], restore
     if restored is None or saved["train"]["steps"] == config.train.steps:
         return False
     now, had = int(restored.step), saved["train"]["steps"]
-    schedules = [optimiser.make(each).schedule for each in (ml_collections.ConfigDict(saved), config)]
+    told = {name: config[name].to_dict() | saved[name] for name in ("optimiser", "train")}  # it may lack newer keys
+    schedules = [optimiser.make(each).schedule for each in (ml_collections.ConfigDict(told), config)]
     rates = [config.optimiser.learning_rate * float(schedule(restored.step)) for schedule in schedules]
     jumps = f"{rates[0]:.3g} there by the old train.steps, is {rates[1]:.3g} by the new"
     jumps = f"the learning rate, {jumps}" if rates[0] != rates[1] else f"the learning rate stays {rates[0]:.3g}"

@@ -68,14 +68,8 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
     def diagnose(state: TrainState, cache: Any, knobs: Knobs) -> tuple[dict[str, Any], verdict.Verdict]:
         batch = data.probe(cache)
         known[:] = known or [diagnosis.know(family.probe, batch)]
-        return judge(
-            families.whole(state.params, cache.parents),
-            batch,
-            known[0],
-            key,
-            knobs,
-            batch[classes] if classes else None,
-        )
+        params = families.whole(state.evaluated, cache.parents)
+        return judge(params, batch, known[0], key, knobs, batch[classes] if classes else None)
 
     return diagnose
 

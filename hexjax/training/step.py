@@ -148,11 +148,16 @@ def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
 
 
 def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[Any, Seed], TrainState]:
-    """A function of the cache and the seed: the state before the first step."""
+    """A function of the cache and the seed: the state before the first step.
+
+    As soon as it is traced it raises a ValueError for a group of `optimiser.scale` that the parameters lack.
+    """
 
     def init(cache: Any, seed: Seed) -> TrainState:
         params = family.init(fixed(cache), stream_key(seed, "init", 0), cache.parents)
-        return TrainState(jnp.int32(0), params, optimiser.direction.init(params))
+        optimiser.check_groups(params)
+        average = jax.tree.map(jnp.copy, params) if optimiser.ema else None  # the step consumes both
+        return TrainState(jnp.int32(0), params, optimiser.direction.init(params), average)
 
     return init
 
@@ -160,31 +165,39 @@ def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[A
 def make_step(
     loss: Loss, optimiser: Optimiser, batch_at: BatchAt
 ) -> Callable[[TrainState, Any, Knobs, Seed], tuple[TrainState, dict[str, Array]]]:
-    """The step: (state, cache, knobs, seed) to the next state and the step's metrics. Pure; the caller compiles it."""
+    """The step: (state, cache, knobs, seed) to the next state and the step's metrics. Pure; the caller compiles it.
+
+    A group of scale 0 gives no gradient, so that the gradient's norm and its clipping are those of what is trained.
+    """
 
     def step(state: TrainState, cache: Any, knobs: Knobs, seed: Seed) -> tuple[TrainState, dict[str, Array]]:
         batch, key = batch_at(cache, state.step, seed), stream_key(seed, "loss", state.step)
-        whole = lambda params, *given: loss(families.whole(params, cache.parents), *given)
+        whole = lambda params, *given: loss(families.whole(optimiser.held(params), cache.parents), *given)
         value_and_grad = jax.value_and_grad(whole, has_aux=True)
         (total, parts), gradient = value_and_grad(state.params, batch, key, state.step, knobs)
         norm = optax.tree.norm(gradient)
         gradient = optimisers.clip(gradient, norm, knobs["optimiser.clip_norm"])
         direction, memory = optimiser.direction.update(gradient, state.optimiser, state.params)
         rate = knobs["optimiser.learning_rate"] * optimiser.schedule(state.step)
-        params = optax.apply_updates(state.params, jax.tree.map(lambda update: rate * update, direction))
+        params = optimiser.moved(state.params, direction, rate)
+        average = optimiser.averaged(state.average, params, state.step) if optimiser.ema else None
         norms = {"gradient_norm": norm, "parameter_norm": optax.tree.norm(params)}
         norms["gradient_clipped"] = collapse.clip_removed(norm, knobs["optimiser.clip_norm"])
-        return TrainState(state.step + 1, params, memory), {"loss": total, **parts, **norms, "learning_rate": rate}
+        metrics = {"loss": total, **parts, **norms, "learning_rate": rate}
+        return TrainState(state.step + 1, params, memory, average), metrics
 
     return step
 
 
 def make_validate(loss: Loss, fixed: Fixed, seed: int) -> Callable[[TrainState, Any, Knobs], dict[str, Array]]:
-    """The jitted validation: the training's own loss on a fixed batch with a fixed key."""
+    """The jitted validation: the training's own loss on a fixed batch with a fixed key.
+
+    It is of the averaged parameters where the state has some, as evaluation is.
+    """
 
     def validate(state: TrainState, cache: Any, knobs: Knobs) -> dict[str, Array]:
         key = stream_key(seed, "validation", 0)
-        total, parts = loss(families.whole(state.params, cache.parents), fixed(cache), key, state.step, knobs)
+        total, parts = loss(families.whole(state.evaluated, cache.parents), fixed(cache), key, state.step, knobs)
         return {"validation.loss": total} | {f"validation.{name}": value for name, value in parts.items()}
 
     return jax.jit(validate)
@@ -196,13 +209,15 @@ def check_stages(
     """Nothing; traces init, encode, decode and field on what the spec says, so that their faults show before data are made.
 
     Raises:
-        ValueError: if the field of p points is not [p].
+        ValueError: if the field of p points is not [p]; for a group of `optimiser.scale` that the parameters lack.
     """
     batch = {name: jax.ShapeDtypeStruct((2, *each.shape), each.dtype) for name, each in spec.fields.items()}
 
     def field(batch: Batch, parents: Mapping[str, Params]) -> Array | None:
         key = stream_key(config.seed, "evaluation", 0)
-        params = families.whole(family.init(batch, key, parents), parents)
+        params = family.init(batch, key, parents)
+        optimisers.make(config).check_groups(params)
+        params = families.whole(params, parents)
         if family.encode is None:
             return None
         latent = family.encode(params, {name: batch[name] for name in (*family.sees, "item")}, key)

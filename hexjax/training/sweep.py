@@ -250,7 +250,7 @@ def _train(config, program, given, t_train, known, knobs, every) -> Trained:
     own = jnp.zeros(len(every))  # variances of its own for each measured batch
     for _ in range(config.train.steps // config.sweep.measure_every_steps):
         state, metrics, finite = program.advance(state, stored, knobs, every)
-        moment = program.measure(state.params, probed, knobs, every, known, own)
+        moment = program.measure(state.evaluated, probed, knobs, every, known, own)
         blown |= ~np.asarray(finite)
         history.append(jax.device_get({"step": state.step} | {k: metrics[k] for k in TRAINED if k in metrics}
                        | {k: moment.scalars[k] for k in HISTORY if k in moment.scalars}))  # fmt: skip
@@ -262,9 +262,9 @@ def _measure(config, program, state, given, teachers, known, knobs, every) -> tu
     judged_count = min(programs.JUDGED, given.held_out.count)
     count = min(judged_count, given.train.count)  # as many of both: one program
     batch = first(given.held_out, judged_count)
-    fitted = program.measure(state.params, first(given.train, count), knobs, every, known, jnp.zeros(len(every)))
-    judged = program.measure(state.params, batch, knobs, every, known, fitted.scalars["squared_error"])
-    scalars = judged.scalars | program.extra(state.params, first(given.train), batch, knobs, every)
+    fitted = program.measure(state.evaluated, first(given.train, count), knobs, every, known, jnp.zeros(len(every)))
+    judged = program.measure(state.evaluated, batch, knobs, every, known, fitted.scalars["squared_error"])
+    scalars = judged.scalars | program.extra(state.evaluated, first(given.train), batch, knobs, every)
     scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl")}
     t_train, t_held = teachers
     if t_train is not None and given.train.count > 1:

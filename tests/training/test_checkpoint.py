@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
 import types
@@ -53,6 +54,24 @@ def test_parameters_come_back_from_a_moved_folder_alone(folder, tmp_path_factory
     assert checkpoint.digest(params) == checkpoint.digest(make_state(6).params)
     assert type(params["layer"]["kernel"]) is np.ndarray
     assert (config["seed"], config["kl"]["limit"], step) == (3, float("inf"), 6)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # callbacks left by a read that failed
+def test_averaged_parameters_come_back_before_others_and_are_missed_where_they_are_gone(tmp_path, capsys):
+    states = {step: make_state(step)._replace(average=make_state(step + 1).params) for step in (2, 4)}
+    with checkpoint.Store(tmp_path / "checkpoints", keep=2) as store:
+        for state in states.values():
+            store.save(state, CONFIG)
+        store.wait()
+        assert checkpoint.digest(store.restore(states[2])) == checkpoint.digest(states[4])
+    params, _, step = checkpoint.restore_params(tmp_path)
+    assert (checkpoint.digest(params), step) == (checkpoint.digest(states[4].average), 4)
+    shutil.rmtree(tmp_path / "checkpoints" / "4" / "average")
+    assert checkpoint.restore_params(tmp_path)[2] == 2
+    with checkpoint.Store(tmp_path / "checkpoints", keep=2) as store:
+        assert int(store.restore(states[2]).step) == 2
+    told = "checkpoint 4 cannot be restored: ValueError: {}; trying an older one\n"
+    assert capsys.readouterr().err == told.format("its average is missing") + told.format("it holds no average")
 
 
 def test_parameters_come_back_on_another_number_of_devices(folder):

@@ -1,5 +1,6 @@
 """A run tells of its latent: rows, a verdict, a preflight, a frozen teacher; and it stops for a collapse if asked."""
 
+import dataclasses
 import json
 import random
 import re
@@ -10,10 +11,10 @@ import numpy as np
 import pytest
 
 from hexjax import names
-from hexjax.diagnostics import teacher, witness
+from hexjax.diagnostics import teacher, verdict, witness
 from hexjax.models import family as families
 from hexjax.training import loop, monitor, step
-from hexjax.types import Item
+from hexjax.types import Item, TrainState
 from tests import damage, shapes
 from tests.training import toy
 
@@ -214,3 +215,14 @@ def test_the_preflight_looks_at_all_shapes_that_are_kept(items, monkeypatch):
     assert all_of_them.largest_eigenvalue != few.largest_eigenvalue
     monkeypatch.setattr(monitor, "FORETOLD", 2 * 192)
     assert monitor.preflight(family, config, data).largest_eigenvalue == pytest.approx(few.largest_eigenvalue)
+
+
+def test_the_averaged_parameters_are_judged_where_there_are_some(monkeypatch):
+    told = verdict.Verdict("HEALTHY", "", ())
+    monkeypatch.setattr(monitor.diagnosis, "make", lambda *_: lambda params, *_: ({"of": params}, told))
+    monkeypatch.setattr(monitor.diagnosis, "know", lambda *_: None)
+    family = dataclasses.replace(toy.make_family(), probe=families.Probe(*[None] * 9))
+    diagnose = monitor.make(family, toy.make_config(), step.Data(None, toy.batch_at, toy.fixed, lambda cache: {}))
+    cache = toy.make_cache()
+    assert diagnose(TrainState(jnp.int32(0), "now", None, "average"), cache, {}) == ({"of": "average"}, told)
+    assert diagnose(TrainState(jnp.int32(0), "now", None), cache, {}) == ({"of": "now"}, told)

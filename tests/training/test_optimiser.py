@@ -1,6 +1,7 @@
 """The schedule's closed form, clipping, and Adam against its textbook loop."""
 
 import math
+import re
 
 import jax.numpy as jnp
 import numpy as np
@@ -29,9 +30,41 @@ def test_schedule_without_warm_up_and_decay_is_one():
     assert [float(schedule(jnp.int32(step))) for step in (0, 1, 10**6)] == [1.0, 1.0, 1.0]
 
 
+def test_rate_is_halved_every_so_many_steps_after_the_warm_up():
+    schedule = make(warmup_steps=10, decay="halving", halve_every_steps=7).schedule
+    steps = np.arange(101)
+    expected = np.minimum(1, (steps + 1) / 10) * 0.5 ** (np.maximum(steps - 10, 0) // 7)
+    np.testing.assert_allclose([schedule(jnp.int32(step)) for step in steps], expected, rtol=1e-6)
+    assert [float(schedule(jnp.int32(step))) for step in (16, 17, 23, 24)] == [1.0, 0.5, 0.5, 0.25]
+
+
 def test_unknown_decay_is_refused():
-    with pytest.raises(ValueError, match=r"^config\.optimiser\.decay is 'linear'; accepted: none \| cosine$"):
+    text = r"^config\.optimiser\.decay is 'linear'; accepted: none \| cosine \| halving$"
+    with pytest.raises(ValueError, match=text):
         make(decay="linear")
+
+
+def test_average_is_that_of_a_loop_and_forgets_the_initial_parameters():
+    values = np.random.default_rng(0).normal(size=(30, 3))
+    adam = make()._replace(ema=0.6)
+    average, expected = {"kernel": jnp.zeros(3, jnp.float32)}, np.zeros(3)
+    for step, value in enumerate(values):
+        average = adam.averaged(average, {"kernel": jnp.asarray(value, jnp.float32)}, jnp.int32(step))
+        decay = min(0.6, (1 + step) / (10 + step))
+        expected = decay * expected + (1 - decay) * value
+        np.testing.assert_allclose(average["kernel"], expected, atol=1e-6)
+    first = adam.averaged({"kernel": jnp.ones(3)}, {"kernel": jnp.zeros(3)}, jnp.int32(0))
+    np.testing.assert_allclose(first["kernel"], 0.1, rtol=1e-6)
+
+
+def test_a_group_that_the_parameters_lack_is_refused_with_those_there_are():
+    adam = make()._replace(scale={"decoder": 0.5, "encodr": 0.0})
+    text = (
+        "config.optimiser.scale.encodr is 0, and the family's parameters have no such group; accepted: decoder, encoder"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        adam.check_groups({"encoder": {}, "decoder": {}})
+    adam.check_groups({"encodr": {}, "decoder": {}})
 
 
 def test_direction_is_adam():

@@ -63,6 +63,28 @@ def test_learning_rate_is_a_knob(run):
     assert float(metrics["learning_rate"]) == 0.0
 
 
+def test_scale_of_a_group_multiplies_its_steps_and_zero_leaves_it_bit_equal(run):
+    state, cache, knobs, advance = run
+    first = state.params["first"].at[0, 0].set(-0.0)  # which a step of 0 would turn into 0.0
+    state = state._replace(params=state.params | {"first": first})
+    before = jax.device_get(state.params)
+    plain, model = jax.device_get(advance(jax.tree.map(jnp.copy, state), cache, knobs)[0].params), toy.make_family()
+    moved = plain["first"] - before["first"]
+    assert np.abs(moved).min() > 0
+    for share in (0.0, 0.5):
+        adam = optimiser.make(toy.make_config())._replace(scale={"first": share}, ema=0.5)
+        scaled = jax.jit(functools.partial(step.make_step(model.loss, adam, toy.batch_at), seed=0))
+        later, _ = scaled(state._replace(average=state.params), cache, knobs)
+        np.testing.assert_allclose(later.params["first"] - before["first"], share * moved, atol=1e-6)
+        np.testing.assert_allclose(later.params["second"]["kernel"], plain["second"]["kernel"], rtol=1e-6)
+        if share == 0:
+            later, _ = scaled(later, cache, knobs)
+            assert np.asarray(later.params["first"]).tobytes() == before["first"].tobytes()
+            np.testing.assert_array_equal(later.average["first"], before["first"])
+            assert not np.any(later.optimiser[0].mu["first"])
+            assert np.any(later.optimiser[0].mu["second"]["kernel"])
+
+
 def test_gradient_norm_is_that_of_the_loss(run):
     state, cache, knobs, advance = run
     key = step.stream_key(0, "loss", state.step)
@@ -84,6 +106,16 @@ def test_validation_does_not_depend_on_the_step(run):
     validate = step.make_validate(toy.make_family().loss, toy.fixed, 0)
     later = state._replace(step=state.step + 5)
     assert validate(state, cache, knobs) == validate(later, cache, knobs)
+
+
+def test_validation_is_of_the_averaged_parameters_where_there_are_some(run):
+    state, cache, knobs, _ = run
+    validate = step.make_validate(toy.make_family().loss, toy.fixed, 0)
+    other = jax.tree.map(lambda leaf: 0.5 * leaf, state.params)
+    found, plain = validate(state._replace(average=other), cache, knobs), validate(state, cache, knobs)
+    expected = validate(state._replace(params=other), cache, knobs)
+    np.testing.assert_allclose(found["validation.loss"], expected["validation.loss"], rtol=1e-6)
+    assert abs(found["validation.loss"] - plain["validation.loss"]) > 1e-3
 
 
 def test_field_of_the_wrong_shape_is_refused_before_the_first_step(run):

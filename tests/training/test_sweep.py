@@ -6,6 +6,7 @@ import gzip
 import json
 import pathlib
 import re
+import types
 
 import jax
 import numpy as np
@@ -15,7 +16,7 @@ from configs.sweeps import collapse_cause
 from hexjax import cells
 from hexjax.geometry import mesh as meshes
 from hexjax.training import files, fingerprint, programs, sweep
-from hexjax.types import Item
+from hexjax.types import Item, TrainState
 from tests import shapes
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -222,6 +223,28 @@ def test_a_damaged_pack_or_cell_is_refused(items, tmp_path, trained):
     message = f"b.json is no cell: {told}; accepted: what --mode=sweep writes; delete it and run again"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         run(make("a: seed=0"), items, tmp_path)
+
+
+def test_a_sweep_measures_the_averaged_parameters_where_there_are_some():
+    def measure(params, *_):
+        asked.append(params)
+        return types.SimpleNamespace(
+            scalars={name: np.zeros(1) for name in ("squared_error", "nll", "iou", "kl")}, swaps=0
+        )
+
+    asked, state = [], TrainState(np.int32(0), "now", None, "average")
+    program = types.SimpleNamespace(
+        init=lambda *_: state,
+        advance=lambda *_: (state, {}, np.ones(1, bool)),
+        measure=measure,
+        extra=lambda params, *_: asked.append(params) or {},
+        lower=lambda *_: np.zeros(1),
+    )
+    config, x, every = make(), np.zeros((4, 3, 1, 8, 8), np.float32), np.zeros(1, np.int32)
+    sweep._train(config, program, x, x, None, None, {}, every)
+    sweep._measure(config, program, state, x, x, (None, None), None, {}, every)
+    assert set(asked) == {"average"}
+    assert len(asked) == config.train.steps // config.sweep.measure_every_steps + 3
 
 
 def test_a_run_that_blows_up_is_exploded_and_told(found):
