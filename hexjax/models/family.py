@@ -57,7 +57,7 @@ class Family:
         sweep stand for the config's numbers
     decode(params, latent) -> decoded, any pytree with a leading b on every leaf, computed once a shape
     field(params, decoded, points [p, 3]) -> signed distance [p], negative inside; one shape
-    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is evaluated in chunks
+    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is asked coarse to fine
     sample(params, key, count, knobs=None) -> Latent, or None where the family has no prior
     probe: for diagnostics, or None where there is no latent to judge
     """
