@@ -133,9 +133,8 @@ def _weights(at: Int[np.ndarray, "a"], lines: Int[np.ndarray, "k"]) -> Float[np.
 def _spread(values: Float[np.ndarray, "n n n"], lines: Int[np.ndarray, "k"]) -> None:
     """Nothing; all values are filled in between those at the crossings of lines."""
     weights = _weights(np.arange(len(values)), lines)
-    known = values[np.ix_(lines, lines, lines)]
-    known = np.tensordot(weights, known @ weights.T, 1)  # x j z
-    np.matmul(weights, known, out=values)
+    known = weights @ np.tensordot(weights, values[np.ix_(lines, lines, lines)], 1)  # all x and y, z on the lines
+    np.matmul(known.reshape(-1, len(lines)), weights.T, out=values.reshape(-1, len(values)))
 
 
 def _between(corners: Float[np.ndarray, "m 2 2 2"], stride: int) -> Float[np.ndarray, "m a a a"]:
