@@ -4,6 +4,7 @@ Evaluation runs through these functions. `stage` wraps each arrow, so that a cal
 """
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -14,12 +15,12 @@ from jaxtyping import Float
 
 from hexjax import progress
 from hexjax.data import fields
-from hexjax.geometry import distance, frame, isosurface, sdf
+from hexjax.geometry import coarse, distance, isosurface, sdf
 from hexjax.models.family import Family
 from hexjax.types import Batch, Item, Latent, Mesh, Params, Scores
 
 Stage = Callable[[str], contextlib.AbstractContextManager]
-CHUNK = 2**18  # points asked of a family's field at once
+CHUNK = 2**14  # points asked of a family's field at once: a level of a grid seldom fills its last chunk
 
 
 def untimed(name: str) -> contextlib.AbstractContextManager:
@@ -54,19 +55,17 @@ def decode(latent: Latent, family: Family, params: Params) -> Any:
     return jax.block_until_ready(jax.tree.map(lambda a: a[0], jax.jit(family.decode)(params, latent)))
 
 
-def family_grid(decoded: Any, family: Family, params: Params, config: Any) -> Float[np.ndarray, "n n n"]:
-    """The family's field on the configured grid: its own way if it has one, else asked in chunks of points."""
+def family_grid(
+    decoded: Any, family: Family, params: Params, config: Any
+) -> tuple[Float[np.ndarray, "n n n"], float | None]:
+    """The family's field on the configured grid, asked coarse to fine, and the share of the nodes that was asked.
+
+    A family with a grid of its own fills it in its own way; then the share is None.
+    """
     count = config.extract.grid
     if family.grid is not None:
-        return np.asarray(family.grid(params, decoded, count))
-    nodes = np.asarray(frame.grid_nodes(count))
-    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
-    ask, found = jax.jit(family.field), []
-    for start in range(0, len(points), CHUNK):
-        part = points[start : start + CHUNK]
-        padded = np.concatenate([part, np.zeros((min(CHUNK, len(points)) - len(part), 3), np.float32)])
-        found.append(np.asarray(ask(params, decoded, padded))[: len(part)])
-    return np.concatenate(found).reshape((count,) * 3)
+        return np.asarray(family.grid(params, decoded, count)), None
+    return coarse.grid(functools.partial(jax.jit(family.field), params, decoded), count, CHUNK)
 
 
 def reconstruct(
@@ -78,9 +77,9 @@ def reconstruct(
     with stage("decode"):
         decoded = decode(latent, family, params)
     with stage("field"):
-        values = family_grid(decoded, family, params, config)
+        values, share = family_grid(decoded, family, params, config)
     surface, report = polygonise(values, config, stage)
-    return surface, report, decoded, latent
+    return surface, report | {"asked_share": share}, decoded, latent
 
 
 def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
@@ -90,19 +89,13 @@ def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage 
     """
     with stage("field"):
         if family.ideal is None:
-            values = own_grid(item.mesh, config)
+            own = lambda points: sdf.signed_distance(item.mesh, points)[0]
+            values, share = coarse.grid(own, config.extract.grid, CHUNK)
         else:
             decoded = jax.tree.map(lambda leaf: leaf[0], family.ideal(batch))
-            values = family_grid(decoded, family, None, config)
-    return polygonise(values, config, stage)
-
-
-def own_grid(mesh: Mesh, config: Any) -> Float[np.ndarray, "n n n"]:
-    """A mesh's own signed distance on the configured grid."""
-    count = config.extract.grid
-    nodes = np.asarray(frame.grid_nodes(count))
-    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
-    return sdf.signed_distance(mesh, points)[0].reshape((count,) * 3)
+            values, share = family_grid(decoded, family, None, config)
+    surface, report = polygonise(values, config, stage)
+    return surface, report | {"asked_share": share}
 
 
 def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:

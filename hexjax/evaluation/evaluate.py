@@ -248,7 +248,8 @@ def _take(items, config, course, clock, one, compiles=True, stopped=lambda: Fals
 
 
 def _score(mesh, report, item, config, stage=pipeline.untimed) -> Scores:
-    return pipeline.score(mesh, item.mesh, config, stage) | {"dropped_parts": report["dropped_parts"]}
+    told = {key: report[key] for key in ("dropped_parts", "asked_share") if key in report}  # a ceiling asks no family
+    return pipeline.score(mesh, item.mesh, config, stage) | told
 
 
 def _write(mode, course, data, size, clock, config, folder, step, loaded, began) -> Scores:

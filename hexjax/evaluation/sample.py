@@ -193,11 +193,11 @@ def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clo
         with clock.stage("decode"):
             decoded = pipeline.decode(latent, family, params)
         with clock.stage("field"):
-            values = pipeline.family_grid(decoded, family, params, config)
+            values, share = pipeline.family_grid(decoded, family, params, config)
         mesh, report = pipeline.polygonise(values, config, clock.stage)
         name = f"sample_{number:02d}"
         pipeline.tell(name, report)
-        row = {"name": name} | {key: report[key] for key in TOLD}
+        row = {"name": name} | {key: report[key] for key in TOLD} | {"asked_share": share}
         yield Draw(name, mesh, row | {"non_finite": not np.isfinite(values).all(), "nearest": None})
 
 

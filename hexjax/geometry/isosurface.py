@@ -38,7 +38,7 @@ def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01)
         return empty, dict(meshes.topology(empty), dropped_parts=0, told=told)
     spacing = 2 / (values.shape[0] - 1)
     closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
-    vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=_crossed(closed < 0))
+    vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=crossed(closed < 0))
     placed = (vertices + [side.start for side in box]) * spacing - 1
     mesh, dropped, share = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
     each = f"each below {min_part_share:g} of the area (min_part_share), {share:.2g} of it together"
@@ -67,7 +67,7 @@ def _closed(values: Float[np.ndarray, "x y z"], least: float) -> Float[np.ndarra
     return closed
 
 
-def _crossed(inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
+def crossed(inside: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     """Whether the cell before each node, along every axis, has nodes on both sides: marching cubes skips the others."""
     some, every = inside, inside
     for axis in range(3):

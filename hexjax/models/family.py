@@ -75,7 +75,7 @@ class Family:
         None: there is nothing that encodes
     decode(params, latent) -> decoded, any pytree with a leading b on every leaf, computed once a shape
     field(params, decoded, points [p, 3]) -> signed distance [p], negative inside; one shape. Both None: no shape
-    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is asked
+    grid(params, decoded, count) -> field on the whole grid [n, n, n], or None: `field` is asked coarse to fine
     ideal(batch of sees) -> what a perfect network would decode, or None: the ceiling is the mesh's own distance;
         `field` and `grid` take it with params None
     sample(params, key, batch, knobs=None) -> Latent, or None where nothing is drawn: a draw for each of `draw` [b], which

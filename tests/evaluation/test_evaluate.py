@@ -77,7 +77,9 @@ def test_scores_json_holds_what_was_returned_and_every_key_of_the_protocol(ident
     folder, _, scores = identity_run
     assert read(folder) == scores
     for row in scores["items"]:
-        assert set(row) >= KEYS | {"name", "ceiling", "dropped_parts"}
+        assert set(row) >= KEYS | {"name", "ceiling", "dropped_parts", "asked_share"}
+        assert row["asked_share"] is None  # the family has a grid of its own
+        assert "asked_share" not in row["ceiling"]
         assert set(row["ceiling"]) >= KEYS
     assert [row["name"] for row in scores["items"]] == ["egg", "ball"]
     assert scores["step"] == 7

@@ -248,7 +248,7 @@ def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
     drawn = family.sample(params, batches.stream_key(config.sample.seed, "sample", 0), sample.BLOCK)
     for number, row in enumerate(scores["samples"]):
         latent = jax.tree.map(lambda leaf, i=number: leaf[i : i + 1], drawn)
-        values = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
+        values, _ = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
         mesh = pipeline.polygonise(values, config)[0]
         assert row["faces"] == len(mesh.faces) > 0
 
@@ -268,6 +268,18 @@ def test_draw_i_is_the_same_whatever_the_count_and_names_have_as_many_digits_as_
     draws = sample._draw(balls((0.0,)), {}, config, evaluate.Clock())
     first = [one.name for one, _ in zip(draws, range(102))]
     assert first[99:] == ["sample_99", "sample_100", "sample_101"]
+
+
+def test_a_draw_tells_the_share_of_nodes_that_a_family_without_a_grid_was_asked():
+    at = lambda params, decoded, points: jnp.linalg.norm(points, axis=-1) - decoded[0, 0]
+    family, config = balls((0.5,)), config_of(1)
+    whole, asked = (
+        next(sample._draw(each, {}, config, evaluate.Clock()))
+        for each in (family, dataclasses.replace(family, grid=None, field=at))
+    )
+    assert whole.row["asked_share"] is None
+    assert 0 < asked.row["asked_share"] < 0.6
+    assert len(asked.mesh.faces) == len(whole.mesh.faces)
 
 
 @pytest.mark.usefixtures("sheets")
