@@ -49,6 +49,7 @@ MAY = {
     "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
+    "evaluation.parents": (*EVALUATION, "config", "training.portable"),
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),
     "api": (*GEOMETRY, "data", "workdirs"),

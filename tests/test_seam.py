@@ -1,11 +1,16 @@
 """The seam: families that read no maps, in one file and one config each, through every mode, and no shared file touched."""
 
+import json
 import pathlib
+import pickle
 
+import numpy as np
 import pytest
 
 import hexjax.models
-from hexjax import command, rules
+from hexjax import command, rules, types
+from hexjax.evaluation import restore
+from tests import shapes
 
 HERE = pathlib.Path(__file__).parent / "throwaway"
 FAMILIES = ("points_ae", "code_table", "drawer")
