@@ -38,7 +38,7 @@ MAY = {
     "experiments": ("rules", "wording"),
     "config": ("rules", "cells", "experiments", "shell", "wording", "workdirs"),
     "shell": (),
-    "command": ("shell", "cells", "config", "memory", "data", "training", "evaluation", "viewer"),
+    "command": ("shell", "cells", "config", "memory", "data", "models.family", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,
     "data": (*GEOMETRY, "memory", "progress", "data"),
     "models": (*GEOMETRY, "models.family", "models.parts"),
