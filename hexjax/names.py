@@ -1,4 +1,4 @@
-"""How places and shapes are named: what `data.path` names, and text that fits a line. Standard library alone."""
+"""How places and shapes are named: what `data.path` names, text that fits a line, shares of a split. Standard library alone."""
 
 import os
 import pathlib
@@ -64,3 +64,14 @@ def printable(text: str) -> str:
 def quote(text: str, letters: int = 120) -> str:
     """The text in quotes, printable, and cut where it is too long for a line."""
     return repr(text if len(text) <= letters else text[: letters - 3] + "...")
+
+
+SHARES = '() (all shapes train) or three numbers, at least 0, of sum 1, the first above 0, as in "(0.8, 0.1, 0.1)"'
+
+
+def are_shares(value: tuple) -> bool:
+    """Whether `data.split` accepts a tuple: the shares of training, validation and test, or nothing."""
+    if not value:
+        return True
+    numbers = all(isinstance(share, (int, float)) and not isinstance(share, bool) for share in value)
+    return len(value) == 3 and numbers and min(value) >= 0 and value[0] > 0 and abs(sum(value) - 1) < 1e-6
