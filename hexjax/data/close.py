@@ -17,8 +17,8 @@ CELLS = 256  # a side
 COARSER = 4  # times: the grid all of whose nodes are asked
 SLOPE = 4.0  # a node this many cells from the surface counts no more than a winding number 1 away from 1/2
 SURE = 0.02  # how far above 1/2 a winding number must be somewhere: twice its error
-FOLLOWED = 0.5  # the least share of the surface that the closed one must follow
-NEAR = 2.0  # cells: what follows the surface lies no farther from it
+HELD = 0.5  # the least share of the surface that the closed one must hold
+NEAR = 2.0  # cells: what lies no farther from the closed surface is part of it
 CRUMB = 1e-4  # of the area: parts with less, as they fall off at ragged rims, are dropped
 SAMPLES = 20_000  # a side, of the errors
 
@@ -27,8 +27,9 @@ class Closed(NamedTuple):
     """A closed mesh in the frame, outward, and how far it and the mesh that it was made of lie apart (world units).
 
     `error` and `largest_error` are of the open mesh's samples to the closed one, `added` and `largest_added` the way back:
-    they tell of the outlets too, which lie far from any surface. `followed` is the share of the open mesh's samples
-    that are within two cells of the closed one: the rest is thinner than a cell, encloses nothing, or lies deep inside.
+    they tell of the outlets too, which lie far from any surface. `held` is the share of the open mesh's samples that
+    are inside the closed one or within two cells of it: the rest encloses nothing, or is thinner than a cell. Of parts
+    that lie inside others nothing is left, so that they count as held, and as far off in `error`.
     """
 
     mesh: Mesh
@@ -36,7 +37,7 @@ class Closed(NamedTuple):
     largest_error: float
     added: float
     largest_added: float
-    followed: float
+    held: float
     dropped_parts: int
 
 
@@ -55,25 +56,19 @@ def close(mesh: Mesh, cells: int = CELLS) -> Closed:
     """
     values = _level(mesh, cells)
     if values is None:
-        raise ValueError("has no inside to close: its winding number is nowhere above 1/2")
+        raise ValueError(f"has no inside to close: at no node, {2 / cells:.2g} apart, is its winding number above 1/2")
     closed, report = isosurface.polygonise(values, CRUMB)
-    if not len(closed.faces):
-        raise ValueError(f"has no inside to close: all of it is thinner than {2 / cells:.2g}, a cell of the grid")
     random = np.random.default_rng(0)
-    there = surface.closest(closed, surface.sample(mesh, SAMPLES, random)[0])[0]
+    samples = surface.sample(mesh, SAMPLES, random)[0]
+    there = surface.closest(closed, samples)[0]
     back = surface.closest(mesh, surface.sample(closed, SAMPLES, random)[0])[0]
-    followed = float((there <= NEAR * 2 / cells).mean())
-    if followed < FOLLOWED:
+    held = float(((there <= NEAR * 2 / cells) | (sdf.crossings(closed, samples, 0) > 0)).mean())
+    if held < HELD:
         raise ValueError(
-            f"has no inside to close: what it encloses follows {followed:.0%} of its surface; accepted: at least "
-            f"{FOLLOWED:.0%}"
+            f"has no inside to close: what it encloses holds {held:.0%} of its surface; accepted: at least {HELD:.0%}"
         )
-    return Closed(
-        closed,
-        *(float(x) for x in (there.mean(), there.max(), back.mean(), back.max())),
-        followed,
-        report["dropped_parts"],
-    )
+    errors = (float(x) for x in (there.mean(), there.max(), back.mean(), back.max()))
+    return Closed(closed, *errors, held, report["dropped_parts"])
 
 
 def _level(mesh: Mesh, cells: int) -> Float[np.ndarray, "n n n"] | None:
