@@ -101,3 +101,14 @@ def cut(text: str) -> str:
 
 def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: 2 * most // 3]}…{text[1 - most + 2 * most // 3 :]}"
+
+
+SHARES = '() (all shapes train) or three numbers, at least 0, of sum 1, the first above 0, as in "(0.8, 0.1, 0.1)"'
+
+
+def are_shares(value: tuple) -> bool:
+    """Whether `data.split` accepts a tuple: the shares of training, validation and test, or nothing."""
+    if not value:
+        return True
+    numbers = all(isinstance(share, (int, float)) and not isinstance(share, bool) for share in value)
+    return len(value) == 3 and numbers and min(value) >= 0 and value[0] > 0 and abs(sum(value) - 1) < 1e-6

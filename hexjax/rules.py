@@ -50,6 +50,7 @@ WIDTHS = Rule(
     'whole numbers above 0, as in "(64, 128)"',
     lambda value: bool(value) and all(type(item) is int and item > 0 for item in value),
 )
+SHARES = Rule(tuple, names.SHARES, names.are_shares)
 NOT_NEGATIVE = number(", finite, at least 0", lambda value: 0 <= value < math.inf)
 POSITIVE = number(", finite, above 0", lambda value: 0 < value < math.inf)
 POSITIVE_OR_OFF = number(" above 0; inf switches it off", lambda value: value > 0)

@@ -39,7 +39,7 @@ def inside(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Bool[Array, "p"], B
     """
     points = np.asarray(points, np.float64)
     whole = surface.boundless(mesh.faces)
-    winding = _outward(mesh) * (crossings(mesh, points, 0) if whole else surface.winding_number(mesh, points))
+    winding = outward(mesh) * (crossings(mesh, points, 0) if whole else surface.winding_number(mesh, points))
     if whole and ((winding == 0) | (winding == 1)).all():  # then parity and winding number cannot but agree
         return winding == 1, np.zeros(len(points), bool)
     if (whole and surface.connected(mesh.faces)) or not parity_holds(mesh):  # one part alone, not cut, makes 0 and 1
@@ -96,7 +96,7 @@ def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], 
     return points, *signed_distance(mesh, points)
 
 
-def _outward(mesh: Mesh) -> int:
+def outward(mesh: Mesh) -> int:
     """1, or -1 for a mesh that encloses a negative volume, open ends closed by cones to its centre of area."""
     vectors = surface.area_vectors(mesh)
     areas = np.linalg.norm(vectors, axis=1)
