@@ -133,7 +133,7 @@ def renders(
         errors: distances of the vertices, by name, in units of the frame: shown as colours.
     """
     sights = dict(zip(found, shade.look(list(found.values()), PANEL_PX)))
-    pictures = {name: shade.shade(sights[name], np.reshape(shade.CLAY, (1, 1, 1, 3))) for name in bare}
+    pictures = {name: shade.shade(sights[name], np.reshape(shade.CLAY, (1, 3))) for name in bare}
     for name, distances in errors.items():
         at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
         pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
@@ -163,11 +163,10 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
     tree = scipy.spatial.KDTree(hits)
     away = np.isinf(tree.query(centres, distance_upper_bound=UNSEEN_LIMIT, workers=cores.allowed())[0])
     sight, within = shade.look([item.mesh, item.mesh._replace(faces=faces[away])], PANEL_PX)
-    points = shade.interpolate(sight, np.asarray(item.mesh.vertices, np.float32))[sight.mask]
-    hidden = np.zeros(sight.mask.shape, np.float32)
-    hidden[within.mask] = 0.5  # behind the surface: shines through
-    hidden[sight.mask] += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=cores.allowed())[0])
-    mixture = np.clip(hidden, 0, 1)[..., None]
+    points = shade.interpolate(sight, np.asarray(item.mesh.vertices, np.float32))
+    hidden = 0.5 * within.mask[sight.mask]  # behind the surface: shines through
+    hidden += np.isinf(tree.query(points, distance_upper_bound=UNSEEN_LIMIT, workers=cores.allowed())[0])
+    mixture = np.clip(hidden, 0, 1)[:, None]
     picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
     with curve.styled():
         panels = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
@@ -213,7 +212,7 @@ def gallery(sections: dict[str, dict[str, Mesh]], title: str, path: curve.Target
         sections: of each heading, the meshes by their captions; one without faces is told to have no surface.
     """
     sights = shade.look([mesh for section in sections.values() for mesh in section.values()], TILE_PX)
-    clay = np.reshape(shade.CLAY, (1, 1, 1, 3))
+    clay = np.reshape(shade.CLAY, (1, 3))
     stack = _cut(np.stack([shade.shade(sight, clay)[list(TILE_ANGLES)] for sight in sights]))
     tiles = iter(np.concatenate(stack.swapaxes(0, 1), 2))  # both angles side by side
     h, w = stack.shape[2], stack.shape[3] * len(TILE_ANGLES)

@@ -1,5 +1,6 @@
 """The verdict on a run's latent, and the laboratory's figures, from some of its shapes."""
 
+import functools
 import pathlib
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +12,7 @@ import ml_collections
 from hexjax.diagnostics import collapse, diagnosis, measure, teacher
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.types import Batch, Params
+from hexjax.types import Array, Batch, Params
 
 
 def diagnose(
@@ -31,9 +32,14 @@ def diagnose(
     knobs = families.knobs(config, families.LIKELIHOOD)
     diagnose, key = diagnosis.make(family.encode, family.probe, config.witness), jax.random.key(config.seed)
     scalars, judged = diagnose(params, batch, known, key, knobs, classes)
-    swept = measure.threshold_sweep(family.probe, params, family.encode(params, batch, None, knobs), x)
+    swept = jax.jit(functools.partial(_swept, family))(params, batch, x, knobs)
     swept = {name: [float(value) for value in values] for name, values in swept.items()}
     swept["threshold"] = list(collapse.THRESHOLDS)
     units = int(scalars["active_units"]) if len(seen) > 1 else None
     figures = {name: float(value) for name, value in scalars.items()}
     return dict(zip(names, (judged.name, judged.reason, list(judged.tags), units, figures, swept)))
+
+
+def _swept(family: Family, params: Params, batch: Batch, x: Array, knobs: families.Knobs) -> dict[str, Array]:
+    """The sweep of thresholds, encoder and all: compiled as one, where each of its operations would be on its own."""
+    return measure.threshold_sweep(family.probe, params, family.encode(params, batch, None, knobs), x)

@@ -26,7 +26,7 @@ CREASES = (0.012, 0.045)  # of the picture's side: widths over which a surface's
 
 
 class Sight(NamedTuple):
-    """What the camera sees at each sample, from each angle (v); zero where it sees nothing.
+    """What the camera sees from each angle (v): where there is a surface, and of each such sample (p), in that order, what.
 
     `corners` are the vertices of the triangle seen and `barycentric` their weights; normals are unit, in camera axes,
     and turned to the camera: `inside` tells where; `height` is towards the camera, in units of the frame; `light` is
@@ -34,23 +34,24 @@ class Sight(NamedTuple):
     """
 
     mask: Bool[np.ndarray, "v h w"]
-    corners: Int[np.ndarray, "v h w 3"]
-    barycentric: Float[np.ndarray, "v h w 3"]
-    normal: Float[np.ndarray, "v h w 3"]
-    inside: Bool[np.ndarray, "v h w"]
-    height: Float[np.ndarray, "v h w"]
-    light: Float[np.ndarray, "v h w"]
+    corners: Int[np.ndarray, "p 3"]
+    barycentric: Float[np.ndarray, "p 3"]
+    normal: Float[np.ndarray, "p 3"]
+    inside: Bool[np.ndarray, "p"]
+    height: Float[np.ndarray, "p"]
+    light: Float[np.ndarray, "p"]
 
 
 def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     """What is seen of each mesh in the frame from the three angles, all at one scale, OVERSAMPLING samples a pixel."""
     turned = [np.einsum("vij,nj->vni", cameras(), np.asarray(mesh.vertices, np.float64)) for mesh in meshes]
     scale = 0.98 / max(1e-6, *(np.abs(vertices[..., :2]).max(initial=0) for vertices in turned))
-    views = [(mesh, *view) for mesh, vertices in zip(meshes, turned) for view in zip(vertices, cameras())]
+    views = [(mesh, view) for mesh, vertices in zip(meshes, turned) for view in vertices]
     with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         seen = list(pool.map(lambda view: _see(*view, scale, resolution * OVERSAMPLING), views))
     count = len(ANGLES)
-    return [Sight(*map(np.stack, zip(*seen[i : i + count]))) for i in range(0, len(seen), count)]
+    gathered = [tuple(zip(*seen[i : i + count])) for i in range(0, len(seen), count)]
+    return [Sight(np.stack(masks), *map(np.concatenate, rest)) for masks, *rest in gathered]
 
 
 def cameras() -> Float[np.ndarray, "v 3 3"]:
@@ -63,8 +64,8 @@ def cameras() -> Float[np.ndarray, "v 3 3"]:
     return np.stack(rotations)
 
 
-def _see(mesh: Mesh, turned: np.ndarray, camera: np.ndarray, scale: float, samples: int) -> Sight:
-    """The sight from one angle, without v, of a mesh whose vertices are given in that camera's axes [n, 3]."""
+def _see(mesh: Mesh, turned: np.ndarray, scale: float, samples: int) -> Sight:
+    """The sight from one angle, without v, of a mesh whose vertices are given in a camera's axes [n, 3]."""
     faces, middle = np.asarray(mesh.faces), (samples - 1) / 2
     image = turned * [scale * samples / 2, -scale * samples / 2, 1] + [middle, middle, 0]
     top, _ = raster.ends(image, faces, samples)
@@ -75,25 +76,15 @@ def _see(mesh: Mesh, turned: np.ndarray, camera: np.ndarray, scale: float, sampl
     u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
     weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
     total = weight.sum(0)
-    normal = surface.area_vectors(mesh).take(face, 0) @ camera.T
+    normal = surface.area_vectors(mesh._replace(vertices=turned))  # of the faces, not of the samples, which are more
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
     inside = normal[:, 2] < 0
     normal[inside] *= -1
     barycentric = (weight / np.where(total == 0, 1, total)).T
-    height = top.height.astype(np.float32)
-    light = _image(mask, _light(normal), np.float32) * _openness(height, mask)
-    corners, barycentric, normal = (
-        _image(mask, each, kind)
-        for each, kind in ((corners, np.int32), (barycentric, np.float32), (normal, np.float32))
-    )
-    return Sight(mask, corners, barycentric, normal, _image(mask, inside, bool), height, np.float32(light))
-
-
-def _image(mask: np.ndarray, values: np.ndarray, kind: type) -> np.ndarray:
-    """An image with values where the mask says so, zero elsewhere."""
-    filled = np.zeros((*mask.shape, *values.shape[1:]), kind)
-    filled[mask] = values
-    return filled
+    light = _light(normal).take(face) * _openness(top.height.astype(np.float32), mask)[mask]
+    exact = corners, barycentric, normal.take(face, 0), inside.take(face), top.height[mask], light
+    kinds = np.int32, np.float32, np.float32, bool, np.float32, np.float32
+    return Sight(mask, *(each.astype(kind) for each, kind in zip(exact, kinds)))
 
 
 def _light(normal: np.ndarray) -> np.ndarray:
@@ -103,20 +94,16 @@ def _light(normal: np.ndarray) -> np.ndarray:
     return (0.98 * key + 0.22 * fill + 0.13 * (1 + normal[:, 1]) + 0.08) * (1 - 0.35 * rim)
 
 
-def interpolate(sight: Sight, values: Float[np.ndarray, "n *d"]) -> Float[np.ndarray, "v h w *d"]:
-    """Values of the vertices at every sample, linear over each triangle; zero where nothing is seen."""
-    found = np.zeros((*sight.mask.shape, *values.shape[1:]), values.dtype)
-    weights, corners = sight.barycentric[sight.mask], sight.corners[sight.mask]
-    found[sight.mask] = np.einsum("pk,pk...->p...", weights, values[corners])
-    return found
+def interpolate(sight: Sight, values: Float[np.ndarray, "n *d"]) -> Float[np.ndarray, "p *d"]:
+    """Values of the vertices at every sample that is seen, linear over each triangle."""
+    return np.einsum("pk,pk...->p...", sight.barycentric, values[sight.corners])
 
 
-def shade(sight: Sight, albedo: Float[np.ndarray, "#v #h #w 3"]) -> UInt8[np.ndarray, "v h2 w2 3"]:
+def shade(sight: Sight, albedo: Float[np.ndarray, "#p 3"]) -> UInt8[np.ndarray, "v h2 w2 3"]:
     """The pictures in sRGB bytes, on white; what is seen from behind is tinted."""
-    mask, colour = sight.mask, np.ones((*sight.mask.shape, 3), np.float32)
-    tint = np.where(sight.inside[mask][:, None], np.float32(INSIDE), 1)
-    albedo = np.broadcast_to(np.asarray(albedo, np.float32), colour.shape)[mask]
-    colour[mask] = np.clip(albedo * sight.light[mask][:, None] * tint, 0, 1)
+    colour = np.ones((*sight.mask.shape, 3), np.float32)
+    tint = np.where(sight.inside[:, None], np.float32(INSIDE), 1)
+    colour[sight.mask] = np.clip(np.asarray(albedo, np.float32) * sight.light[:, None] * tint, 0, 1)
     steps = range(OVERSAMPLING)
     return to_bytes(sum(colour[:, i::OVERSAMPLING, j::OVERSAMPLING] for i in steps for j in steps) / OVERSAMPLING**2)
 
