@@ -27,7 +27,8 @@ def made(name, variant):
     config = toys.config_of(name, variant)
     family, batch = toys.family_of(config), toys.batch_of(config)
     batch = {field: batch[field] for field in family.reads}
-    return config, family, batch, jax.jit(family.init)(batch, KEY, {}), families.knobs(config)
+    params = family.init(batch, KEY, {})  # operation by operation: variants share most of these small programs
+    return config, family, batch, params, families.knobs(config)
 
 
 @functools.cache

@@ -7,6 +7,7 @@ import ml_collections
 import numpy as np
 import optax
 import pytest
+import scipy.special
 
 from hexjax.models.parts import latents, priors
 
@@ -216,9 +217,10 @@ def test_knobs_are_the_numbers_of_kl():
 @pytest.mark.parametrize("variance", [1.0, 0.1])
 def test_kl_is_the_mean_log_ratio_of_samples(variance):
     latent = latents.gaussian(statistics(), None, np.inf)
-    mean, deviation = latent.statistics["mean"], jnp.exp(latent.statistics["log_variance"] / 2)
-    z = mean[None] + deviation[None] * jax.random.normal(KEY, (20000, *mean.shape))
-    log_q = -(((z - mean[None]) / deviation[None]) ** 2) / 2 - jnp.log(deviation)[None]
+    mean, deviation = (np.asarray(latent.statistics[name]) for name in ("mean", "log_variance"))
+    deviation = np.exp(deviation / 2)
+    z = mean[None] + deviation[None] * np.random.default_rng(0).normal(size=(20000, *mean.shape))
+    log_q = -(((z - mean[None]) / deviation[None]) ** 2) / 2 - np.log(deviation)[None]
     log_p = -(z**2) / (2 * variance) - 0.5 * np.log(variance)
     np.testing.assert_allclose(latents.gaussian_kl(latent, variance), (log_q - log_p).mean(0), rtol=0.05, atol=0.1)
 
@@ -351,45 +353,51 @@ def test_only_what_is_learned_becomes_a_parameter(kind):
 # Discrete codes
 
 
+def drawn(function, logits, key, estimator):
+    """The codes of a kind, on the host."""
+    return jax.device_get(jax.jit(function, static_argnums=(2, 3))(logits, key, estimator, 0.5))
+
+
 @pytest.mark.parametrize("estimator", latents.ESTIMATORS)
 def test_bernoulli_codes_are_signs_with_the_chances_of_their_logits(estimator):
-    logits = jnp.linspace(-3, 3, 7)[None, None]
-    latent = latents.bernoulli(jnp.tile(logits, (20000, 1, 1)), KEY, estimator, 0.5)
+    logits = np.linspace(-3, 3, 7, dtype=np.float32)[None, None]
+    latent = drawn(latents.bernoulli, np.tile(logits, (20000, 1, 1)), KEY, estimator)
     assert set(np.unique(latent.code)) == {-1.0, 1.0}
-    np.testing.assert_allclose((latent.code > 0).mean(0)[0], jax.nn.sigmoid(logits[0, 0]), atol=0.012)
+    np.testing.assert_allclose((latent.code > 0).mean(0)[0], scipy.special.expit(logits[0, 0]), atol=0.012)
     np.testing.assert_array_equal(latent.code, 2 * latent.statistics["indices"] - 1)
-    np.testing.assert_allclose(latent.statistics["mean"][0], jax.nn.sigmoid(logits[0]), rtol=1e-6)
-    mode = latents.bernoulli(logits, None, estimator, 0.5).code
+    np.testing.assert_allclose(latent.statistics["mean"][0], scipy.special.expit(logits[0]), rtol=1e-6)
+    mode = drawn(latents.bernoulli, logits, None, estimator).code
     np.testing.assert_array_equal(mode[0, 0], [-1, -1, -1, -1, 1, 1, 1])
 
 
 def test_the_straight_through_slope_is_that_of_the_mean_and_gumbel_s_that_of_the_relaxed_sample():
     logits = statistics()
-    slope = lambda *given: jax.grad(lambda x: (latents.bernoulli(x, KEY, *given).code * logits).sum())(logits)
-    chance = jax.nn.sigmoid(logits)
+    loss = lambda *given: lambda x: (latents.bernoulli(x, KEY, *given).code * logits).sum()
+    slope = lambda *given: jax.jit(jax.grad(loss(*given)))(logits)
+    logistic = jax.jit(jax.random.logistic, static_argnums=1)(KEY, logits.shape)
+    logits, chance = np.asarray(logits), scipy.special.expit(logits)
     np.testing.assert_allclose(
         slope("straight_through", None), logits * 2 * chance * (1 - chance), rtol=1e-4, atol=1e-6
     )
-    noisy = logits + jax.random.logistic(KEY, logits.shape)
-    relaxed = jax.nn.sigmoid(noisy / 0.5)
+    relaxed = scipy.special.expit((logits + np.asarray(logistic)) / 0.5)
     np.testing.assert_allclose(slope("gumbel", 0.5), logits * 2 * relaxed * (1 - relaxed) / 0.5, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("estimator", latents.ESTIMATORS)
 def test_categorical_codes_are_one_hot_with_the_chances_of_their_logits(estimator):
-    logits = jnp.array([0.0, 1.0, -1.0, 2.0])[None, None]
-    latent = latents.categorical(jnp.tile(logits, (20000, 1, 1)), KEY, estimator, 0.5)
-    np.testing.assert_array_equal(latent.code, jax.nn.one_hot(latent.statistics["indices"], 4))
-    np.testing.assert_allclose(latent.code.mean(0), jax.nn.softmax(logits)[0], atol=0.012)
-    np.testing.assert_array_equal(latents.categorical(logits, None, estimator, 0.5).code[0, 0], [0, 0, 0, 1])
+    logits = np.array([0.0, 1.0, -1.0, 2.0], np.float32)[None, None]
+    latent = drawn(latents.categorical, np.tile(logits, (20000, 1, 1)), KEY, estimator)
+    np.testing.assert_array_equal(latent.code, np.eye(4)[latent.statistics["indices"]])
+    np.testing.assert_allclose(latent.code.mean(0), scipy.special.softmax(logits[0], -1), atol=0.012)
+    np.testing.assert_array_equal(drawn(latents.categorical, logits, None, estimator).code[0, 0], [0, 0, 0, 1])
 
 
 def test_the_categorical_slope_is_that_of_the_softmax_of_what_was_drawn_or_of_the_mean():
     logits, weight = statistics(), statistics(1)
-    slope = lambda *given: jax.grad(lambda x: (latents.categorical(x, KEY, *given).code * weight).sum())(logits)
-    noise = jax.random.gumbel(KEY, logits.shape)
-    mean = jax.grad(lambda x: (jax.nn.softmax(x) * weight).sum())(logits)
-    relaxed = jax.grad(lambda x: (jax.nn.softmax((x + noise) / 0.5) * weight).sum())(logits)
+    slope_of = lambda code: jax.jit(jax.grad(lambda x: (code(x) * weight).sum()))(logits)
+    slope = lambda *given: slope_of(lambda x: latents.categorical(x, KEY, *given).code)
+    mean = slope_of(jax.nn.softmax)
+    relaxed = slope_of(lambda x: jax.nn.softmax((x + jax.random.gumbel(KEY, x.shape)) / 0.5))
     np.testing.assert_allclose(slope("straight_through", None), mean, atol=1e-6)
     np.testing.assert_allclose(slope("gumbel", 0.5), relaxed, atol=1e-5)
     assert np.abs(mean).max() > 0.1
@@ -414,22 +422,28 @@ def test_discrete_rates_are_the_mean_log_ratio_of_samples(kind):
 
 @pytest.mark.parametrize("codes", [2, 3, 4, 5, 8, 255, 256])
 def test_finite_scalar_codes_are_all_reached_even_and_symmetric(codes):
-    said = jnp.arctanh(jnp.linspace(-0.99999, 0.99999, 4 * codes + 1))[None, None]
-    latent = latents.quantise(said, codes)
+    said = np.arctanh(np.linspace(-0.99999, 0.99999, 4 * codes + 1)).astype(np.float32)[None, None]
+
+    @jax.jit
+    def quantised(said):
+        latent = latents.quantise(said, codes)
+        return latent, latents.nearest_level(latent.code, codes)
+
+    latent, nearest = jax.device_get(quantised(said))
     np.testing.assert_allclose(np.unique(latent.code), np.linspace(-1, 1, codes), atol=1e-6)
     assert set(np.unique(latent.statistics["indices"])) == set(range(codes))
     np.testing.assert_allclose(latent.code, 2 * latent.statistics["indices"] / (codes - 1) - 1, atol=1e-6)
-    np.testing.assert_array_equal(latents.nearest_level(latent.code, codes), latent.statistics["indices"])
-    apart = np.abs(latent.code - jnp.tanh(said)).max()
+    np.testing.assert_array_equal(nearest, latent.statistics["indices"])
+    apart = np.abs(latent.code - np.tanh(said)).max()
     assert apart <= 1 / (codes - 1) + 1e-5
 
 
 @pytest.mark.parametrize("codes", [2, 5])
 def test_the_slope_of_a_rounded_float_is_that_of_the_bounded_one(codes):
     said = statistics()
-    slope = jax.grad(lambda x: (latents.quantise(x, codes).code * said).sum())(said)
-    np.testing.assert_allclose(slope, said * (1 - jnp.tanh(said) ** 2), atol=1e-6)
-    assert (jnp.abs(slope) > 0).mean() > 0.99
+    slope = np.asarray(jax.jit(jax.grad(lambda x: (latents.quantise(x, codes).code * said).sum()))(said))
+    np.testing.assert_allclose(slope, said * (1 - np.tanh(said) ** 2), atol=1e-6)
+    assert (np.abs(slope) > 0).mean() > 0.99
 
 
 def test_code_frequencies_are_fitted_and_move_no_encoder():
@@ -480,11 +494,12 @@ def test_the_mean_and_the_free_bits_are_of_floats_for_every_unit(kind):
     bottleneck, params, said, given = case(kind)
     rates = bottleneck.rate(params, bottleneck.encode(said, KEY, knobs()), given, knobs())
     config = ml_collections.ConfigDict(dict(reduction="mean", cap_mode="clip"))
-    charge = lambda **values: latents.charge(
-        bottleneck, rates, jnp.float32(1), jnp.int32(99), knobs(final_weight=1, **values), config
+    charged = jax.jit(
+        lambda rates, knobs: latents.charge(bottleneck, rates, jnp.float32(1), jnp.int32(99), knobs, config)
     )
+    charge = lambda **values: charged(rates, knobs(final_weight=1, **values))
     term, parts = charge()
-    assert float(term) == pytest.approx(float(rates.sum()) / 3 / 20, rel=1e-5)
+    assert float(term) == pytest.approx(float(np.asarray(rates).sum()) / 3 / 20, rel=1e-5)
     assert float(parts["kl_per_float"]) == pytest.approx(float(parts["kl"]) / 20, rel=1e-5)
     assert float(charge(free_bits=100)[0]) == pytest.approx(100, rel=1e-5)
 
