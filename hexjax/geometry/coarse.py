@@ -48,14 +48,11 @@ class _Nodes:
         new = np.zeros_like(self.asked)
         new[wanted] = True
         new = np.flatnonzero(new & ~self.asked)
-        found = []
-        for start in range(0, len(new), self.chunk):
-            at = np.unravel_index(new[start : start + self.chunk], (self.count,) * 3)
-            points = np.stack([self.side[each] for each in at], -1)
-            found.append(self.ask(np.concatenate([points, np.zeros((self.chunk - len(points), 3), np.float32)])))
-        for number, each in enumerate(found):  # when all are under way
-            part = new[number * self.chunk : (number + 1) * self.chunk]
-            self.values[part] = np.asarray(each)[: len(part)]
+        for start in range(0, len(new), self.chunk):  # one at a time: several under way would each hold their memory
+            part = new[start : start + self.chunk]
+            points = np.stack([self.side[at] for at in np.unravel_index(part, (self.count,) * 3)], -1)
+            padded = np.concatenate([points, np.zeros((self.chunk - len(part), 3), np.float32)])
+            self.values[part] = np.asarray(self.ask(padded))[: len(part)]
         self.asked[new] = True
         self.finite = self.finite and bool(np.isfinite(self.values[new]).all())
 
