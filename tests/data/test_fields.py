@@ -1,0 +1,323 @@
+"""What a shape gives: the right fields, maps equal to a render of their own, honest points; and what is kept of them."""
+
+import functools
+import re
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import trimesh
+
+from configs import base
+from hexjax import memory
+from hexjax.data import batches, fields
+from hexjax.geometry import field, hexplane, sdf, surface
+from hexjax.geometry import mesh as meshes
+from hexjax.types import Hexplane, Item, Mesh
+from tests import shapes, toys
+
+RESOLUTION = 32
+POINTS, DRAWN = 2000, 100  # of a pool, and of it in a batch
+ALL = tuple(fields.spec(base.get_config(), ()).fields)
+MADE = tuple(name for name in ALL if name != "item")  # which a batch alone has
+
+
+def item(name, shape, category=""):
+    source = Mesh(np.asarray(shape.vertices, np.float32), np.asarray(shape.faces, np.int32))
+    return Item(name, source, *meshes.normalise(source), category)
+
+
+def ball(maps, points):
+    """The signed distance of the normalised ball, whatever the maps."""
+    return jnp.linalg.norm(points, axis=-1) - 0.95
+
+
+def fuse(found, points):
+    """The field of rendered maps."""
+    return field.fuse(Hexplane(*(found[name] for name in fields.MAPS)), points)
+
+
+def config_of(pool_points=POINTS, points=DRAWN, seed=0, cached=True):
+    config = base.get_config()
+    config.seed, config.data.cached, config.hexplane.resolution_px = seed, cached, RESOLUTION
+    for section in batches.POOLS:
+        config[section].pool_points, config[section].points = pool_points, points
+    config.inside.points = 500
+    return config
+
+
+@pytest.fixture(scope="module")
+def items():
+    """A ball, and a box with a hollow that no view sees."""
+    hollow = trimesh.creation.box((1, 1, 1))
+    hollow.invert()
+    sealed = trimesh.util.concatenate([trimesh.creation.box((2, 2, 2)), hollow])
+    return [item("ball", trimesh.creation.icosphere(subdivisions=2)), item("sealed", sealed)]
+
+
+@pytest.fixture(scope="module")
+def open_box():
+    """A box without a lid, whose inside is doubtful at its opening."""
+    closed = shapes.box(1, 1, 1)
+    top = (closed.vertices[closed.faces][..., 1] > 0).all(1)
+    mesh = closed._replace(faces=closed.faces[~top])
+    return Item("open", mesh, *meshes.normalise(mesh))
+
+
+@pytest.fixture(scope="module")
+def cloud():
+    """A shape of points, of a ball's surface."""
+    random = np.random.default_rng(0).normal(size=(300, 3))
+    points = (0.95 * random / np.linalg.norm(random, axis=1, keepdims=True)).astype(np.float32)
+    return toys.item_of(Mesh(points, np.zeros((0, 3), np.int32)), "cloud")
+
+
+def build(items, names=MADE, pool_points=POINTS, seed=0, cached=True, fuse=ball):
+    return fields.build(items, names, config_of(pool_points, seed=seed, cached=cached), fuse)
+
+
+@pytest.fixture(scope="module")
+def whole(items):
+    return build(items, fuse=fuse)
+
+
+@pytest.fixture(scope="module")
+def alone(items):
+    """Every field of the ball, as of a shape that a run has not seen."""
+    return fields.make(items[0], MADE, config_of(), 5, fuse=fuse)
+
+
+def test_fields_are_stacked_over_shapes(whole):
+    found = {name: value.shape for name, value in whole.fields.items()}
+    maps, pool = (2, 6, RESOLUTION, RESOLUTION), (2, POINTS)
+    assert found == {
+        "depth": maps,
+        "normal": (*maps, 3),
+        "mask": maps,
+        "silhouette_distance": maps,
+        "voxels": (2, RESOLUTION, RESOLUTION, RESOLUTION),
+        "points": (*pool, 3),
+        "sdf": pool,
+        "sure": pool,
+        "slack": pool,
+        "seen": pool,
+        "surface": (*pool, 3),
+        "surface_normal": (*pool, 3),
+        "inside": (2, 500),
+    }
+    assert {value.dtype.name for value in whole.fields.values()} == {"float32", "bool"}
+    assert whole.pools == (("sdf", POINTS, DRAWN), ("surface", POINTS, DRAWN))
+
+
+def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, whole, alone):
+    """Of what is made of a new shape, and of what a batch of a training has."""
+    told = fields.spec(config_of(), items)
+    assert (told.shapes, told.categories) == (2, ())
+    sizes = {name: (value.shape, value.dtype) for name, value in told.fields.items()}
+    assert sizes.keys() == {*MADE, "item"}
+    assert {name: (value.shape, value.dtype) for name, value in alone.items()} | {"item": sizes["item"]} == sizes
+    batch = batches.fixed(whole, jnp.arange(2))
+    assert {name: (value.shape[1:], value.dtype) for name, value in batch.items()} == sizes
+
+
+def test_the_spec_tells_categories_and_latents_and_a_batch_has_them(items):
+    config, latents = config_of(), {"latent": np.arange(12, dtype=np.float32).reshape(2, 3, 2)}
+    named = [each._replace(category=name) for each, name in zip(items, ("lamp", "chair"))]
+    told = fields.spec(config, named, latents)
+    assert told.categories == ("chair", "lamp")
+    cache = fields.build(named, ("category", "latent"), config, latents=latents)
+    batch = batches.fixed(cache, jnp.arange(2))
+    for name in ("category", "latent"):
+        assert (batch[name].shape[1:], batch[name].dtype) == (told.fields[name].shape, told.fields[name].dtype)
+    np.testing.assert_array_equal(batch["category"], [1, 0])
+    np.testing.assert_array_equal(batch["latent"], latents["latent"])
+    assert fields.categories_of([named[0], items[1]]) == ()  # one without
+    assert "category" not in fields.spec(config, items).fields
+
+
+def test_a_field_is_the_same_whatever_is_made_beside_it_and_whoever_makes_it(items, whole, alone):
+    for name in ("surface_normal", "sdf", "seen", "inside"):
+        np.testing.assert_array_equal(fields.make(items[0], (name,), config_of(), 5, fuse=fuse)[name], alone[name])
+    seed = fields.item_seed(0, 1)
+    made = fields.make(items[1], ("points", "surface", "sure"), config_of(), seed, whole=True)
+    for name, value in made.items():
+        np.testing.assert_array_equal(whole.fields[name][1], value)
+
+
+def test_only_the_fields_that_are_read_are_kept(items):
+    cache = build(items, ("mask", "item"))
+    assert list(cache.fields) == ["mask"]
+    assert cache.pools == ()
+    cache = build(items, ("seen",), 8)
+    assert list(cache.fields) == ["seen"]
+    assert cache.pools == (("sdf", 8, DRAWN),)
+
+
+def test_shapes_that_do_not_fit_into_memory_are_refused_by_name_or_before_the_second(items, monkeypatch):
+    text = "ball: its maps do not fit into memory; config.hexplane.resolution_px is 32"
+    render, rendered = hexplane.render, []
+    for error in (MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED: Out of memory")):
+        monkeypatch.setattr(hexplane, "render", lambda *_, error=error: (_ for _ in ()).throw(error))
+        with pytest.raises(MemoryError, match=f"^{re.escape(text)}$"):
+            build(items, ("mask",))
+    monkeypatch.setattr(hexplane, "render", lambda mesh, side: rendered.append(mesh) or render(mesh, side))
+    monkeypatch.setattr(memory, "free", lambda: 10_000)
+    text = (
+        "config.data.path and data.count give 2 shapes, whose fields take 1.23e-05 GB of the 1e-05 GB there are; "
+        "accepted: at most 1, data.cached = false, or smaller maps"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        build(items, ("mask",))
+    assert len(rendered) == 1
+    monkeypatch.undo()
+    assert fields.room() > 2**28
+    monkeypatch.setattr(memory, "free", lambda: None)  # not known: it is tried
+    assert fields.room() > 2**28
+
+
+def test_the_progress_of_many_shapes_is_told(items, monkeypatch, capsys):
+    now = iter(range(0, 60, 6))
+    monkeypatch.setattr(fields.progress.time, "monotonic", lambda: next(now))
+    assert list(fields.told(items)) == items
+    assert capsys.readouterr().err.splitlines() == ["preparing 1/2", "preparing 2/2  0:00 left"]
+
+
+def test_maps_are_those_of_a_render(items, whole):
+    for number, shape in enumerate(items):
+        for name, value in hexplane.render(shape.mesh, RESOLUTION)._asdict().items():
+            np.testing.assert_array_equal(whole.fields[name][number], value)
+
+
+def test_signed_distances_are_those_of_the_mesh(items, whole):
+    for number, shape in enumerate(items):
+        distance, _ = sdf.signed_distance(shape.mesh, np.asarray(whole.fields["points"][number]))
+        np.testing.assert_allclose(whole.fields["sdf"][number], distance, atol=1e-6)
+
+
+def test_slack_forgives_the_rendered_maps_exactly(items, whole):
+    """What the maps themselves say is never farther from the truth than the slack, within the band."""
+    ask = jax.jit(fuse)
+    for number, shape in enumerate(items):
+        fused = ask(hexplane.render(shape.mesh, RESOLUTION)._asdict(), whole.fields["points"][number])
+        error = jnp.abs(jnp.clip(fused, -fields.BAND, fields.BAND) - jnp.clip(whole.fields["sdf"][number], -0.05, 0.05))
+        np.testing.assert_allclose(whole.fields["slack"][number], error, atol=1e-6)
+        assert whole.fields["slack"][number].max() <= 2 * fields.BAND
+
+
+def test_places_near_a_hidden_surface_are_not_seen(whole):
+    """The sealed box, 1.9 wide, has a hollow of half its size: its walls are hidden, the outside is seen."""
+    points, seen = np.asarray(whole.fields["points"][1]), np.asarray(whole.fields["seen"][1])
+    reach = np.abs(points).max(-1)
+    assert set(np.unique(seen)) == {0, 1}
+    assert not seen[np.abs(reach - 0.475) < 0.04].any()
+    assert seen[np.abs(reach - 0.95) < 0.02].all()
+    assert not seen[reach < 0.4].any()  # the maps take the hollow for inside
+    assert seen[(reach > 0.55) & (reach < 0.88)].all()
+
+
+def test_every_place_around_a_seen_solid_is_seen(whole):
+    assert whole.fields["seen"][0].mean() > 0.999
+
+
+def test_the_fuse_that_is_given_is_the_one_used(items):
+    cache = build(items[:1], ("slack", "sdf"), fuse=lambda maps, points: jnp.zeros(len(points)))
+    np.testing.assert_allclose(cache.fields["slack"], jnp.minimum(jnp.abs(cache.fields["sdf"]), 0.05), atol=1e-7)
+
+
+def test_sure_tells_where_the_sign_is_doubtful(open_box, whole):
+    found = fields.make(open_box, ("points", "sure", "sdf"), config_of(points=4000), 0)
+    _, doubtful = sdf.inside(open_box.mesh, found["points"])
+    np.testing.assert_array_equal(found["sure"], 1 - doubtful.astype(np.float32))
+    near = np.abs(found["points"] - np.float32([0, 0.95, 0])).max(-1) < 0.3  # the opening
+    assert found["sure"][near].mean() < 0.6 < 0.9 < found["sure"][~near].mean() < 1
+    assert (whole.fields["sure"][0] == 1).all()
+
+
+def test_surface_points_lie_on_the_surface_with_the_normals_of_their_faces(items, whole):
+    for number, shape in enumerate(items):
+        points, normal = (np.asarray(whole.fields[name][number]) for name in ("surface", "surface_normal"))
+        distance, _, face = surface.closest(shape.mesh, points)
+        assert distance.max() < 1e-6
+        vectors = surface.area_vectors(shape.mesh)[face]
+        np.testing.assert_allclose(normal, vectors / np.linalg.norm(vectors, axis=1, keepdims=True), atol=1e-5)
+    np.testing.assert_allclose(np.linalg.norm(normal, axis=1), 1, atol=1e-6)
+    assert abs((np.abs(points).max(-1) < 0.5).mean() - 1 / 5) < 0.04  # the hollow's share of the area
+
+
+def test_surface_points_and_query_points_are_drawn_apart(items):
+    found = fields.make(items[0], ("points", "surface"), config_of(points=40), 0)
+    gap = np.linalg.norm(found["points"][:, None] - found["surface"][None], axis=-1)
+    assert gap.min() > 1e-4
+
+
+def test_inside_is_the_occupancy_of_points_that_all_shapes_share(items, whole):
+    points = fields.shared_points(500)
+    assert np.abs(points).max() <= 1
+    for number, shape in enumerate(items):
+        np.testing.assert_array_equal(whole.fields["inside"][number], sdf.inside(shape.mesh, points)[0])
+    reach = np.abs(points).max(-1)
+    np.testing.assert_array_equal(whole.fields["inside"][1], (reach < 0.95) & (reach > 0.475))
+
+
+def test_a_shape_of_points_gives_its_own_points_and_refuses_what_needs_faces(cloud, items):
+    config = config_of()
+    found = fields.make(cloud, ("surface",), config, 0)["surface"]
+    assert (found.shape, found.dtype) == ((DRAWN, 3), np.float32)
+    assert {tuple(point) for point in found} <= {tuple(point) for point in np.float32(cloud.mesh.vertices)}
+    assert len({tuple(point) for point in found}) > DRAWN / 2
+    assert set(fields.spec(config, [cloud, items[0]]).fields) == {"item", "surface"}
+    for name in set(MADE) - {"surface"}:
+        text = f"cloud is a shape of points; it cannot give {name}, which needs a mesh's faces"
+        with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+            fields.make(cloud, ("surface", name), config, 0, fuse=ball)
+    assert build([items[0], cloud], ("surface",)).fields["surface"].shape == (2, POINTS, 3)
+
+
+@pytest.mark.parametrize("name", ["points", "surface"])
+def test_same_seed_same_pool_and_other_shapes_other_pools(items, name):
+    first, again, other = (build([items[0]] * 2, (name,), 50, seed).fields[name] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any(-1).all()
+    assert (first[0] != first[1]).any(-1).all()
+
+
+def test_meshes_that_are_rendered_in_every_step_are_padded_to_one_size(items):
+    cache = build(items, ("depth", "normal", "mask"), cached=False)
+    assert cache.fields == {}
+    assert cache.meshes.vertices.shape == (2, 162, 3)
+    assert cache.meshes.faces.shape == (2, 320, 3)
+    render = jax.jit(functools.partial(hexplane.render_padded, resolution=cache.resolution))
+    maps = render(cache.meshes.vertices, cache.meshes.faces)
+    for number, shape in enumerate(items):
+        alone = hexplane.render(shape.mesh, RESOLUTION)
+        np.testing.assert_array_equal(maps.mask[number], alone.mask)
+        np.testing.assert_allclose(maps.depth[number], alone.depth, atol=1e-6)
+        np.testing.assert_allclose(maps.normal[number], alone.normal, atol=1e-6)
+
+
+def test_a_cache_is_an_argument_of_jitted_functions(whole):
+    doubled = jax.jit(lambda cache: cache.fields["sdf"] * 2)(whole)
+    np.testing.assert_array_equal(doubled, whole.fields["sdf"] * 2)
+
+
+def test_preparation_is_told_in_one_line(items, open_box, capsys):
+    for shape, share in ((items[0], r"0\.00"), (open_box, r"[1-9]\d?\.\d\d")):
+        build([shape], ("sdf",), 400)
+        (line,) = capsys.readouterr().err.splitlines()
+        assert re.fullmatch(rf"prepared 1 shapes in \d+\.\d s, {share}% of the signs doubtful", line)
+    build(items[:1], ("surface",), 8)  # no signs
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"prepared 1 shapes in \d+\.\d s", line)
+
+
+def test_no_shapes_are_refused():
+    with pytest.raises(ValueError, match=r"^there are no shapes to train on; config\.data needs at least one$"):
+        build([])
+
+
+def test_meshes_outside_the_cube_are_refused(items):
+    big = items[0]._replace(mesh=items[0].mesh._replace(vertices=items[0].mesh.vertices * 2))
+    text = "the mesh reaches 1.9 along an axis; render accepts [-1, 1]: normalise it first"
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        build([big])
