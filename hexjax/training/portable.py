@@ -22,7 +22,7 @@ STEP, DIGEST = "step", "digest"  # beside the leaves, whose names begin with a s
 
 def write(folder: pathlib.Path, params: Params, step: int, half: bool = False) -> None:
     """Nothing; writes RUN/params.npz; half stores what is float32 as float16."""
-    arrays = {STEP: np.int64(step)}
+    arrays = {STEP: np.array(step)}
     for path, leaf in jax.tree_util.tree_flatten_with_path(params)[0]:
         array = np.asarray(leaf)
         small = half and array.dtype == np.float32
@@ -61,6 +61,6 @@ def _digest(arrays: dict[str, np.ndarray]) -> str:
     """Of all names, types, shapes and bytes: an archive's own checksums don't tell of a file that it lost."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.asarray(arrays[name])
+        array = arrays[name]
         digest.update(f"{name} {array.dtype.name} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()
