@@ -2,14 +2,18 @@
 
 import dataclasses
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from hexjax import pipeline
-from hexjax.geometry import mesh as meshes
-from hexjax.types import Mesh
+from hexjax.data import fields
+from hexjax.geometry import sdf
+from hexjax.models import family as families
+from hexjax.types import Latent, Mesh
 from tests import shapes
+from tests import toys as variants
 from tests.evaluation import toys
 
 PARAMS = {"sign": jnp.float32(1)}
@@ -17,9 +21,10 @@ PARAMS = {"sign": jnp.float32(1)}
 
 @pytest.fixture(scope="module")
 def sphere():
-    """A sphere in the frame, its ceiling at toy size, the report and the maps."""
-    mesh = meshes.normalise(shapes.sphere(0.7, 3))[0]
-    return mesh, *pipeline.ceiling(mesh, toy_config())
+    """A sphere, its ceiling at toy size, the report and the batch of its maps."""
+    item = toys.item("ball", shapes.sphere(0.7, 3))
+    batch = pipeline.observe(item, toys.identity(), toy_config())
+    return item, *pipeline.ceiling(item, batch, toys.identity(), toy_config()), batch
 
 
 def toy_config():
@@ -29,6 +34,19 @@ def toy_config():
     return config
 
 
+def family_of(kind: str, config):
+    """A family that sees such planes of 64-pixel maps."""
+    (variant,) = (name for name in variants.VARIANTS["hexplane_mlp"] if name.startswith(f"{kind},"))
+    own = variants.config_of("hexplane_mlp", variant, **{"hexplane.resolution_px": config.hexplane.resolution_px})
+    own.extract.threshold = config.extract.threshold
+    return families.make(fields.spec(own, ())._replace(shapes=2), own)
+
+
+def ideal_grid(batch, family, config):
+    """The field of a perfect network."""
+    return pipeline.family_grid(jax.tree.map(lambda leaf: leaf[0], family.ideal(batch)), family, None, config)
+
+
 def assert_same(found: Mesh, expected: Mesh) -> None:
     np.testing.assert_array_equal(found.faces, expected.faces)
     np.testing.assert_array_equal(found.vertices, expected.vertices)
@@ -36,11 +54,12 @@ def assert_same(found: Mesh, expected: Mesh) -> None:
 
 @pytest.mark.parametrize(("shape", "euler"), [(shapes.sphere, 2), (shapes.torus, 0)])
 def test_the_ceiling_of_a_smooth_shape_is_nearly_itself(shape, euler):
-    config, mesh = toy_config(), meshes.normalise(shape())[0]
+    config, item, family = toy_config(), toys.item("a shape", shape()), toys.identity()
     config.hexplane.resolution_px, config.extract.grid = 64, 65
-    surface, report, maps = pipeline.ceiling(mesh, config)
-    scores = pipeline.score(surface, mesh, config)
-    assert maps.mask.shape == (6, 64, 64)
+    batch = pipeline.observe(item, family, config)
+    surface, report = pipeline.ceiling(item, batch, family, config)
+    scores = pipeline.score(surface, item.mesh, config)
+    assert batch["mask"].shape == (1, 6, 64, 64)
     assert scores["f_score_0.02"] > 0.98
     assert scores["f_score_0.01"] > 0.9
     assert scores["f_score_0.005"] is None  # the grid's spacing is wider
@@ -51,35 +70,80 @@ def test_the_ceiling_of_a_smooth_shape_is_nearly_itself(shape, euler):
 
 
 def test_the_binary_ceiling_of_a_torus_is_its_visual_hull():
-    config, mesh = toy_config(), meshes.normalise(shapes.torus())[0]
-    config.hexplane.resolution_px, config.extract.grid, config.model.input = 64, 65, "binary"
-    _, report, maps = pipeline.ceiling(mesh, config)
+    config, item = toy_config(), toys.item("a torus", shapes.torus())
+    config.hexplane.resolution_px, config.extract.grid = 64, 65
+    binary, continuous = (family_of(kind, config) for kind in ("binary", "continuous"))
+    batch = pipeline.observe(item, continuous, config)
+    _, report = pipeline.ceiling(item, pipeline.observe(item, binary, config), binary, config)
     assert (report["watertight"], report["euler"]) == (True, 0)  # seen along the axis the hole is open
-    inside = pipeline.maps_grid(maps, config) < 0
-    config.model.input = "continuous"
-    shape = pipeline.maps_grid(maps, config) < 0
+    inside, shape = (ideal_grid(batch, family, config) < 0 for family in (binary, continuous))
     assert (shape & ~inside).sum() < 0.02 * shape.sum()  # at the outline, by less than a pixel
     assert inside.sum() > 1.05 * shape.sum()  # outlines do not tell the hollows
 
 
 def test_the_threshold_of_silhouettes_is_the_config_s(sphere):
-    config = toy_config()
-    config.model.input = "binary"
-    volumes = []
+    config, volumes = toy_config(), []
     for threshold in (0.2, 0.8):
         config.extract.threshold = threshold
-        volumes.append((pipeline.maps_grid(sphere[3], config) < 0).sum())
+        volumes.append((ideal_grid(sphere[3], family_of("binary", config), config) < 0).sum())
     assert volumes[0] > volumes[1] > 0
 
 
+def test_the_ceiling_of_a_family_without_an_ideal_is_the_meshs_own_distance(sphere):
+    item, *_, batch = sphere
+    family = dataclasses.replace(toys.identity(), ideal=None, grid=None, field=None)
+    config = toy_config()
+    config.extract.grid = 17
+    found, report = pipeline.ceiling(item, batch, family, config)
+    values = pipeline.own_grid(item.mesh, config)
+    nodes = np.linspace(-1, 1, 17, dtype=np.float32)
+    places = [(0, 0, 0), (8, 8, 8), (3, 9, 15)]
+    expected = sdf.signed_distance(item.mesh, np.float32([[nodes[i] for i in place] for place in places]))[0]
+    np.testing.assert_allclose([values[place] for place in places], expected, atol=1e-6)
+    assert_same(found, pipeline.polygonise(values, config)[0])
+    assert (report["watertight"], report["euler"]) == (True, 2)
+
+
+def test_what_a_family_sees_is_observed_and_of_maps_all_three(sphere):
+    item, config = sphere[0], toy_config()
+    plain = toys.identity()
+    for sees, names in (
+        (("surface",), ["surface"]),
+        (("mask",), ["mask", "depth", "normal"]),
+        (("voxels",), ["voxels", "depth", "normal", "mask"]),
+        ((), []),
+    ):
+        batch = pipeline.observe(item, dataclasses.replace(plain, sees=sees), config)
+        assert list(batch) == names
+        assert all(len(field) == 1 for field in batch.values())
+    again = pipeline.observe(item, dataclasses.replace(plain, sees=("surface",)), config, 3)
+    assert list(again) == ["surface", "item"]
+    assert again["surface"].shape == (1, config.surface.points, 3)
+    assert (again["item"].dtype, again["item"].tolist()) == (np.int32, [3])
+
+
+def test_a_family_encodes_what_it_sees_and_the_place_of_a_training_shape_alone(sphere):
+    asked = []
+
+    def encode(params, batch, key):
+        asked.append(sorted(batch))
+        return Latent(jnp.zeros((1, 1, 1)), {})
+
+    family = dataclasses.replace(toys.identity(), sees=("mask",), encode=encode)
+    for place in (None, 0):
+        batch = pipeline.observe(sphere[0], family, toy_config(), place)
+        pipeline.encode(batch | {"sdf": jnp.zeros((1, 4))}, family, PARAMS, toy_config())
+    assert asked == [["mask"], ["item", "mask"]]
+
+
 def test_reconstruction_through_a_family_that_loses_nothing_is_the_ceiling(sphere):
-    _, best, best_report, maps = sphere
-    found, report, decoded, latent = pipeline.reconstruct(maps, toys.identity(), PARAMS, toy_config())
+    _, best, best_report, batch = sphere
+    found, report, decoded, latent = pipeline.reconstruct(batch, toys.identity(), PARAMS, toy_config())
     assert_same(found, best)
     assert report == best_report | {"asked_share": None}
     for field in ("depth", "normal", "mask"):
-        np.testing.assert_array_equal(getattr(decoded, field), getattr(maps, field))
-    np.testing.assert_array_equal(latent.code, pipeline.encode(maps, toys.identity(), PARAMS, toy_config()).code)
+        np.testing.assert_array_equal(getattr(decoded, field), batch[field][0])
+    np.testing.assert_array_equal(latent.code, pipeline.encode(batch, toys.identity(), PARAMS, toy_config()).code)
 
 
 @pytest.mark.parametrize("chunk", [49**3, 10_000], ids=["one chunk", "last chunks that are not full"])
@@ -105,10 +169,10 @@ def test_chunks_lie_on_the_grid_with_x_first():
 
 
 def test_a_latent_of_16_bits_is_the_code_rounded_to_half_precision(sphere):
-    config, maps = toy_config(), sphere[3]
-    full = pipeline.encode(maps, toys.identity(), PARAMS, config).code
+    config, batch = toy_config(), sphere[3]
+    full = pipeline.encode(batch, toys.identity(), PARAMS, config).code
     config.latent.bits = 16
-    half = pipeline.encode(maps, toys.identity(), PARAMS, config).code
+    half = pipeline.encode(batch, toys.identity(), PARAMS, config).code
     assert half.dtype == full.dtype == jnp.float32
     np.testing.assert_array_equal(half, np.asarray(full, np.float16).astype(np.float32))
     assert (half != full).any()
@@ -119,7 +183,7 @@ def test_an_empty_field_is_a_failed_result_and_no_exception(sphere):
     found, report, *_ = pipeline.reconstruct(sphere[3], toys.identity(), {"sign": jnp.float32(0)}, config)
     assert found.vertices.shape == (0, 3)
     assert report["vertices"] == 0
-    assert pipeline.score(found, sphere[0], config)["failed"]
+    assert pipeline.score(found, sphere[0].mesh, config)["failed"]
 
 
 def test_a_field_that_is_not_finite_is_a_failed_result_and_one_line(sphere, capsys):
@@ -127,7 +191,7 @@ def test_a_field_that_is_not_finite_is_a_failed_result_and_one_line(sphere, caps
     family = dataclasses.replace(toys.identity(), grid=lambda params, decoded, count: np.full((count,) * 3, np.nan))
     found, report, *_ = pipeline.reconstruct(sphere[3], family, PARAMS, config)
     assert len(found.faces) == report["vertices"] == 0
-    assert pipeline.score(found, sphere[0], config)["failed"]
+    assert pipeline.score(found, sphere[0].mesh, config)["failed"]
     nodes = config.extract.grid**3
     told = f"the decoded field is not finite at {nodes} of {nodes} nodes: no surface"
     assert report["told"] == told
@@ -137,13 +201,14 @@ def test_a_field_that_is_not_finite_is_a_failed_result_and_one_line(sphere, caps
 
 
 def test_every_arrow_is_a_stage(sphere):
-    mesh, config, passed = sphere[0], toy_config(), []
+    item, *_, batch = sphere
+    config, passed = toy_config(), []
 
     def stage(name):
         passed.append(name)
         return pipeline.untimed(name)
 
-    surface, _, maps = pipeline.ceiling(mesh, config, stage)
-    pipeline.reconstruct(maps, toys.identity(), PARAMS, config, stage)
-    pipeline.score(surface, mesh, config, stage)
-    assert passed == ["render", "field", "polygonise", "encode", "decode", "field", "polygonise", "score"]
+    surface, _ = pipeline.ceiling(item, batch, toys.identity(), config, stage)
+    pipeline.reconstruct(batch, toys.identity(), PARAMS, config, stage)
+    pipeline.score(surface, item.mesh, config, stage)
+    assert passed == ["field", "polygonise", "encode", "decode", "field", "polygonise", "score"]

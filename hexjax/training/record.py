@@ -82,10 +82,10 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
 
 
 def write_spec(folder: pathlib.Path, spec: Spec) -> None:
-    """Nothing; writes RUN/spec.json, what the run's family is made for."""
+    """Nothing; writes RUN/spec.json, what the run's family is made for, and its digest."""
     fields = {name: [list(each.shape), np.dtype(each.dtype).name] for name, each in spec.fields.items()}
-    text = json.dumps({"fields": fields, "shapes": spec.shapes, "categories": list(spec.categories)}, indent=2)
-    write_atomically(folder / "spec.json", text + "\n")
+    told = {"fields": fields, "shapes": spec.shapes, "categories": list(spec.categories)}
+    write_atomically(folder / "spec.json", json.dumps({"digest": _spec_digest(told)} | told, indent=2) + "\n")
 
 
 def read_spec(folder: pathlib.Path) -> Spec | None:
@@ -99,12 +99,18 @@ def read_spec(folder: pathlib.Path) -> Spec | None:
         return None
     try:
         found = json.loads(file.read_bytes())
+        if found.pop("digest") != _spec_digest(found):
+            raise ValueError("another digest")
         fields = {name: jax.ShapeDtypeStruct(shape, dtype) for name, (shape, dtype) in found["fields"].items()}
         return Spec(fields, int(found["shapes"]), tuple(found["categories"]))
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(
             f"{folder.name}/spec.json is damaged; accepted: as it was written; without it, it is made anew of the data"
         ) from error
+
+
+def _spec_digest(told: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _write_config(folder: pathlib.Path, config: str) -> None:

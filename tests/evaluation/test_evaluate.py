@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,11 +13,14 @@ import trimesh
 from PIL import Image
 
 from hexjax import pipeline, progress
+from hexjax.data import fields
 from hexjax.evaluation import evaluate, export, judge, written
 from hexjax.evaluation import rows as evaluation_rows
-from hexjax.geometry import distance
-from hexjax.types import Mesh
+from hexjax.geometry import distance, hexplane
+from hexjax.training import fingerprint
+from hexjax.types import Latent, Mesh, Size
 from tests import shapes
+from tests import toys as variants
 from tests.evaluation import toys
 
 KEYS = {
@@ -87,8 +91,11 @@ def test_scores_json_holds_what_was_returned_and_every_key_of_the_protocol(ident
     assert scores["parameters"] == 1
     assert scores["seed"] == 0
     assert scores["latent_bits"] == 32 * scores["latent_floats"] == 32 * 6 * 32 * 32 * 5
-    assert scores["compression"] == 4 / 5
-    stages = ("render", "encode", "decode", "field", "polygonise", "score", "ceiling", "export", "diagnose")
+    assert scores["compression"] == (4 * 32 + 1) / (5 * 32)  # float32 depth and normals and a bit of the mask
+    for row in scores["items"]:
+        size = ("latent_floats", "latent_bits", "compression")
+        assert [row[name] for name in size] == [scores[name] for name in size]
+    stages = ("observe", "encode", "decode", "field", "polygonise", "score", "ceiling", "export", "diagnose")
     assert set(scores["seconds"]) == set(stages)
 
 
@@ -160,7 +167,7 @@ def test_ceilings_are_computed_once_a_run(tmp_path, monkeypatch):
     params, ceilings = {"sign": jnp.float32(1)}, {}
     arguments = (toys.identity(), params, [toys.item()], toys.config(), tmp_path)
     first = evaluate.evaluate(*arguments, ceilings=ceilings, pictures=False)
-    monkeypatch.delattr(pipeline, "maps_grid")
+    monkeypatch.delattr(pipeline, "ceiling")
     again = evaluate.evaluate(*arguments, ceilings=ceilings, pictures=False)
     assert timeless(again) == timeless(first)
     assert [scores["items"][0]["compiled"] for scores in (first, again)] == [True, False]
@@ -173,7 +180,7 @@ def test_the_ceiling_needs_no_network_and_tells_what_is_unseen(tmp_path):
     hollow = Mesh(np.concatenate([outer.vertices, inner.vertices]), faces)
     config = toys.config()
     config.hexplane.resolution_px = 256  # pixels nearer to each other than the distance that counts as seen
-    scores = evaluate.ceiling([toys.item("hollow", hollow)], config, tmp_path)
+    scores = evaluate.ceiling(toys.identity(), [toys.item("hollow", hollow)], config, tmp_path)
     assert read(tmp_path) == scores
     row = scores["items"][0]
     assert set(row["ceiling"]) >= KEYS | SEEN
@@ -202,27 +209,105 @@ def test_latents_are_written_without_pickle_at_their_stored_size(tmp_path, bits,
         assert found["similarity.rotation"].shape == (3, 3)
 
 
-def test_input_bits_are_those_of_the_maps_that_are_encoded():
-    config = toys.config()
-    assert evaluate.input_bits(config) == 6 * 32 * 32 * 4 * 32
-    config.model.input = "binary"
-    assert evaluate.input_bits(config) == 6 * 32 * 32
-    floats = {"silhouettes": 3, "silhouette_sdf": 3 * 32, "depth": 3 * 32}
-    for kind, bits in floats.items():
-        config.model.input = kind
-        assert evaluate.input_bits(config) == 32 * 32 * bits
-    config.model.input = "voxels"
-    assert evaluate.input_bits(config) == 32**3
-    config.model.input = "colour"
-    known = "config.model.input is 'colour'; accepted: continuous, binary, silhouettes, silhouette_sdf, depth, voxels"
-    with pytest.raises(ValueError, match=re.escape(known) + "$"):
-        evaluate.input_bits(config)
+@pytest.mark.parametrize(
+    ("kind", "bits"),
+    [
+        ("continuous", 6 * (4 * 32 + 1)),  # of each pixel of one side
+        ("binary", 6),
+        ("silhouettes", 6),
+        ("silhouette_sdf", 6 * 32),
+        ("depth", 6 * 33),
+        ("voxels", variants.RESOLUTION),
+    ],
+)
+def test_input_bits_are_those_of_the_fields_that_are_encoded(kind, bits):
+    (variant,) = (name for name in variants.VARIANTS["hexplane_mlp"] if name.startswith(f"{kind},"))
+    config = variants.config_of("hexplane_mlp", variant)
+    family, spec = variants.family_of(config), fields.spec(config, ())
+    seen = [np.zeros(spec.fields[name].shape, spec.fields[name].dtype) for name in family.sees]
+    assert sum(map(evaluate.bits_of, seen)) == variants.RESOLUTION**2 * bits
+
+
+def test_sizes_of_latents_are_each_shapes_and_their_mean(tmp_path):
+    sizes = [4, 12]
+    family = dataclasses.replace(toys.identity(), size=lambda latent: Size(sizes.pop(0), 64))
+    scores = evaluate.evaluate(
+        family, {"sign": jnp.float32(1)}, balls("a", "b"), toys.config(), tmp_path, pictures=False
+    )
+    assert [row["latent_floats"] for row in scores["items"]] == [4, 12]
+    assert (scores["latent_floats"], scores["latent_bits"], scores["parameters"]) == (8, 64, 1)
+    assert scores["compression"] == pytest.approx(6 * 32 * 32 * 129 / 64)
+
+
+def test_shapes_of_the_training_are_encoded_with_their_places_and_others_without(tmp_path):
+    asked, items = [], balls("a", "b")
+    items[1] = items[1]._replace(source=toys.sphere(2.0, subdivisions=1))
+    fingerprint.keep(items, tmp_path)
+
+    def encode(params, batch, key):
+        jax.debug.callback(lambda place: asked.append(int(place[0])), batch.get("item", jnp.int32([-1])))
+        return toys.identity().encode(params, batch, key)
+
+    family = dataclasses.replace(toys.identity(), encode=encode)
+    given, other = [items[1], *balls("c"), items[0]], tmp_path / "other"
+    evaluate.evaluate(family, {"sign": jnp.float32(1)}, given, toys.config(), tmp_path, pictures=False)
+    evaluate.encode(family, {}, given, toys.config(), tmp_path)
+    evaluate.encode(family, {}, given, toys.config(), other)
+    jax.effects_barrier()
+    assert asked == [1, -1, 0] * 2 + [-1] * 3
+
+
+@pytest.mark.usefixtures("plain_pictures")
+def test_a_family_that_sees_no_maps_has_no_picture_of_them_and_the_meshs_own_ceiling(tmp_path):
+    config, items = toys.config(), balls("a")
+    encode = lambda params, batch, key: Latent(batch["surface"], {})
+    family = dataclasses.replace(toys.identity(), sees=("surface",), encode=encode, ideal=None, grid=None)
+    family = dataclasses.replace(
+        family,
+        decode=lambda params, latent: jnp.linalg.norm(latent.code, axis=-1).mean(-1, keepdims=True),
+        field=lambda params, decoded, points: jnp.linalg.norm(points, axis=-1) - decoded[0],
+    )
+    scores = evaluate.evaluate(family, {}, items, config, tmp_path)
+    drawn = {"meshes": {"a.ply", "a_ceiling.ply"}, "images": {"a_renders.png"}}
+    assert files(tmp_path) == drawn
+    row = scores["items"][0]
+    assert row["ceiling"]["v_iou"] > row["v_iou"] > 0.9
+    best = evaluate.ceiling(family, items, config, tmp_path / "ceiling")["items"][0]
+    assert {name: best[name] for name in KEYS} == {name: row["ceiling"][name] for name in KEYS}
+    assert not SEEN & set(best)
+    assert files(tmp_path / "ceiling") == {"meshes": {"a_ceiling.ply"}, "images": {"a_renders.png"}}
+
+
+def test_places_and_tokens_that_are_alive_are_written_with_the_code(tmp_path):
+    place, alive = jnp.ones((1, 2, 3)), jnp.array([[True, False]])
+    encode = lambda params, batch, key: Latent(
+        jnp.zeros((1, 2, 5)), {"log_variance": jnp.zeros((1, 2, 5))}, place, alive
+    )
+    family = dataclasses.replace(toys.identity(), encode=encode)
+    (file,) = evaluate.encode(family, {}, balls("a"), toys.config(), tmp_path)
+    with np.load(file, allow_pickle=False) as found:
+        assert {name: found[name].shape for name in found.files} == {
+            "name": (), "code": (2, 5), "statistics.log_variance": (2, 5), "place": (2, 3), "alive": (2,),
+            "similarity.scale": (), "similarity.rotation": (3, 3), "similarity.translation": (3,),
+        }  # fmt: skip
+        assert found["alive"].tolist() == [True, False]
+
+
+def test_a_family_that_encodes_nothing_is_refused_and_writes_nothing(tmp_path):
+    family, config = dataclasses.replace(toys.identity(), encode=None), toys.config()
+    message = (
+        f"config.model.family is {config.model.family!r}, which encodes nothing with latent.kind = deterministic; "
+        "--mode=encode accepts a family that does"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        evaluate.encode(family, {}, balls("a"), config, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_shapes_are_refused(tmp_path):
     message = "there are no shapes; evaluation needs at least one (config.data.path, config.data.count)"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        evaluate.ceiling([], toys.config(), tmp_path / "run")
+        evaluate.ceiling(toys.identity(), [], toys.config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -233,7 +318,7 @@ def test_a_shape_without_an_area_is_refused_in_a_line(tmp_path):
     item = toys.item("far off", cube._replace(vertices=vertices))
     message = "far off: none of its 12 faces has an area beside its size (1e+30); a score needs one"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        evaluate.ceiling([toys.item(), item], toys.config(), tmp_path / "run")
+        evaluate.ceiling(toys.identity(), [toys.item(), item], toys.config(), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -282,7 +367,7 @@ def test_so_many_shapes_are_scored_and_so_many_drawn_and_the_verdict_is_of_more(
     drawn = {"meshes": {"a.ply", "a_ceiling.ply", "b.ply", "b_ceiling.ply"}, "images": {"a_maps.png", "a_renders.png"}}
     assert files(tmp_path) == drawn
     assert judged == [3]
-    scores = evaluate.ceiling(balls("a", "b", "c"), config, tmp_path / "ceiling")
+    scores = evaluate.ceiling(toys.identity(), balls("a", "b", "c"), config, tmp_path / "ceiling")
     assert [row["name"] for row in scores["items"]] == ["a", "b"]
     drawn["meshes"] = {"a_ceiling.ply", "b_ceiling.ply"}
     assert files(tmp_path / "ceiling") == drawn
@@ -366,11 +451,11 @@ def test_overlaps_that_are_not_defined_are_none_everywhere(tmp_path, monkeypatch
 
 @pytest.mark.usefixtures("plain_pictures")
 def test_maps_are_rendered_once_a_shape_and_nothing_is_compiled_twice(tmp_path, monkeypatch):
-    rendered, traced, render = [], [], pipeline.render
+    rendered, traced, render = [], [], hexplane.render
     family = toys.identity()
     encode = family.encode
     family = dataclasses.replace(family, encode=lambda *given: traced.append(1) or encode(*given))
-    monkeypatch.setattr(pipeline, "render", lambda *given: rendered.append(1) or render(*given))
+    monkeypatch.setattr(hexplane, "render", lambda *given: rendered.append(1) or render(*given))
     evaluate.evaluate(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
     evaluate.encode(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
     assert len(rendered) == 6

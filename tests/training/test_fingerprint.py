@@ -77,6 +77,15 @@ def test_one_vertex_and_one_face_change_a_digest():
     assert len({fingerprint.of([each])[0][1] for each in (one, *others)}) == 3
 
 
+def test_places_are_those_among_the_runs_shapes_by_name_and_mesh(run, tmp_path):
+    given = [ITEMS[2], item("c", 0.71), item("new", 0.5), ITEMS[0], ITEMS[0]]
+    assert fingerprint.places(given, run) == [2, None, None, 0, 0]
+    assert fingerprint.places([], run) == []
+    assert fingerprint.places(ITEMS, tmp_path) == [None] * 3  # no record
+    (run / "data.json").write_text("{}")
+    assert fingerprint.places(ITEMS, run) == [None] * 3
+
+
 def test_run_without_a_record_and_with_a_damaged_one_go_on_with_a_line(run, capsys):
     content = (run / "data.json").read_bytes()
     (run / "data.json").unlink()

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from hexjax import names
+from hexjax.data import fields
 from hexjax.diagnostics import teacher, verdict, witness
 from hexjax.models import family as families
 from hexjax.training import loop, monitor, step
@@ -39,8 +40,7 @@ def items():
 def make(items, count=8, **more):
     config = toy.make_config()
     config.update_from_flattened_dict(TOY | more)
-    side = config.hexplane.resolution_px
-    family = families.get(config.model.family)({"mask": jax.ShapeDtypeStruct((6, side, side), bool)}, config)
+    family = families.make(fields.spec(config, items[:count]), config)
     return config, family, step.prepare(family, config, items[:count])
 
 
@@ -153,7 +153,7 @@ def test_alignment_alone_makes_the_mean_tell_the_teachers_classes(items):
     config, family, data = make(items, **WITNESS | {"witness.weight": 100.0, "kl.final_weight": 0.0})
     t = jnp.asarray(np.random.default_rng(0).dirichlet(np.ones(3), 8), jnp.float32)
     batch = data.fixed(data.cache) | {"teacher": t[:2]}
-    params, knobs = jax.jit(family.init)(batch, jax.random.key(0)), families.knobs(config)
+    params, knobs = jax.jit(family.init)(batch, jax.random.key(0), {}), families.knobs(config)
     loss = step.objective(family, config)
     slope = jax.jit(
         jax.grad(lambda params: loss(params, batch, jax.random.key(1), jnp.int32(5), knobs)[1]["alignment"])

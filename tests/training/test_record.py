@@ -10,6 +10,7 @@ import re
 import struct
 import subprocess
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from tensorboardX.proto import event_pb2
 
 from hexjax.diagnostics import verdict
 from hexjax.training import files, record
+from hexjax.types import Spec
 
 ROWS = (
     '{"step": 0, "validation.loss": 1.5}\n'
@@ -82,6 +84,48 @@ def test_header_takes_any_name_and_keeps_those_of_links(tmp_path, monkeypatch):
         r"command: python launch.py a\udcff.obj",
         "command: python launch.py 頭.obj",
     ]
+
+
+SPEC = Spec(
+    {"mask": jax.ShapeDtypeStruct((6, 8, 8), np.bool_), "item": jax.ShapeDtypeStruct((), np.int32)}, 3, ("a", "b 头")
+)
+
+
+def test_a_spec_comes_back_as_it_was_and_there_need_be_none(tmp_path):
+    assert record.read_spec(tmp_path) is None
+    record.write_spec(tmp_path, SPEC)
+    assert record.read_spec(tmp_path) == SPEC
+    text = (tmp_path / "spec.json").read_bytes()
+    record.write_spec(tmp_path, record.read_spec(tmp_path))
+    assert (tmp_path / "spec.json").read_bytes() == text
+    assert [file.name for file in tmp_path.iterdir()] == ["spec.json"]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: text[:-9],
+        lambda text: text.replace(b'"bool"', b'"bowl"'),
+        lambda text: text.replace(b'"shapes": 3', b'"shapes": 7'),
+        lambda text: text.replace(b'"shapes"', b'"shades"'),
+        lambda text: text.replace(b'"digest"', b'"digits"'),
+        lambda text: text.replace(b'"a"', b'"c"'),
+        lambda text: text.replace(b"8", b"9"),
+        lambda text: b"[]",
+        lambda text: b"{}",
+        lambda text: b"\xff",
+        lambda text: b"",
+    ],
+)
+def test_a_damaged_spec_is_refused_in_a_line(tmp_path, damage):
+    record.write_spec(tmp_path, SPEC)
+    file = tmp_path / "spec.json"
+    whole, damaged = file.read_bytes(), damage(file.read_bytes())
+    assert damaged != whole
+    file.write_bytes(damaged)
+    told = f"{tmp_path.name}/spec.json is damaged; accepted: as it was written; without it, it is made anew of the data"
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        record.read_spec(tmp_path)
 
 
 @pytest.mark.parametrize("where", ["around", "its own"])

@@ -1,5 +1,6 @@
 """The step program: one for all steps, nothing from the host, its knobs and its randomness."""
 
+import dataclasses
 import functools
 import re
 
@@ -9,9 +10,10 @@ import numpy as np
 import pytest
 
 from hexjax import cells, rules
-from hexjax.data import cache, sources
-from hexjax.models import family
+from hexjax.data import fields, sources
+from hexjax.models import family as families
 from hexjax.training import optimiser, step
+from hexjax.types import Spec
 from tests import toys
 from tests.training import toy
 
@@ -23,12 +25,12 @@ def run():
     adam, cache = optimiser.make(config), toy.make_cache()
     state = jax.jit(step.make_init(model, adam, toy.fixed))(cache, 0)
     advance = functools.partial(step.make_step(model.loss, adam, toy.batch_at), seed=0)
-    return state, cache, family.knobs(config), jax.jit(advance, donate_argnums=0)
+    return state, cache, families.knobs(config), jax.jit(advance, donate_argnums=0)
 
 
 def test_knobs_are_the_numbers_of_the_config_by_their_names():
     config = toy.make_config()
-    knobs = family.knobs(config)
+    knobs = families.knobs(config)
     expected = {f"kl.{name}" for name in config.kl if name not in ("cap_mode", "reduction")}
     assert set(knobs) == expected | set(rules.KNOBS) == set(cells.knob_names(config))
     assert {(knob.dtype, knob.shape) for knob in knobs.values()} == {(jnp.dtype("float32"), ())}
@@ -118,12 +120,49 @@ def test_validation_is_of_the_averaged_parameters_where_there_are_some(run):
     assert abs(found["validation.loss"] - plain["validation.loss"]) > 1e-3
 
 
-def test_field_of_the_wrong_shape_is_refused_before_the_first_step(run):
-    state, cache, _, _ = run
-    wrong = toy.make_family()
-    wrong = wrong.__class__(**{**vars(wrong), "field": lambda params, decoded, points: points})
+def test_field_of_the_wrong_shape_is_refused_before_the_first_step():
+    wrong = dataclasses.replace(toy.make_family(), field=lambda params, decoded, points: points)
+    item = jax.ShapeDtypeStruct((), np.int32)
     with pytest.raises(ValueError, match=r"^family\.field of 7 points has the shape \(7, 3\); accepted: \(7,\)$"):
-        step.check_stages(wrong, toy.fixed, state, cache, 0)
+        step.check_stages(wrong, Spec({"item": item}, 2), toy.make_config())
+    for without in ("field", "encode"):
+        step.check_stages(dataclasses.replace(wrong, **{without: None}), Spec({"item": item}, 2), toy.make_config())
+
+
+def test_a_fault_of_the_family_shows_before_any_field_is_made(monkeypatch):
+    """Parameters of the parents are among those that its functions take."""
+    monkeypatch.setattr(fields, "make", lambda *_: pytest.fail("made"))
+    asked = []
+
+    def encode(params, batch, key):
+        asked.append((params["parents"]["other"]["weight"], sorted(batch)))
+        raise TypeError("a fault of the family")
+
+    family = dataclasses.replace(toy.make_family(), sees=("surface",), encode=encode)
+    monkeypatch.setattr(families, "make", lambda *_: family)
+    config = toys.config_of("hexplane_ae", "surface", **{"data.count": 2, "train.batch_size": 2})
+    with pytest.raises(TypeError, match=r"^a fault of the family"):
+        step.load(config, "train", params={"other": {"weight": np.float32(1)}})
+    assert [names for _, names in asked] == [["item", "surface"]]
+
+
+def test_gradients_reach_the_family_and_not_its_parents(run):
+    state, cache, knobs, _ = run
+    held = {"other": {"weight": jnp.float32(2)}}
+
+    def loss(params, batch, key, step, knobs):
+        total, parts = toy.make_family().loss(params, batch, key, step, knobs)
+        return total * params["parents"]["other"]["weight"], parts
+
+    cache = dataclasses.replace(cache, parents=held)
+    advance = jax.jit(step.make_step(loss, optimiser.make(toy.make_config()), toy.batch_at))
+    key = step.stream_key(0, "loss", 0)
+    plain = toy.make_family().loss(state.params, toy.batch_at(cache, 0), key, 0, knobs)[0]
+    after, metrics = advance(state, cache, knobs, 0)
+    assert set(after.params) == {"first", "second"}
+    np.testing.assert_allclose(metrics["loss"], 2 * plain, rtol=1e-5)
+    validate = step.make_validate(loss, toy.fixed, 0)
+    assert float(validate(state, cache, knobs)["validation.loss"]) > 0
 
 
 def test_too_few_shapes_are_refused_before_any_is_loaded(monkeypatch):
@@ -146,8 +185,9 @@ def test_too_few_shapes_that_load_are_refused_before_any_is_rendered(tmp_path, m
     (tmp_path / "b.obj").touch()
     config = toys.config_of("hexplane_ae", "surface", **{"data.count": 0, "train.batch_size": 2})
     config.data.path = str(tmp_path)
-    monkeypatch.setattr(cache, "build", lambda *_: pytest.fail("rendered"))
+    monkeypatch.setattr(fields, "make", lambda *_: pytest.fail("rendered"))
     text = "config.train.batch_size is 2; accepted: 1 to 1, the number of shapes"
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         step.load(config, "train")
-    assert len(step.load(config, "evaluate")[0]) == 1
+    loaded = step.load(config, "evaluate")
+    assert (len(loaded.items), loaded.spec.shapes, loaded.data) == (1, 1, None)

@@ -279,9 +279,48 @@ def test_no_more_shapes_than_classes_or_components_have_no_teacher(count, has_on
     assert (t_train is not None) == (t_held is not None) == has_one
 
 
-def test_what_the_observed_planes_are(items):
+def test_a_cell_reads_the_fields_of_its_family_alone_and_a_single_shape_judges_itself(items):
     parts = sweep.split(items, 0.4)
-    x = sweep._observed(sweep.cache.render(items, 8), parts, "silhouettes")
-    assert (x.train.shape, x.held_out.shape) == ((12, 3, 1, 8, 8), (8, 3, 1, 8, 8))
-    assert dataclasses.is_dataclass(sweep.cache.of_planes(x.train))
-    assert jax.tree.leaves(sweep.cache.of_planes(x.train))[0].shape == x.train.shape
+    train, held_out = ([items[i] for i in part] for part in parts[:2])
+    config = make("a: seed=0")
+    family = sweep._family(config)
+    x = sweep._observed(train, held_out, sweep._made(config), ("mask", "voxels"))
+    assert [{name: field.shape for name, field in part.fields.items()} for part in x] == [
+        {"mask": (count, 6, 8, 8), "voxels": (count, 8, 8, 8)} for count in (12, 8)
+    ]
+    given = sweep._of(x, family, 5)
+    assert [(tuple(part.fields), part.count) for part in given] == [(("mask",), 5), (("mask",), 8)]
+    np.testing.assert_array_equal(given.train.fields["mask"], x.train.fields["mask"][:5])
+    np.testing.assert_array_equal(given.held_out.fields["mask"], x.held_out.fields["mask"])
+    one = sweep._of(x, family, 1)
+    assert one.held_out is one.train
+    assert {name: field.shape for name, field in sweep.first(given.train, 3).items()} == {"mask": (3, 6, 8, 8)}
+    assert len(sweep.first(given.train, 64)["mask"]) == len(sweep.first(given.train)["mask"]) == 5
+
+
+def test_fields_of_the_set_are_made_once_for_all_cells_that_differ_in_other_keys(items, tmp_path, monkeypatch):
+    built, build = [], sweep.fields.build
+    monkeypatch.setattr(
+        sweep.fields, "build", lambda items, names, *more: built.append(names) or build(items, names, *more)
+    )
+    monkeypatch.setattr(sweep, "_run_cell", lambda cell, *_: {"cell": cell.name, "runs": [{"verdict": "WEAK"}]})
+    config = make("a: kl.cap=1", "b: model.input=voxels train.steps=3", "c: hexplane.resolution_px=16")
+    run(config, items, tmp_path)
+    assert built == [("mask", "voxels"), ("mask",)]
+
+
+def test_families_that_a_sweep_cannot_judge_are_refused_in_a_line(items, monkeypatch):
+    config, end = (
+        make("a: seed=0"),
+        "--mode=sweep accepts families with a probe that read no parent and not slack or seen",
+    )
+    family = sweep._family(config)
+    for changes, reason in (
+        ({"probe": None}, "has no probe, by which a sweep judges"),
+        ({"reads": ("mask", "slack")}, "reads 'slack'"),
+        ({"sees": ("latent",)}, "reads 'latent'"),
+    ):
+        monkeypatch.setattr(sweep.families, "make", lambda *_, changes=changes: dataclasses.replace(family, **changes))
+        message = f"config.model.family is 'hexplane_mlp', which {reason}; {end}"
+        with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+            sweep._family(config)
