@@ -49,12 +49,12 @@ def split(
         raise ValueError(f"config.data.split is {shares!r}; accepted: {naming.SHARES}")
     if len(set(names)) < len(names):
         twice = next(name for i, name in enumerate(names) if name in names[:i])
-        raise ValueError(f"config.data.split: two shapes are named {naming.quote(twice)}; accepted: names that differ")
+        raise ValueError(f"config.data.split: two shapes are named {naming.shown(twice)}; accepted: names that differ")
     given = [None] * len(names) if categories is None else [category or None for category in categories]
     missing = [name for name, category in zip(names, given, strict=True) if category is None]
     if 0 < len(missing) < len(names):
         raise ValueError(
-            f"config.data.split: {len(missing)} of {len(names)} shapes have no category, {naming.quote(missing[0])} the "
+            f"config.data.split: {len(missing)} of {len(names)} shapes have no category, {naming.shown(missing[0])} the "
             "first of them; accepted: a category for all shapes or for none"
         )
     order = sorted(range(len(names)), key=lambda i: _hash(seed, "shape", names[i]))
