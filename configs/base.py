@@ -13,6 +13,10 @@ def get_config() -> ml_collections.ConfigDict:
     data.source = "procedural"  # procedural: heads | solids: shapes of many kinds | a named public mesh, fetched once
     data.up = "y"  # which axis of the source points up: y | z
     data.count = 1  # shapes taken from the source: heads made, or the first so many files; 0 takes all files
+    data.split = ()  # shares of the shapes that train, validate and test, as (0.8, 0.1, 0.1), by category; (): all train
+    data.split_seed = 0  # of the split alone: runs of many seeds share it
+    data.close = False  # open meshes are closed at winding number 1/2; those without an inside are left out
+    data.augment = "none"  # a symmetry drawn in each step, a shape: none | mirror: left and right | cube: all 48
     data.cached = True  # maps rendered once and kept on the device; False renders them anew in every step
 
     config.hexplane = hexplane = ml_collections.ConfigDict()

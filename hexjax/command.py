@@ -105,7 +105,8 @@ def run(command, loaded, given=None, seconds: float | None = None) -> int:
             fingerprint.check(loaded.items, folder, mode == "train", is_made=not config.data.path)
         record.write_header(folder, command.line, command.json, config.data.path)
         if mode == "train":
-            fingerprint.keep(loaded.items, folder)
+            parts = loaded.split[:3] if config.data.split else ()
+            fingerprint.keep(loaded.items, folder, parts, loaded.split.digest)
             record.write_spec(folder, loaded.spec)
             parents.keep(given, folder)
         return _do(command, loaded, given, folder, {"loaded": seconds, "began": BEGAN})
@@ -119,7 +120,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
     from hexjax.models import family as families
     from hexjax.training import checkpoint, loop, sweep
 
-    config, mode, (items, _, family, data) = command.config, command.mode, loaded
+    config, mode, (items, _, _, family, data) = command.config, command.mode, loaded
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )

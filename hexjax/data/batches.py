@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Int, PRNGKeyArray
 
-from hexjax.geometry import hexplane
+from hexjax.geometry import hexplane, symmetry
 from hexjax.types import Array, Batch, Hexplane, Mesh, Params
 
 MAPS = Hexplane._fields  # depth, normal, mask
@@ -21,13 +21,21 @@ POOLS = {  # by the section of the config that has their sizes
     "sdf": ("points", "sdf", "sure", "slack", "seen"),
     "surface": ("surface", "surface_normal"),
 }
+TURNS = {  # how a field turns with its shape; what is not here does not change
+    "depth": symmetry.images, "mask": symmetry.images, "silhouette_distance": symmetry.images, "voxels": symmetry.grid,
+    "normal": lambda value, index: symmetry.vectors(symmetry.images(value, index), index),
+    **dict.fromkeys(("points", "surface", "surface_normal"), symmetry.vectors),
+}  # fmt: skip
+UNTURNED = ("inside", "latent", "place", "alive", "mean", "deviation")  # stand for the shape as it is
+MIRROR = int(np.flatnonzero((np.diag([-1, 1, 1]) == symmetry.MATRICES).all((1, 2)))[0])
+SYMMETRIES = {"none": (0,), "mirror": (0, MIRROR), "cube": tuple(range(symmetry.COUNT))}
 STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name
 
 
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["fields", "meshes", "parents"],
-    meta_fields=["inputs", "count", "pools", "resolution"],
+    meta_fields=["inputs", "count", "pools", "resolution", "augment"],
 )
 @dataclasses.dataclass(frozen=True)
 class Cache:
@@ -43,6 +51,7 @@ class Cache:
     count: int  # shapes
     pools: tuple[tuple[str, int, int], ...]  # of those there are: name, points a shape, points a batch draws of it
     resolution: int  # pixels a side of the maps
+    augment: str = "none"  # the symmetries of the cube that a step draws of: none | mirror: left and right | cube
 
 
 def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""], batch_size: int) -> Batch:
@@ -65,7 +74,16 @@ def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""
         pool: jax.random.randint(stream_key(seed, STREAMS.get(pool, pool), step), (batch_size, points), 0, size)
         for pool, size, points in cache.pools
     }
-    return _take(cache, item, drawn)
+    batch, choices = _take(cache, item, drawn), SYMMETRIES[cache.augment]
+    if len(choices) == 1:
+        return batch
+    choice = jax.random.randint(stream_key(seed, "symmetry", step), (batch_size,), 0, len(choices))
+    return jax.vmap(turned)(batch, jnp.asarray(choices)[choice])
+
+
+def turned(fields: dict[str, Array], index: Int[Array, ""]) -> dict[str, Array]:
+    """The fields of one shape under a symmetry of the cube, by its number in `geometry.symmetry`; others are as they were."""
+    return {name: TURNS.get(name, lambda value, index: value)(value, index) for name, value in fields.items()}
 
 
 def fixed(cache: Cache, items: Int[Array, "b"]) -> Batch:

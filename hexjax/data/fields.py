@@ -133,6 +133,10 @@ def build(
     """
     if not items:
         raise ValueError("there are no shapes to train on; config.data needs at least one")
+    if config.data.augment != "none" and (fixed := [name for name in names if name in batches.UNTURNED]):
+        raise ValueError(
+            f"config.data.augment is {config.data.augment!r}; accepted with a family that reads {fixed[0]}: none"
+        )
     begin, given = time.perf_counter(), dict(latents or {})
     cached = config.data.cached or not set(names) & set(MAPS)
     pools = {section: pool for section, pool in batches.POOLS.items() if set(names) & set(pool)}
@@ -161,6 +165,7 @@ def build(
         count=len(items),
         pools=tuple((section, config[section].pool_points, config[section].points) for section in pools),
         resolution=config.hexplane.resolution_px,
+        augment=config.data.augment,
     )
 
 

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import csv
 import functools
 import itertools
 import os
@@ -31,6 +32,7 @@ PUBLIC = {  # name: file in the collection, its SHA-256
 }
 NAMES = names.SOURCES  # those of PUBLIC among them
 SUFFIXES = (*meshfile.READERS, ".npz")
+INDEX = "index.csv"
 HIDDEN = (".", "__MACOSX")  # beginnings of names of what is no mesh of the user's
 TOLD = 10  # files left out that are named
 FEW = 3  # shapes whose mending is told in a line each
@@ -42,6 +44,7 @@ class Entry(NamedTuple):
     name: str
     load: Callable[[], npz.Loaded]
     folder: str = ""  # files of a folder that do not load are left out, others are refused
+    category: str = ""
 
 
 def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
@@ -95,7 +98,7 @@ def load(entries: Sequence[Entry], up: str, count: int) -> list[Item]:
                 continue
             mended[entry.name] = meshfile.mended(report) if report else {}
             with _one_line(entry.name):
-                found.append(Item(entry.name, mesh, *meshes.normalise(mesh, up)))
+                found.append(Item(entry.name, mesh, *meshes.normalise(mesh, up), entry.category))
             line.update(len(found) if count else len(found) + failed)
     for text in _told(mended):
         print(text, file=sys.stderr)
@@ -146,7 +149,9 @@ def _named(source: str, count: int, seed: int) -> list[Entry]:
     if count < 1:
         raise ValueError(f"config.data.count is {count}; config.data.source = {source} accepts 1 and above")
     named, make = (solids.name, solids.shape) if source == "solids" else ("head_{:04d}".format, procedural.head)
-    return [Entry(named(number), functools.partial(_made, make, number)) for number in range(seed, seed + count)]
+    kind = solids.kind if source == "solids" else lambda number: "head"
+    numbers = range(seed, seed + count)
+    return [Entry(named(number), functools.partial(_made, make, number), "", kind(number)) for number in numbers]
 
 
 def _made(make: Callable[[int], Mesh], number: int) -> npz.Loaded:
@@ -198,7 +203,7 @@ def _at(place: pathlib.Path) -> list[Entry]:
     below, folder, entries = list(_walk(place)), names.printable(names.name(place)), []
     if below and not below[0][0]:
         raise ValueError(f"config.data.path is {folder!r}; {below[0][1]}")
-    repeated = collections.Counter(os.path.splitext(path)[0] for path, _ in below)
+    repeated, of = collections.Counter(os.path.splitext(path)[0] for path, _ in below), _categories(place)
     for path, reason in below:
         parent, slash, file = path.rpartition("/")
         if file == npz.HEAD_SET:
@@ -206,10 +211,28 @@ def _at(place: pathlib.Path) -> list[Entry]:
             continue
         stem = os.path.splitext(path)[0]
         name = stem if repeated[stem] == 1 else parent + slash + file.replace(".", "_")
-        entries.append(Entry(name, functools.partial(_load_below, place, path, reason), folder))
+        category = of.get(path, parent.partition("/")[0])
+        entries.append(Entry(name, functools.partial(_load_below, place, path, reason), folder, category))
     if not entries:
         raise ValueError(f"config.data.path is {folder!r}, a folder without meshes; accepted: {', '.join(SUFFIXES)}")
     return entries
+
+
+def _categories(folder: pathlib.Path) -> dict[str, str]:
+    """The category of each file by its path in the folder, as index.csv there tells with columns file and category.
+
+    Without it, a file's category is the first folder that it lies in.
+    """
+    try:
+        with (folder / INDEX).open(encoding="utf-8", newline="") as opened:
+            rows = csv.DictReader(opened)
+            return (
+                {row["file"]: row["category"] for row in rows}
+                if {"file", "category"} <= {*(rows.fieldnames or ())}
+                else {}
+            )
+    except (OSError, ValueError, csv.Error):  # none, or another file of that name
+        return {}
 
 
 def _walk(root: pathlib.Path) -> Iterator[tuple[str, str]]:

@@ -97,21 +97,25 @@ def evaluate(
         KeyboardInterrupt: if it was stopped.
     """
     check(items)
-    data, every, items = rows.digest(items), items, items[: config.evaluate.shapes or None]
+    data, every, standings = rows.digest(items), items, fingerprint.standings(items, folder)
+    chosen = rows.chosen([standing.part for standing in standings], config.evaluate.shapes)
+    items, standings = [every[i] for i in chosen], [standings[i] for i in chosen]
+    shown = rows.chosen([standing.part for standing in standings], config.evaluate.pictures) if pictures else ()
     place = folder if own is None else rows.place(folder, config, own, step, data)
     of = step, rows.scored(config), data, checkpoint.digest(params)
     name = rows.FILE if own is None else rows.APART
     course, ledger = rows.Rows(place, of, len(items), name), written.Ledger(place)
-    places = fingerprint.places(items, folder)
-    ceilings, clock, seen = {} if ceilings is None else ceilings, Clock(), {}
-    compiles = not ceilings
+    ceilings, clock, seen, worst = {} if ceilings is None else ceilings, Clock(), {}, []
+    compiles, is_split = not ceilings, rows.HELD_OUT in {standing.part for standing in standings}
+    trained = [i for i, each in enumerate(fingerprint.standings(every, folder)) if each.part == rows.TRAINED]
+    probed = (trained or list(range(len(every))))[: config.diagnostics.shapes]  # whatever is scored
 
     def one(number: int, item: Item) -> Scores:
-        is_shown = pictures and number < config.evaluate.pictures
+        is_shown, standing = number in shown and config.evaluate.pictures > 0, standings[number]
         with clock.stage("observe"):
-            batch = pipeline.observe(item, family, config, places[number])
-        if number < config.diagnostics.shapes:
-            seen[number] = batch
+            batch = pipeline.observe(item, family, config, standing.place)
+        if chosen[number] in probed:
+            seen[chosen[number]] = batch
         mesh, report, decoded, latent = pipeline.reconstruct(batch, family, params, config, clock.stage)
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
         pipeline.tell(item.name, report)
@@ -127,16 +131,28 @@ def evaluate(
         if pictures:
             with clock.stage("export"):
                 export.shape(item, maps_of(batch), decoded, found, ledger, is_shown)
+        if pictures and standing.part == rows.HELD_OUT and config.evaluate.pictures:
+            kept = row["f_score_0.02"], number, (item, maps_of(batch), decoded, found, ledger, True)
+            worst[:] = sorted([*worst, kept], key=lambda each: each[:2])[: rows.WORST]
         size, bits = family.size(latent), sum(map(bits_of, (batch[name] for name in family.sees)))
         row |= {"latent_floats": size.floats, "latent_bits": size.bits, "compression": bits / size.bits}
-        return {"name": item.name} | row | {"ceiling": best_row}
+        of = {"part": standing.part} if is_split else {}
+        return (
+            {"name": item.name}
+            | of
+            | ({"category": item.category} if item.category else {})
+            | row
+            | {"ceiling": best_row}
+        )
 
     _take(items, config, course, clock, one, compiles, stopped)
     if pictures:
+        for _, number, given in worst:
+            if number not in shown:
+                export.shape(*given)
         export.history(config.name, folder, ledger)
     with clock.stage("diagnose"):
-        first = range(min(config.diagnostics.shapes, len(every)))  # whatever is scored
-        given = [seen[i] if i in seen else pipeline.observe(every[i], family, config) for i in first]
+        given = [seen[i] if i in seen else pipeline.observe(every[i], family, config) for i in probed]
         judged = judge.diagnose(family, params, given, config, folder)
     mean = rows.summary(course.found, np.mean)
     size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
@@ -204,10 +220,10 @@ def encode(
     if not items:
         raise ValueError(NONE)
     families.check_mode(family, config, "encode")
-    files, ledger, places = [], written.Ledger(folder), fingerprint.places(items, folder)
+    files, ledger, standings = [], written.Ledger(folder), fingerprint.standings(items, folder)
     with progress.Line(len(items), "shapes encoded") as line:
-        for item, place in zip(items, places):
-            latent = pipeline.encode(pipeline.observe(item, family, config, place), family, params, config)
+        for item, standing in zip(items, standings):
+            latent = pipeline.encode(pipeline.observe(item, family, config, standing.place), family, params, config)
             arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
             arrays |= {
                 name: np.asarray(value[0])
@@ -268,7 +284,7 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
     timeless = [{name: value for name, value in row.items() if name not in ("seconds", "compiled")} for row in found]
     scores = {"mode": mode, "step": step, "settings": settings, "items": found}
     scores |= {"failed": sum(row["failed"] for row in found)}
-    scores |= {"mean": rows.summary(timeless, np.mean), "median": rows.summary(timeless, np.median)} | size
+    scores |= rows.summaries(timeless, config.seed) | size
     scores |= {"seconds": {name: round(value, 3) for name, value in clock.items()}}
     scores |= {"device": f"{device.platform}: {device.device_kind}", "seed": config.seed}
     scores = rows.plain(scores)

@@ -142,10 +142,10 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path) -> di
     Raises:
         ValueError: for a run that encodes nothing, or whose shapes are not known.
     """
-    shapes = fingerprint.read(folder)
+    shapes = fingerprint.trained(folder)
     if not shapes:
         raise ValueError(f"{folder.name} has no record of its shapes (data.json); accepted: a run that has")
-    files = [folder / "latents" / f"{written.stem(name)}.npz" for name, _ in shapes]
+    files = [folder / "latents" / f"{written.stem(name)}.npz" for name in shapes]
     if not all(file.is_file() for file in files):
         print(f"{folder.name}/latents is not there, or not whole: it is made first", file=sys.stderr)
         families.check_mode(parent.family, parent.config, "encode")

@@ -29,6 +29,10 @@ from hexjax.types import Item, Scores
 FILE, APART = "rows.jsonl", "rows.evaluate.jsonl"  # of a run's own evaluation, which others may go beside
 NOT_SCORED = ("name", "train.*", "log.*", "checkpoint.*", "validate.*", "*.every_steps", "optimiser.*", "sample.*",
               "evaluate.pictures", "diagnostics.on_collapse", "data.cached")  # fmt: skip
+TRAINED, HELD_OUT = "train", "test"  # parts of a split
+WORST = 10  # held-out shapes that are named, and shown
+INTERVALS = ("f_score_0.01", "f_score_0.02", "cd_l1", "normal_consistency")  # scores whose intervals are told
+REPEATS = 2000  # of the bootstrap
 MOST = 100  # letters of a label, its digest apart
 
 
@@ -146,6 +150,50 @@ def _row(line: bytes) -> Scores | None:
         row = json.loads(line)["row"]
         return row if line == _line(row) else None
     return None
+
+
+def chosen(parts: Sequence[str], most: int) -> list[int]:
+    """Places of the shapes that an evaluation takes: the first so many of each part (0: all), which is trained or held out.
+
+    Shapes that only validate are left out, but where nothing is held out.
+    """
+    asked = (TRAINED, HELD_OUT, "new") if HELD_OUT in parts else tuple(dict.fromkeys(parts))
+    if HELD_OUT not in parts:
+        return list(range(len(parts)))[: most or None]
+    return [i for part in asked for i in [i for i, each in enumerate(parts) if each == part][: most or None]]
+
+
+def summaries(rows: Sequence[Scores], seed: int) -> Scores:
+    """Mean and median over the held-out shapes, or all where none are held out; and where some are, more of them.
+
+    `parts`: of each part the number of shapes, mean, median and the 95 % interval of the mean by bootstrap over shapes;
+    `categories`: the same of the held-out shapes of each; `worst`: the held-out shapes of the lowest F@0.02, worst first.
+    """
+    held = [row for row in rows if row.get("part") == HELD_OUT]
+    found = {"mean": summary(held or rows, np.mean), "median": summary(held or rows, np.median)}
+    if not held:
+        return found
+    parts = {
+        part: [row for row in rows if row.get("part") == part] for part in dict.fromkeys(row["part"] for row in rows)
+    }
+    categories = {
+        name: [row for row in held if row.get("category") == name]
+        for name in sorted({row.get("category", "") for row in held})
+    }
+    found["parts"] = {name: _of(part, seed) for name, part in parts.items()}
+    if len(categories) > 1:
+        found["categories"] = {name: _of(part, seed) for name, part in categories.items()}
+    found["worst"] = [row["name"] for row in sorted(held, key=lambda row: row["f_score_0.02"])[:WORST]]
+    return found
+
+
+def _of(rows: Sequence[Scores], seed: int) -> Scores:
+    draws = np.random.default_rng(seed).integers(0, len(rows), (REPEATS, len(rows)))
+    bounds = {}
+    for name in INTERVALS:
+        values = np.array([row[name] for row in rows], np.float64)
+        bounds[name] = [float(bound) for bound in np.quantile(values[draws].mean(1), (0.025, 0.975))]
+    return {"shapes": len(rows), "mean": summary(rows, np.mean), "median": summary(rows, np.median), "interval": bounds}
 
 
 def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:

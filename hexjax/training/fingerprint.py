@@ -9,6 +9,7 @@ import json
 import pathlib
 import sys
 from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -16,6 +17,7 @@ from hexjax.training import files
 from hexjax.types import Item
 
 FILE = "data.json"
+PARTS = ("train", "validation", "test")  # of a split
 SHOWN = 3  # shapes that a message names
 
 Shapes = list[list[str]]  # name and digest of each shape, in the order of the data
@@ -60,18 +62,43 @@ def check(items: Sequence[Item], folder: pathlib.Path, trains: bool, is_made: bo
         print(f"the shapes are not those that {folder.name} was trained on: {told}", file=sys.stderr)
 
 
-def keep(items: Sequence[Item], folder: pathlib.Path) -> None:
-    """Nothing; writes RUN/data.json where there is none, or a damaged one."""
-    shapes = of(items)
-    text = json.dumps({"digest": _digest(shapes), "shapes": shapes}, indent=0)
+def keep(items: Sequence[Item], folder: pathlib.Path, parts: Sequence[Sequence[int]] = (), split: str = "") -> None:
+    """Nothing; writes RUN/data.json where there is none, or a damaged one.
+
+    Args:
+        parts: places of the shapes of each of PARTS, and split the digest of these; none where all are trained on.
+    """
+    shapes, of_shape = of(items), {}
+    for name, part in zip(PARTS, parts):
+        of_shape |= dict.fromkeys(part, name)
+    told = {"split": split, "parts": [of_shape[place] for place in range(len(items))]} if parts else {}
+    text = json.dumps({"digest": _digest(shapes, told), "shapes": shapes} | told, indent=0)
     if not (folder / FILE).exists() or _read(folder) is None:
         files.write_atomically(folder / FILE, text + "\n")
 
 
-def places(items: Sequence[Item], folder: pathlib.Path) -> list[int | None]:
-    """The place of each shape among those that the run in a folder is trained on; None for another shape."""
-    known = {tuple(shape): place for place, shape in enumerate(_read(folder) or [])}
-    return [known.get(tuple(shape)) for shape in of(items)] if known else [None] * len(items)
+class Standing(NamedTuple):
+    """What a shape is to a run: of PARTS or "new", and its place among the shapes that are trained on, if it is one."""
+
+    part: str
+    place: int | None
+
+
+def standings(items: Sequence[Item], folder: pathlib.Path) -> list[Standing]:
+    """What each shape is to the run in a folder; new where the run has no record of its data."""
+    found, known = _read(folder) or {"shapes": []}, {}
+    parts, trained = found.get("parts") or [PARTS[0]] * len(found["shapes"]), 0
+    for shape, part in zip(found["shapes"], parts):
+        known[tuple(shape)] = Standing(part, trained if part == PARTS[0] else None)
+        trained += part == PARTS[0]
+    return [known.get(tuple(shape), Standing("new", None)) for shape in of(items)]
+
+
+def trained(folder: pathlib.Path) -> list[str]:
+    """The names of the shapes that the run in a folder is trained on, in their order; none where there is no record."""
+    found = _read(folder) or {"shapes": []}
+    parts = found.get("parts") or [PARTS[0]] * len(found["shapes"])
+    return [name for (name, _), part in zip(found["shapes"], parts) if part == PARTS[0]]
 
 
 def read(folder: pathlib.Path) -> Shapes | None:
@@ -79,14 +106,15 @@ def read(folder: pathlib.Path) -> Shapes | None:
     found = _read(folder)
     if found is None and (folder / FILE).exists():
         print(f"{folder.name}/{FILE} is damaged: whether the data are the run's own is not known", file=sys.stderr)
-    return found
+    return None if found is None else found["shapes"]
 
 
-def _read(folder: pathlib.Path) -> Shapes | None:
+def _read(folder: pathlib.Path) -> dict[str, Any] | None:
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError, KeyError):
         found = json.loads((folder / FILE).read_bytes())
-        if found["digest"] == _digest(found["shapes"]):
-            return found["shapes"]
+        told = {name: found[name] for name in ("split", "parts") if name in found}
+        if found["digest"] == _digest(found["shapes"], told):
+            return found
     return None
 
 
@@ -102,8 +130,9 @@ def differences(known: Shapes, shapes: Shapes) -> str:
     return told or ("in another order" if known != shapes else "")
 
 
-def _digest(shapes: Shapes) -> str:
-    return hashlib.sha256(json.dumps(shapes).encode()).hexdigest()[:16]
+def _digest(shapes: Shapes, told: dict[str, Any]) -> str:
+    of = [shapes, told] if told else shapes
+    return hashlib.sha256(json.dumps(of).encode()).hexdigest()[:16]
 
 
 def _list(names: list[str]) -> str:

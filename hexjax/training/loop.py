@@ -16,6 +16,7 @@ import ml_collections
 import numpy as np
 
 from hexjax import names
+from hexjax.data import batches
 from hexjax.diagnostics import verdict
 from hexjax.models import family as families
 from hexjax.models.family import Family
@@ -65,13 +66,16 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     init = functools.partial(step.make_init(family, adam, data.fixed), seed=config.seed)
     target = jax.eval_shape(init, data.cache)  # before anything is compiled: it may refuse
     data = monitor.with_teacher(family, config, data, folder)
-    cache, batch_at, fixed, _ = data
+    cache, batch_at, fixed, _, held_out = data
     loss = step.objective(family, config)
     restored = store.restore(target)
     is_longer = _tell_rate(config, store.config, restored)
     state = jax.jit(init)(cache) if restored is None else jax.device_put(restored)
     advance = jax.jit(functools.partial(step.make_step(loss, adam, batch_at), seed=config.seed), donate_argnums=0)
     validate = step.make_validate(loss, fixed, config.seed)
+    if held_out is not None:
+        every = functools.partial(batches.fixed, items=np.arange(held_out.count))
+        validate_held_out = step.make_validate(family.loss, every, config.seed)
     diagnose = monitor.make(family, config, data)
     first, pending, collapsed = int(state.step), {}, None
     if first == 0 and (expected := monitor.preflight(family, config, data)) is not None:
@@ -91,7 +95,11 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             if validates or saves or evaluates or diagnoses or signals.name:
                 pending = _write(log, now, pending, config.log.every_steps)
             if validates and not signals.name:
-                log.row(now, _finite(now, validate(state, cache, knobs)))
+                values = validate(state, cache, knobs)
+                if held_out is not None:
+                    seen = validate_held_out(state, held_out, knobs)
+                    values |= {name.replace(".", ".held_out.", 1): value for name, value in seen.items()}
+                log.row(now, _finite(now, values))
             if diagnoses and not signals.name:
                 figures, judged = diagnose(state, cache, knobs)
                 log.diagnosis(now, figures, judged)

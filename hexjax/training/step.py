@@ -16,7 +16,7 @@ import optax
 from jaxtyping import Int, PRNGKeyArray
 
 from hexjax import rules
-from hexjax.data import batches, fields, sources
+from hexjax.data import batches, fields, sets, sources, split
 from hexjax.diagnostics import collapse, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
@@ -37,12 +37,14 @@ class Data(NamedTuple):
     batch_at: BatchAt
     fixed: Fixed  # for validation
     probe: Fixed  # for diagnostics
+    held_out: Any = None  # a cache of shapes that validate, where the config splits some off
 
 
 class Loaded(NamedTuple):
     """What a command works on: the shapes, what they and the config can give, the family, and where it trains its data."""
 
     items: list[Item]
+    split: split.Split
     spec: Spec
     family: Family | None  # none for a sweep, whose cells have one each
     data: Data | None
@@ -74,17 +76,24 @@ def load(
     entries = sources.listing(own.data.path, own.data.source, own.data.count, own.seed)
     if mode == "train":
         _refuse_few(config, own.data.count or len(entries))
-    items = sources.load(entries, own.data.up, own.data.count)
+    items, parts = sets.load(own, entries)
+    train, held_out = ([items[i] for i in part] for part in parts[:2])
     latents = parents["latents"].latents if own is not config else None
-    spec = fields.spec(config, items, latents) if known is None else known
+    spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known
     if mode == "sweep":
-        return Loaded(items, spec, None, None)
+        return Loaded(items, parts, spec, None, None)
     family = families.make(spec, config, parents)
     families.check_mode(family, config, mode)
     if mode != "train":
-        return Loaded(items, spec, family, None)
+        return Loaded(items, parts, spec, family, None)
     check_stages(family, spec, config, params)
-    return Loaded(items, spec, family, prepare(family, config, items, latents, params))
+    data = prepare(family, config, train, latents, params)
+    if held_out and not {"item", *fields.LATENT} & {*family.reads}:
+        held = fields.build(
+            held_out[: config.train.batch_size], data.cache.inputs, config, _fuse(family, config), None, params
+        )
+        data = data._replace(held_out=held)
+    return Loaded(items, parts, spec, family, data)
 
 
 def prepare(
@@ -104,12 +113,15 @@ def prepare(
     """
     _refuse_few(config, len(items))
     names = tuple(dict.fromkeys((*family.reads, *family.sees)))
-    fuse = fields.fuse_of(family, config) if family.ideal is not None else None
-    stored = fields.build(items, names, config, fuse, latents, parents)
+    stored = fields.build(items, names, config, _fuse(family, config), latents, parents)
     batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
     first = lambda number: functools.partial(batches.fixed, items=np.arange(number))
     return Data(stored, batch_at, first(config.train.batch_size), first(min(config.diagnostics.shapes, stored.count)))
+
+
+def _fuse(family: Family, config: ml_collections.ConfigDict) -> fields.Fuse | None:
+    return fields.fuse_of(family, config) if family.ideal is not None else None
 
 
 def _refuse_few(config: ml_collections.ConfigDict, count: int) -> None:

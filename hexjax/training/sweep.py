@@ -155,7 +155,7 @@ def _made(config: ml_collections.ConfigDict) -> str:
 
 def _observed(train: Sequence[Item], held_out: Sequence[Item], made: str, names: tuple[str, ...]) -> Observed:
     """The named fields of all shapes."""
-    config = ml_collections.ConfigDict(json.loads(made) | {"data": {"cached": True}})
+    config = ml_collections.ConfigDict(json.loads(made) | {"data": {"cached": True, "augment": "none"}})
     whole, count = fields.build([*train, *held_out], names, config), len(train)
     both = [{name: field[part] for name, field in whole.fields.items()} for part in (slice(count), slice(count, None))]
     caches = [dataclasses.replace(whole, fields=each, count=size) for each, size in zip(both, (count, len(held_out)))]

@@ -1,0 +1,33 @@
+"""The autoencoder of many heads, judged on heads that it has not seen, beside their ceiling and what no learning gives.
+
+python launch.py --config=configs/ae_heads.py --config.data.path=HEADS         38 M parameters, 512² maps: meant for a GPU
+python launch.py --config=configs/ae_heads.py:small --config.data.path=HEADS   128² maps: within 15 minutes on two CPU cores
+
+HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code.
+"""
+
+import ml_collections
+
+from configs import ae_continuous
+
+VARIANTS = ("", "small")
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(f"config variant is {variant!r}; variants of ae_heads: small")
+    config = ae_continuous.get_config(variant)
+    config.name = "ae_heads-small" if variant else "ae_heads"
+    config.data.count = 200
+    config.data.split = (0.8, 0.1, 0.1)
+    config.data.augment = "mirror"
+    config.sdf.pool_points = 32768
+    config.train.batch_size = 8
+    config.train.steps = 20_000
+    config.evaluate.shapes = 20
+    config.evaluate.pictures = 4
+    if variant == "small":
+        config.train.steps = 1500
+        config.extract.grid = 128
+        config.score.samples = 20_000
+    return config

@@ -1,0 +1,24 @@
+"""The autoencoder of shapes of many kinds, judged on shapes that it has not seen, beside their ceiling.
+
+python launch.py --config=configs/ae_shapes.py --config.data.path=SHAPES         38 M parameters, 512² maps: meant for a GPU
+python launch.py --config=configs/ae_shapes.py:small --config.data.path=SHAPES   128² maps: within 15 minutes on two CPU cores
+
+SHAPES is a folder of meshes, whose subfolders (or index.csv) name their categories; without it, solids are made in code.
+"""
+
+import ml_collections
+
+from configs import ae_heads
+
+VARIANTS = ("", "small")
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(f"config variant is {variant!r}; variants of ae_shapes: small")
+    config = ae_heads.get_config(variant)
+    config.name = "ae_shapes-small" if variant else "ae_shapes"
+    config.data.source = "solids"
+    config.data.count = 600
+    config.data.augment = "cube"
+    return config
