@@ -6,13 +6,14 @@ Forward is from the mesh to the reference (precision, accuracy), backward from t
 
 import functools
 from concurrent import futures
+from typing import NamedTuple
 
 import numpy as np
 import scipy.ndimage
 import scipy.spatial
 import skimage.feature
 import skimage.morphology
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hexjax import cores
 from hexjax.geometry import mesh as meshes
@@ -31,6 +32,18 @@ CANNY = {"sigma": 1.0, "low_threshold": 0.25, "high_threshold": 0.5}  # px; a be
 EDGE_RADIUS_PX = 2  # dilation
 EDGE_REACH_PX = 10  # what lies farther off an image's contents cannot be an edge: 4 sigma, a gradient, a dilation
 LARGEST_NORMAL_ERROR = 4 / 3  # of opposite unit normals, as a mean over three channels: a failed extraction's
+
+
+class Asked(NamedTuple):
+    """What is asked of a reference, whatever is scored against it: samples of its surface, and points in the cube.
+
+    `inside` is of points uniform in the cube, and after them of as many beside the reference.
+    """
+
+    surface: Float[np.ndarray, "p 3"]
+    face: Int[np.ndarray, "p"]
+    points: Float[np.ndarray, "2p 3"]
+    inside: Bool[np.ndarray, "2p"]
 
 
 def score(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0, spacing: float | None = None) -> Scores:
@@ -103,13 +116,13 @@ def closest(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Float[Array, "p"],
 
 def _comparison(mesh: Mesh, reference: Mesh, samples: int, seed: int) -> Scores:
     points, face = surface.sample(mesh, samples, _random(seed, "mesh"))
-    reference_points, reference_face = surface.sample(reference, samples, _random(seed, "reference"))
+    asked = _asked(*_arrays(reference), samples, seed)
     normals, reference_normals = _normals(mesh), _normals(reference)
 
     forward, _, nearest = surface.closest(reference, points)
     cosines = np.sum(normals[face] * reference_normals[nearest], axis=1)
-    backward, _, nearest = surface.closest(mesh, reference_points)
-    cosines = np.concatenate([cosines, np.sum(reference_normals[reference_face] * normals[nearest], axis=1)])
+    backward, _, nearest = surface.closest(mesh, asked.surface)
+    cosines = np.concatenate([cosines, np.sum(reference_normals[asked.face] * normals[nearest], axis=1)])
 
     scores = {}
     for limit in THRESHOLDS:
@@ -121,7 +134,7 @@ def _comparison(mesh: Mesh, reference: Mesh, samples: int, seed: int) -> Scores:
     scores["normal_consistency"] = float(np.abs(cosines).mean())
     wound = _wound(mesh) and _wound(reference)
     scores["flipped_normals"] = float((cosines < 0).mean()) if wound else None
-    scores["v_iou"], scores["s_iou"] = _volume_overlaps(mesh, reference, reference_points, seed)
+    scores["v_iou"], scores["s_iou"] = _volume_overlaps(mesh, asked, seed)
     scores["sharp_normal_error"] = sharp_normal_error(mesh, reference)
     return scores
 
@@ -132,21 +145,25 @@ def _failure() -> Scores:
     return scores | {"v_iou": 0.0, "s_iou": 0.0, "sharp_normal_error": LARGEST_NORMAL_ERROR}
 
 
-def _volume_overlaps(
-    mesh: Mesh, reference: Mesh, on_reference: np.ndarray, seed: int
-) -> tuple[float | None, float | None]:
-    """V-IoU on points uniform in the cube, and S-IoU on points beside the reference, as many of each as are given.
+@functools.lru_cache(maxsize=1)  # a mesh and the ceiling are scored against one reference, one after the other
+def _asked(vertices: tuple[bytes, str], faces: tuple[bytes, str], samples: int, seed: int) -> Asked:
+    reference = _mesh(vertices, faces)
+    points, face = surface.sample(reference, samples, _random(seed, "reference"))
+    uniform = _random(seed, "volume").uniform(-1, 1, (samples, 3))
+    beside = points + surface.offsets(samples, SHELL, _random(seed, "shell"))
+    both = np.concatenate([uniform, beside])
+    return Asked(points, face, both, sdf.inside(reference, both)[0])
+
+
+def _volume_overlaps(mesh: Mesh, asked: Asked, seed: int) -> tuple[float | None, float | None]:
+    """V-IoU on the points uniform in the cube, and S-IoU on those beside the reference.
 
     What the mesh encloses outside the cube, which holds the reference, is found by as many points in its box.
     """
-    count = len(on_reference)
-    uniform = _random(seed, "volume").uniform(-1, 1, (count, 3))
-    beside = on_reference + surface.offsets(count, SHELL, _random(seed, "shell"))
-    points = np.concatenate([uniform, beside])
-    inside, reference_inside = sdf.inside(mesh, points)[0], sdf.inside(reference, points)[0]
+    count, inside = len(asked.surface), sdf.inside(mesh, asked.points)[0]
     both, either = (
         [int(np.sum(part)) for part in np.split(found, [count])]
-        for found in (inside & reference_inside, inside | reference_inside)
+        for found in (inside & asked.inside, inside | asked.inside)
     )
     either[0] += _outside(mesh, count, seed)
     return tuple(float(part / whole) if whole else None for part, whole in zip(both, either))
@@ -172,8 +189,7 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
     Source: after the sharp normal error of Dora-bench (Chen et al. 2024).
     """
     mesh, reference = _with_area(mesh), _with_area(reference)
-    arrays = np.asarray(reference.vertices), np.asarray(reference.faces)
-    expected = _expected(*[(array.tobytes(), array.dtype.str) for array in arrays], RENDER_PX)
+    expected = _expected(*_arrays(reference), RENDER_PX)
     normals, total, pixels = _normals(mesh), 0.0, 0
 
     def errors(pair: tuple) -> list[tuple[float, int]]:
@@ -190,11 +206,11 @@ def sharp_normal_error(mesh: Mesh, reference: Mesh) -> float | None:
     return total / (3 * pixels) if pixels else None
 
 
-@functools.lru_cache(maxsize=1)  # a mesh and the ceiling are scored against one reference, one after the other
+@functools.lru_cache(maxsize=1)  # as `_asked`
 def _expected(vertices: tuple[bytes, str], faces: tuple[bytes, str], side: int) -> list[list[tuple]]:
     """Of a reference's two views along each axis, where its edges are near, and the normals there; `side` is RENDER_PX."""
     del side  # of the images: another one is another call
-    mesh = Mesh(*(np.frombuffer(*array).reshape(-1, 3) for array in (vertices, faces)))
+    mesh = _mesh(vertices, faces)
     normals = _normals(mesh)
 
     def views(basis: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
@@ -203,6 +219,15 @@ def _expected(vertices: tuple[bytes, str], faces: tuple[bytes, str], side: int) 
 
     with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         return list(pool.map(views, _bases()))
+
+
+def _arrays(mesh: Mesh) -> list[tuple[bytes, str]]:
+    """Vertices and faces as a cache can compare them; `_mesh` has the mesh back."""
+    return [(array.tobytes(), array.dtype.str) for array in map(np.asarray, (mesh.vertices, mesh.faces))]
+
+
+def _mesh(vertices: tuple[bytes, str], faces: tuple[bytes, str]) -> Mesh:
+    return Mesh(*(np.frombuffer(*array).reshape(-1, 3) for array in (vertices, faces)))
 
 
 def _near_edges(image: np.ndarray) -> np.ndarray:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import trimesh
 
-from hexjax.geometry import distance, frame
+from hexjax.geometry import distance, frame, sdf
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 from tests import shapes
@@ -352,3 +352,22 @@ def test_a_reference_s_edges_are_looked_for_once_and_another_s_anew(monkeypatch)
     assert first[1] == 0 < first[0]
     assert distance.sharp_normal_error(ball, ball) == 0
     assert len(found) == 2 * distance.VIEWS
+
+
+def test_a_reference_is_asked_once_and_anew_where_anything_is_another(monkeypatch):
+    asked, inside = [], sdf.inside
+    monkeypatch.setattr(sdf, "inside", lambda mesh, points: asked.append(len(mesh.faces)) or inside(mesh, points))
+    distance._asked.cache_clear()
+    cube, ball, other = shapes.cube(0.5), shapes.sphere(0.6, 1), shapes.sphere(0.5, 2)
+    fresh = lambda *given, **more: distance._asked.cache_clear() or distance.score(*given, **more)
+    calls = [
+        (ball, cube, 200, 0),
+        (other, cube, 200, 0),
+        (ball, other, 200, 0),
+        (ball, other, 200, 1),
+        (ball, other, 300, 1),
+    ]
+    found = [distance.score(*call) for call in calls]
+    references = [12, *[len(other.faces)] * 3]
+    assert sorted(asked) == sorted([*(len(mesh.faces) for mesh, *_ in calls), *references])
+    assert found == [fresh(*call) for call in calls]
