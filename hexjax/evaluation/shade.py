@@ -46,7 +46,7 @@ def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     """What is seen of each mesh in the frame from the three angles, all at one scale, OVERSAMPLING samples a pixel."""
     turned = [np.einsum("vij,nj->vni", cameras(), np.asarray(mesh.vertices, np.float64)) for mesh in meshes]
     scale = 0.98 / max(1e-6, *(np.abs(vertices[..., :2]).max(initial=0) for vertices in turned))
-    views = [(mesh, *view) for mesh, vertices in zip(meshes, turned) for view in zip(vertices, cameras())]
+    views = [(mesh, view) for mesh, vertices in zip(meshes, turned) for view in vertices]
     with futures.ThreadPoolExecutor(cores.allowed()) as pool:
         seen = list(pool.map(lambda view: _see(*view, scale, resolution * OVERSAMPLING), views))
     count = len(ANGLES)
@@ -64,8 +64,8 @@ def cameras() -> Float[np.ndarray, "v 3 3"]:
     return np.stack(rotations)
 
 
-def _see(mesh: Mesh, turned: np.ndarray, camera: np.ndarray, scale: float, samples: int) -> Sight:
-    """The sight from one angle, without v, of a mesh whose vertices are given in that camera's axes [n, 3]."""
+def _see(mesh: Mesh, turned: np.ndarray, scale: float, samples: int) -> Sight:
+    """The sight from one angle, without v, of a mesh whose vertices are given in a camera's axes [n, 3]."""
     faces, middle = np.asarray(mesh.faces), (samples - 1) / 2
     image = turned * [scale * samples / 2, -scale * samples / 2, 1] + [middle, middle, 0]
     top, _ = raster.ends(image, faces, samples)
@@ -76,13 +76,13 @@ def _see(mesh: Mesh, turned: np.ndarray, camera: np.ndarray, scale: float, sampl
     u, v = image[:, 0].take(corners.T) - column, image[:, 1].take(corners.T) - row
     weight = u[[1, 2, 0]] * v[[2, 0, 1]] - v[[1, 2, 0]] * u[[2, 0, 1]]
     total = weight.sum(0)
-    normal = surface.area_vectors(mesh).take(face, 0) @ camera.T
+    normal = surface.area_vectors(mesh._replace(vertices=turned))  # of the faces, not of the samples, which are more
     normal /= np.maximum(np.linalg.norm(normal, axis=1, keepdims=True), 1e-30)
     inside = normal[:, 2] < 0
     normal[inside] *= -1
     barycentric = (weight / np.where(total == 0, 1, total)).T
-    light = _light(normal) * _openness(top.height.astype(np.float32), mask)[mask]
-    exact = corners, barycentric, normal, inside, top.height[mask], light
+    light = _light(normal).take(face) * _openness(top.height.astype(np.float32), mask)[mask]
+    exact = corners, barycentric, normal.take(face, 0), inside.take(face), top.height[mask], light
     kinds = np.int32, np.float32, np.float32, bool, np.float32, np.float32
     return Sight(mask, *(each.astype(kind) for each, kind in zip(exact, kinds)))
 
