@@ -32,18 +32,8 @@ gc.freeze()  # traces are many short-lived objects: to look for garbage less oft
 gc.set_threshold(20_000, 20, 20)
 
 ROOT = pathlib.Path(__file__).parent.parent
-HEAVY = (
-    "families",
-    "dead_keys",
-    "resume",
-    "evaluate",
-    "sweep",
-    "raycast",
-    "field",
-    "digits",
-    "api",
-    "monitor",
-)  # the longest files
+# The longest files.
+HEAVY = ["families", "dead_keys", "resume", "evaluate", "sweep", "raycast", "field", "digits", "api", "monitor"]
 
 
 def pytest_collection_modifyitems(items):
