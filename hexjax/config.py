@@ -83,6 +83,8 @@ def parse(arguments: list[str]) -> Command:
         workdir = None  # it reads the run's config, and must not write over its scores
     elif has_run:
         workdirs.check_kind(given["workdir"], kind, mode if mode in WRITING else "train")
+        if mode == "train":
+            workdirs.check_goes_on(given["workdir"], workdir)
         free = {"train": FREE_TO_RESUME, "sweep": FREE_TO_SWEEP}.get(mode, FREE_TO_READ)
         _compare(config, load(workdir), given["workdir"], free)
         _check_steps(config, workdir, mode)

@@ -62,6 +62,19 @@ def check_kind(text: str, made: str, mode: str) -> None:
         raise ValueError(f"--workdir={names.cut(text)} holds what --mode={made} made; accepted: another folder{hint}")
 
 
+def check_goes_on(text: str, folder: pathlib.Path) -> None:
+    """Nothing; a training can go on in the folder of a run, or begin there.
+
+    Raises:
+        ValueError: where it holds parameters alone.
+    """
+    if is_trained(folder) and not _has_checkpoints(folder):
+        raise ValueError(
+            f"--workdir={names.cut(text)} holds parameters without checkpoints, which a training cannot go on with; "
+            "accepted: another folder, or a mode that reads a run"
+        )
+
+
 def check_default() -> None:
     """Nothing; a numbered folder can be made where the user stands.
 
@@ -88,7 +101,7 @@ def programs() -> pathlib.Path | None:
 
 def is_trained(folder: pathlib.Path) -> bool:
     """Whether a folder holds a run's parameters: checkpoints, or a file of parameters alone."""
-    return any((folder / "checkpoints").glob("[0-9]*")) or (folder / "params.npz").is_file()
+    return _has_checkpoints(folder) or (folder / "params.npz").is_file()
 
 
 def made_by(folder: pathlib.Path) -> str | None:
@@ -104,11 +117,15 @@ def made_by(folder: pathlib.Path) -> str | None:
         return ""
     if not isinstance(config, dict) or len(SECTIONS & config.keys()) < len(SECTIONS) / 2:
         return None
-    if (folder / "metrics.jsonl").exists() or any((folder / "checkpoints").glob("[0-9]*")):
+    if (folder / "metrics.jsonl").exists() or is_trained(folder):
         return "train"
     if "sweep" in config:
         return "sweep"
     return "ceiling" if (folder / "scores.json").exists() else ""
+
+
+def _has_checkpoints(folder: pathlib.Path) -> bool:
+    return any((folder / "checkpoints").glob("[0-9]*"))
 
 
 def _existing(folder: pathlib.Path) -> pathlib.Path:

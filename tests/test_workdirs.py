@@ -167,6 +167,20 @@ def test_what_made_a_folder_goes_on_there_and_nothing_else(tmp_path):
     assert json.loads((tmp_path / "ceiling" / "config.json").read_text(encoding="utf-8"))["extract"]["grid"] == 192
 
 
+def test_parameters_alone_are_a_trained_run_that_is_read_and_does_not_go_on(tmp_path):
+    write_run(tmp_path / "sent")
+    for name in ("params.npz", "scores.json"):
+        (tmp_path / "sent" / name).touch()
+    assert workdirs.made_by(tmp_path / "sent") == "train"
+    for mode in ("evaluate", "encode", "sample"):
+        assert configuration.parse(["--workdir=sent", f"--mode={mode}"]).workdir == pathlib.Path("sent")
+    told = "--workdir=sent holds parameters without checkpoints, which a training cannot go on with; "
+    told += "accepted: another folder, or a mode that reads a run"
+    assert refusal("--workdir=sent") == told
+    (tmp_path / "sent" / "checkpoints" / "4").mkdir(parents=True)
+    assert configuration.parse(["--workdir=sent"]).workdir == pathlib.Path("sent")
+
+
 def test_programs_are_kept_where_they_can_be_written_alone(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "none"))

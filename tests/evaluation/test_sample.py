@@ -13,7 +13,7 @@ from PIL import Image
 
 from configs import base
 from hexjax import names, pipeline
-from hexjax.data import batches
+from hexjax.data import batches, fields
 from hexjax.evaluation import evaluate, export, sample, written
 from hexjax.geometry import distance, frame
 from hexjax.models import family as families
@@ -30,9 +30,10 @@ RADII = (0.8, 0.5, 0.0, np.nan, 0.8, 0.3)  # a draw with no surface, and one tha
 def balls(radii=RADII, noise: float = 0.0):
     """A family whose latent is the radius of a ball, and whose prior draws the given ones, some noise added."""
 
-    def draw(params, key, count):
+    def draw(params, key, batch, knobs=None):
         del params
-        radius = jnp.resize(jnp.asarray(radii, jnp.float32), count) + noise * jax.random.uniform(key, (count,))
+        moved = noise * families.drawn(jax.random.uniform, key, batch)
+        radius = jnp.asarray(radii, jnp.float32)[batch["draw"] % len(radii)] + moved
         return Latent(radius[:, None, None], {"mean": radius[:, None, None]})
 
     def grid(params, decoded, count):
@@ -219,8 +220,8 @@ def test_a_sheet_of_many_draws_shows_the_first_and_tells_of_how_many(tmp_path, m
 
 def test_a_family_without_a_prior_is_refused_before_anything_is_written(tmp_path):
     message = (
-        "config.latent.kind is 'deterministic'; it has no prior to draw from; --mode=sample accepts: gaussian, "
-        "vamp_prior, flow_prior, bernoulli, categorical, fsq"
+        "config.model.family is 'hexplane_ae', which draws nothing with latent.kind = deterministic; --mode=sample accepts "
+        "a family that does; latents with a prior: gaussian, vamp_prior, flow_prior, bernoulli, categorical, fsq"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         sample.sample(toys.identity(), {}, config_of(2), tmp_path / "run", items_of(0.8))
@@ -242,10 +243,11 @@ def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
     base.make_laboratory(config)
     config.hexplane.resolution_px, config.extract.grid, config.model.widths = 16, 17, (16,)
     config.latent.kind, config.sample.count = kind, 2
-    family = families.get("hexplane_mlp")({"mask": jax.ShapeDtypeStruct((6, 16, 16), bool)}, config)
-    params = family.init({"planes": jnp.ones((2, 3, 1, 16, 16))}, jax.random.key(0))
+    family = families.make(fields.spec(config, ())._replace(shapes=2), config)
+    params = family.init({"mask": jnp.ones((2, 6, 16, 16), bool)}, jax.random.key(0), {})
     scores = sample.sample(family, params, config, tmp_path, items_of(0.5, 0.8))
-    drawn = family.sample(params, batches.stream_key(config.sample.seed, "sample", 0), sample.BLOCK)
+    numbers = {"draw": jnp.arange(config.sample.count)}  # whatever is drawn together
+    drawn = family.sample(params, batches.stream_key(config.sample.seed, "sample", 0), numbers)
     for number, row in enumerate(scores["samples"]):
         latent = jax.tree.map(lambda leaf, i=number: leaf[i : i + 1], drawn)
         values, _ = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
@@ -263,7 +265,7 @@ def test_draw_i_is_the_same_whatever_the_count_and_names_have_as_many_digits_as_
     for one, other in zip(few, many):
         np.testing.assert_array_equal(one.mesh.vertices, other.mesh.vertices)
         assert one.row == other.row
-    assert len({one.mesh.vertices.tobytes() for one in many}) == len(many)  # another key for each block
+    assert len({one.mesh.vertices.tobytes() for one in many}) == len(many)  # in the next block too
     config.sample.count = 5000
     draws = sample._draw(balls((0.0,)), {}, config, evaluate.Clock())
     first = [one.name for one, _ in zip(draws, range(102))]
@@ -298,3 +300,13 @@ def test_the_spread_of_many_is_that_of_all_pairs(monkeypatch):
     for together in (512, 4, 1):
         monkeypatch.setattr(sample, "PAIRED", together)
         assert sample._spread(held) == pytest.approx(1 - np.mean(pairs), abs=1e-6)
+
+
+@pytest.mark.usefixtures("sheets")
+def test_an_evaluation_of_draws_tells_them_as_a_set(tmp_path):
+    scores = sample.as_set(balls(), {}, config_of(len(RADII)), tmp_path, items_of(0.3, 0.8), step=3)
+    told = {"empty": 2, "non_finite": 1, "watertight": 4, "components": 1, "spread": scores["spread"]}
+    assert scores["mean"] == told
+    written = json.loads((tmp_path / "samples.json").read_text())
+    assert written == {name: value for name, value in scores.items() if name != "mean"}
+    assert not (tmp_path / "scores.json").exists()
