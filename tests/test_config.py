@@ -34,7 +34,7 @@ REFUSED = {
         "--mode=trian",
     ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep; nearest: train",
     ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
-    ("--config=ae",): "--config is 'ae': no such file; nearest: ae_continuous.py",
+    ("--config=ae",): "--config is 'ae': no such file; nearest: ae_continuous.py, ae_heads.py, ae_shapes.py",
     ("--config=ae_continous:small",): "--config is 'ae_continous:small': no such file; nearest: ae_continuous.py",
     ("--config=:small",): "--config is ':small'; accepted: FILE.py or FILE.py:variant",
     ("--config=configs/nothing_like_it.py",): "--config is 'configs/nothing_like_it.py': no such file",
@@ -165,7 +165,7 @@ REFUSED = {
     (SMALL, "--config.model.mixer_side=3"): "config.model.mixer_side is 3; accepted: a divisor of latent.side = 8",
     (SMALL, "--config.train.batch_size=2"): "config.train.batch_size is 2; accepted: at most data.count = 1",
     (SMALL, "--config.data.source=spott"): (
-        "config.data.source is 'spott'; accepted: procedural | solids | demosthenes | goathead | spot"
+        "config.data.source is 'spott'; accepted: procedural | solids | latents | demosthenes | goathead | spot"
     ),
     (SMALL, "--config.hexplane.resolution_px=100"): (
         "config.hexplane.resolution_px is 100; accepted: 128 = model.stem_px 8 x latent.side 8 x 2^1 "

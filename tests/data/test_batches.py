@@ -13,6 +13,7 @@ import trimesh
 from configs import base
 from hexjax.data import batches, fields
 from hexjax.geometry import mesh as meshes
+from hexjax.geometry import symmetry
 from hexjax.types import Item, Mesh
 
 SHAPES, POOL, DRAWN = 5, 64, 32
@@ -140,7 +141,7 @@ def test_a_batch_of_more_shapes_than_there_are_is_refused(cache):
 
 def test_maps_rendered_in_the_step_equal_cached_ones():
     inputs = ("depth", "normal", "mask", "points", "seen")
-    kept, made = (fields.build(boxes(2), inputs, config_of(cached), hull) for cached in (True, False))
+    kept, made = (fields.build(boxes(2), inputs, config_of(cached), fields.Fuse(hull, "")) for cached in (True, False))
     step = jax.jit(functools.partial(batches.batch_at, seed=0, batch_size=2))
     for number in range(2):
         one, other = step(kept, number), step(made, number)
@@ -153,3 +154,34 @@ def test_maps_rendered_in_the_step_are_only_those_that_are_read():
     cache = fields.build(boxes(2), ("mask",), config_of(cached=False))
     batch = jax.eval_shape(functools.partial(batches.batch_at, seed=0, batch_size=2), cache, 0)
     assert set(batch) == {"mask", "item"}
+
+
+def test_a_symmetry_is_drawn_for_each_shape_and_turns_all_its_fields_alike(cache):
+    points = jax.random.uniform(
+        jax.random.key(0), (SHAPES, POOL, 3), minval=0.1
+    )  # no symmetry but one leaves them there
+    depth = jax.random.uniform(jax.random.key(1), (SHAPES, 6, 2, 2))
+    cache = dataclasses.replace(cache, fields=cache.fields | {"points": points, "depth": depth})
+    for kind, choices in batches.SYMMETRIES.items():
+        drawn = []
+        for step in range(2):
+            plain = batch_at(cache, step, 0, 4)
+            found = batch_at(dataclasses.replace(cache, augment=kind), step, 0, 4)
+            for place in range(4):
+                one, other = ({name: value[place] for name, value in batch.items()} for batch in (plain, found))
+                images = np.asarray(jax.vmap(lambda i, x=one["points"]: symmetry.vectors(x, i))(jnp.asarray(choices)))
+                (number,) = np.flatnonzero((images == np.asarray(other["points"])).all((1, 2)))
+                drawn.append(choices[number])
+                np.testing.assert_array_equal(symmetry.images(one["depth"], drawn[-1]), other["depth"])
+                np.testing.assert_array_equal(one["sdf"], other["sdf"])
+        assert len(set(drawn)) == {"none": 1, "mirror": 2}.get(kind, len(set(drawn)))
+        assert kind != "cube" or len(set(drawn)) > 4
+
+
+def test_fields_that_stand_for_a_shape_as_it_is_are_refused_with_symmetries():
+    config = config_of(True)
+    config.data.augment = "cube"
+    with pytest.raises(
+        ValueError, match=r"^config\.data\.augment is 'cube'; accepted with a family that reads inside: none$"
+    ):
+        fields.build(boxes(1), ("mask", "inside"), config)

@@ -74,7 +74,7 @@ def cloud():
 
 
 def build(items, names=MADE, pool_points=POINTS, seed=0, cached=True, fuse=ball):
-    return fields.build(items, names, config_of(pool_points, seed=seed, cached=cached), fuse)
+    return fields.build(items, names, config_of(pool_points, seed=seed, cached=cached), fields.Fuse(jax.jit(fuse), ""))
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def whole(items):
 @pytest.fixture(scope="module")
 def alone(items):
     """Every field of the ball, as of a shape that a run has not seen."""
-    return fields.make(items[0], MADE, config_of(), 5, fuse=fuse)
+    return fields.make(items[0], MADE, config_of(), 5, fuse=fields.Fuse(fuse, ""))
 
 
 def test_fields_are_stacked_over_shapes(whole):
@@ -138,7 +138,9 @@ def test_the_spec_tells_categories_and_latents_and_a_batch_has_them(items):
 
 def test_a_field_is_the_same_whatever_is_made_beside_it_and_whoever_makes_it(items, whole, alone):
     for name in ("surface_normal", "sdf", "seen", "inside"):
-        np.testing.assert_array_equal(fields.make(items[0], (name,), config_of(), 5, fuse=fuse)[name], alone[name])
+        np.testing.assert_array_equal(
+            fields.make(items[0], (name,), config_of(), 5, fuse=fields.Fuse(fuse, ""))[name], alone[name]
+        )
     seed = fields.item_seed(0, 1)
     made = fields.make(items[1], ("points", "surface", "sure"), config_of(), seed, whole=True)
     for name, value in made.items():
@@ -270,7 +272,7 @@ def test_a_shape_of_points_gives_its_own_points_and_refuses_what_needs_faces(clo
     for name in set(MADE) - {"surface"}:
         text = f"cloud is a shape of points; it cannot give {name}, which needs a mesh's faces"
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-            fields.make(cloud, ("surface", name), config, 0, fuse=ball)
+            fields.make(cloud, ("surface", name), config, 0, fuse=fields.Fuse(ball, ""))
     assert build([items[0], cloud], ("surface",)).fields["surface"].shape == (2, POINTS, 3)
 
 

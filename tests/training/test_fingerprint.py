@@ -77,13 +77,25 @@ def test_one_vertex_and_one_face_change_a_digest():
     assert len({fingerprint.of([each])[0][1] for each in (one, *others)}) == 3
 
 
-def test_places_are_those_among_the_runs_shapes_by_name_and_mesh(run, tmp_path):
+def test_a_shape_stands_to_a_run_by_name_and_mesh(run, tmp_path):
     given = [ITEMS[2], item("c", 0.71), item("new", 0.5), ITEMS[0], ITEMS[0]]
-    assert fingerprint.places(given, run) == [2, None, None, 0, 0]
-    assert fingerprint.places([], run) == []
-    assert fingerprint.places(ITEMS, tmp_path) == [None] * 3  # no record
-    (run / "data.json").write_text("{}")
-    assert fingerprint.places(ITEMS, run) == [None] * 3
+    new = ("new", None)
+    assert fingerprint.standings(given, run) == [("train", 2), new, new, ("train", 0), ("train", 0)]
+    assert fingerprint.standings([], run) == []
+    assert fingerprint.standings(ITEMS, tmp_path) == [new] * 3  # no record
+    assert fingerprint.trained(run) == [each.name for each in ITEMS]
+    (run / fingerprint.FILE).write_text("{}", encoding="utf-8")
+    assert fingerprint.standings(ITEMS, run) == [new] * 3
+
+
+def test_a_split_stands_in_the_record_and_only_what_trains_has_a_place(tmp_path):
+    fingerprint.keep(ITEMS, tmp_path, ((2, 0), (), (1,)), "digest")
+    assert fingerprint.standings(ITEMS, tmp_path) == [("train", 0), ("test", None), ("train", 1)]
+    assert fingerprint.trained(tmp_path) == [ITEMS[0].name, ITEMS[2].name]
+    assert fingerprint.read(tmp_path) == fingerprint.of(ITEMS)
+    damaged = (tmp_path / fingerprint.FILE).read_text(encoding="utf-8").replace('"test"', '"train"')
+    (tmp_path / fingerprint.FILE).write_text(damaged, encoding="utf-8")
+    assert fingerprint.read(tmp_path) is None
 
 
 def test_run_without_a_record_and_with_a_damaged_one_go_on_with_a_line(run, capsys):
