@@ -15,7 +15,7 @@ from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
-ADAM = optax.adam(1e-2)
+ADAM = optax.adam(3e-2)
 POINTS = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
 SIDE = 9  # nodes
 NODES = np.stack(np.meshgrid(*[np.linspace(-1, 1, SIDE, dtype=np.float32)] * 3, indexing="ij"), -1).reshape(-1, 3)
