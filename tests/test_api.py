@@ -19,14 +19,14 @@ import trimesh
 
 import hexjax
 from configs.sweeps import collapse_cause
-from hexjax import api, pipeline
+from hexjax import api
 from hexjax import config as configuration
-from hexjax.data import meshfile, ply
-from hexjax.evaluation import restore
+from hexjax.data import fields, meshfile, ply
 from hexjax.geometry import distance, field, hexplane, isosurface
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.training import checkpoint, optimiser, step
+from hexjax.types import Item
 from tests import shapes
 
 PUBLIC = ["Hexplane", "Latent", "Mesh", "Similarity", "extract", "load", "normalise", "render", "restore", "score",
@@ -34,7 +34,7 @@ PUBLIC = ["Hexplane", "Latent", "Mesh", "Similarity", "extract", "load", "normal
 TOY = {
     "hexplane.resolution_px": 16, "model.widths": (32,), "latent.side": 2, "latent.channels": 16, "extract.grid": 33,
     "optimiser.decay": "none", "optimiser.learning_rate": 3e-3, "data.up": "z", "latent.bits": 16,
-    "latent.kind": "deterministic", "reconstruction.reduction": "mean",
+    "latent.kind": "deterministic", "reconstruction.reduction": "mean", "train.batch_size": 1, "witness.classes": 0,
 }  # fmt: skip
 STEPS = 150
 SIZE, PLACE = np.array([4.0, 2.0, 3.0]), np.array([10.0, 20.0, 30.0])
@@ -73,15 +73,15 @@ def train(file, folder, **settings):
     """A run's folder with a small network that has learnt one z-up mesh; nothing else of a run is in it."""
     config = collapse_cause.get_config()
     config.update_from_flattened_dict(TOY | {key.replace("_", ".", 1): value for key, value in settings.items()})
-    family = families.get(config.model.family)(restore.maps_spec(config), config)
-    framed, _ = meshes.normalise(meshfile.load(file), "z")
-    fields = pipeline.fields(hexplane.render(framed, TOY["hexplane.resolution_px"]), family)
-    batch = {name: value[None] for name, value in fields.items()}
+    loaded = meshfile.load(file)
+    item = Item("egg", loaded, *meshes.normalise(loaded, "z"))
+    family = families.make(fields.spec(config, [item]), config)
+    data = step.prepare(family, config, [item])
     adam, knobs = optimiser.make(config), families.knobs(config)
-    state = jax.jit(step.make_init(family, adam, lambda cache: batch))(None, 0)
-    advance = jax.jit(step.make_step(family.loss, adam, lambda cache, number, seed: batch))
+    state = jax.jit(step.make_init(family, adam, data.fixed))(data.cache, 0)
+    advance = jax.jit(step.make_step(family.loss, adam, data.batch_at))
     for _ in range(STEPS):
-        state, _ = advance(state, None, knobs, 0)
+        state, _ = advance(state, data.cache, knobs, 0)
     text = configuration.to_json(config)
     (folder / "config.json").write_text(text, encoding="utf-8")
     with checkpoint.Store(folder / "checkpoints", keep=1) as store:

@@ -12,7 +12,7 @@ import pytest
 
 from hexjax import command, memory, names
 from hexjax import config as configuration
-from hexjax.data import cache
+from hexjax.data import fields
 from hexjax.evaluation import evaluate
 from hexjax.training import checkpoint, step
 from tests import test_launch
@@ -120,7 +120,7 @@ def test_what_hexjax_refuses_is_a_line_and_what_a_library_meets_is_not_hidden(ca
     told = capsys.readouterr().err
     assert told.startswith("launch.py: config.extract.grid is 1000000: its nodes take about ")
     assert told.count("\n") == 1
-    monkeypatch.setattr(step, "load", lambda *_: cache.stack([]))  # no refusal, but a fault where hexjax calls Python
+    monkeypatch.setattr(step, "load", lambda *_: fields.stack([]))  # no refusal, but a fault where hexjax calls Python
     with pytest.raises(ValueError, match=r"empty"):
         command.main(given)
     monkeypatch.setattr(step, "load", lambda *_: np.zeros(2).reshape(3))

@@ -95,7 +95,7 @@ def no_thread_lingers() -> bool:
     """Whether all threads that keep the process end by themselves: one of Orbax that waited for folders took 300 seconds."""
     others = [thread for thread in threading.enumerate() if not thread.daemon and thread is not threading.main_thread()]
     for thread in others:
-        thread.join(60)
+        threading.Thread.join(thread, 60)  # that of Orbax's threads raises what they failed with
     return not any(thread.is_alive() for thread in others)
 
 
