@@ -22,7 +22,7 @@ from jaxtyping import Bool
 
 from hexjax import memory, pipeline, progress
 from hexjax.data import batches, ply
-from hexjax.evaluation import evaluate, export, rows, written
+from hexjax.evaluation import evaluate, export, nearness, rows, written
 from hexjax.geometry import distance, sdf, surface
 from hexjax.models import family as families
 from hexjax.models.family import Family
@@ -30,7 +30,6 @@ from hexjax.training import record
 from hexjax.types import Item, Mesh, Params, Scores
 
 COMPARED = 32  # training shapes, spread evenly over all, among which the nearest is found
-RANKED = 2048  # points a side by which it is found
 SCORED = 5000  # samples a side by which it is scored
 LIMIT = 0.02  # world units: the threshold of the F-score
 SHOWN = 32  # draws on the sheet
@@ -72,7 +71,10 @@ def sample(
     """
     families.check_mode(family, config, "sample")
     clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
-    trees, line = [_tree(item.mesh, config.seed) for item in known], progress.Line(config.sample.count, "shapes drawn")
+    trees, line = (
+        [nearness.tree(item.mesh, config.seed) for item in known],
+        progress.Line(config.sample.count, "shapes drawn"),
+    )
     drawn, held, files = [], [], set()
     with memory.watched(config), line:
         for one in _draw(family, params, config, clock):
@@ -125,17 +127,15 @@ def nearest(
 ) -> list[Scores | None]:
     """For each mesh with a surface the known shape nearest to it: its name, and the mesh's CD-L1 and F-score against it.
 
-    It is found by the CD-L1 between RANKED points a side, as usual for generators; the scores are of SCORED samples a
-    side and exact to the other surface, as in `geometry.distance`. None where nothing is known.
+    It is found by the CD-L1 between points a side (`nearness`); the scores are of SCORED samples a side and exact to the
+    other surface, as in `geometry.distance`. None where nothing is known.
 
     Args:
         trees: of the known shapes' points, where they were made before.
     """
-    trees, found = [_tree(item.mesh, seed) for item in known] if trees is None else trees, []
+    trees, found = [nearness.tree(item.mesh, seed) for item in known] if trees is None else trees, []
     for mesh in meshes:
-        tree = _tree(mesh, seed)
-        distances = [tree.query(other.data)[0].mean() + other.query(tree.data)[0].mean() for other in trees]
-        best = known[int(np.argmin(distances))] if distances else None
+        best = known[nearness.nearest(nearness.tree(mesh, seed), trees)] if known else None
         found.append(None if best is None else {"name": best.name} | _closeness(mesh, best.mesh, seed))
     return found
 
@@ -175,10 +175,6 @@ def _spread(held: Sequence[Bool[np.ndarray, "p"]]) -> float | None:
         overlaps = np.where(either > 0, both / np.maximum(either, 1), 1).astype(np.float64)
         total += (1 - (overlaps[np.triu_indices(len(one), 1)] if first == second else overlaps)).sum()
     return float(total / (len(held) * (len(held) - 1) / 2))
-
-
-def _tree(mesh: Mesh, seed: int) -> scipy.spatial.KDTree:
-    return scipy.spatial.KDTree(surface.sample(mesh, RANKED, np.random.default_rng(seed))[0])
 
 
 def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock) -> Iterator[Draw]:
