@@ -121,6 +121,8 @@ def get_config() -> ml_collections.ConfigDict:
     evaluate.shapes = 0  # the first so many of the data are scored; 0: all
     evaluate.pictures = 8  # the first so many of those get pictures, which take longer than scores; 0: none
 
+    evaluate.baselines = True  # where shapes are held out, what they score without a learned model stands beside
+
     # A verdict on the latent while training runs, from posteriors and reconstructions of a few shapes.
     config.diagnostics = diagnostics = ml_collections.ConfigDict()
     diagnostics.every_steps = 200  # 0: only at the end

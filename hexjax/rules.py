@@ -129,6 +129,7 @@ RULES = {
     "evaluate.every_steps": whole(0),
     "evaluate.shapes": whole(0),
     "evaluate.pictures": whole(0),
+    "evaluate.baselines": FLAG,
     "diagnostics.every_steps": whole(0),
     "diagnostics.shapes": whole(1),
     "diagnostics.on_collapse": choice("report", "stop"),

@@ -17,7 +17,7 @@ import ml_collections
 import numpy as np
 
 from hexjax import memory, names, pipeline, progress
-from hexjax.evaluation import export, judge, rows, written
+from hexjax.evaluation import baselines, export, judge, rows, written
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
@@ -155,8 +155,14 @@ def evaluate(
         given = [seen[i] if i in seen else pipeline.observe(every[i], family, config) for i in probed]
         judged = judge.diagnose(family, params, given, config, folder)
     mean = rows.summary(course.found, np.mean)
+    beside = {}
+    if is_split and config.evaluate.baselines and fingerprint.PARTS[0] in {standing.part for standing in standings}:
+        with clock.stage("baselines"):
+            held = [item for item, standing in zip(items, standings) if standing.part == rows.HELD_OUT]
+            beside = _baselines([every[i] for i in trained], held, course.found, config, place, family)
     size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
     size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
+    size |= beside
     before = rows.read(folder / "scores.json") if own is not None and place == folder else {}
     if before.get("verdict"):  # the run's verdict stays its own
         size |= {name: before.get(name) for name in ("verdict", "verdict_reason", "verdict_tags")}
@@ -248,6 +254,29 @@ def maps_of(batch: Batch) -> Hexplane | None:
     return Hexplane(*(batch[name][0] for name in Hexplane._fields)) if "depth" in batch else None
 
 
+def _baselines(train, held, found, config, place, family) -> Scores:
+    """What no learning gives on the held-out shapes, beside what was found; kept in the folder for the next evaluation."""
+    floats, file = family.size(None).floats, place / "baselines.json"
+    settings = {
+        "floats": floats,
+        "samples": config.score.samples,
+        "seed": config.seed,
+        "extract": config.extract.to_dict(),
+    }
+    settings |= {"train": rows.digest(train), "held": rows.digest(held)}
+    kept = rows.read(file)
+    if kept.get("settings") != settings:
+        kept = rows.plain({"settings": settings, "scores": baselines.scores(train, held, config, floats)})
+        record.write_atomically(file, json.dumps(kept, indent=2, allow_nan=False) + "\n")
+    own = [row for row in found if row.get("part") == rows.HELD_OUT]
+    is_better, told = baselines.beats(own, kept["scores"])
+    print(told, file=sys.stderr)
+    short = {
+        name: {key: value for key, value in each.items() if key != "rows"} for name, each in kept["scores"].items()
+    }
+    return {"baselines": short, "beats_nearest": is_better}
+
+
 def _take(items, config, course, clock, one, compiles=True, stopped=lambda: False) -> None:
     """Nothing; every item that has no row yet has one, with its seconds by stage; the first is marked if it compiles."""
     done = len(course.found)
@@ -295,8 +324,15 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
         print(_told(row), file=sys.stderr)
     if scores["verdict"] and (scores["verdict"] != "NOT-CERTIFIABLE" or len(found) > 1):  # said before the first step
         print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
+    for part, each in scores.get("parts", {}).items():
+        print(f"{part}, mean of {each['shapes']}: {_told_mean(each['mean'])}", file=sys.stderr)
     print(f"scores, meshes and pictures are in {folder}", file=sys.stderr)
     return scores
+
+
+def _told_mean(mean: Scores) -> str:
+    shown = lambda value: "null" if value is None else f"{value:.4f}"
+    return ", ".join(f"{label} {shown(mean[key])} ({shown(mean['ceiling'][key])})" for label, key in TOLD.items())
 
 
 def _told(row: Scores) -> str:
