@@ -148,10 +148,14 @@ REFUSED = {
         "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
     ),
     (SMALL, "--config.sdf.pool_points=5"): "config.sdf.points is 2048; accepted: at most sdf.pool_points = 5",
+    (SMALL, "--config.surface.points=70000"): (
+        "config.surface.points is 70000; accepted: at most surface.pool_points = 65536"
+    ),
+    (SMALL, "--config.inside.points=0"): "config.inside.points is 0; accepted: a whole number, at least 1",
     (SMALL, "--config.model.mixer_side=3"): "config.model.mixer_side is 3; accepted: a divisor of latent.side = 8",
     (SMALL, "--config.train.batch_size=2"): "config.train.batch_size is 2; accepted: at most data.count = 1",
     (SMALL, "--config.data.source=spott"): (
-        "config.data.source is 'spott'; accepted: procedural | solids | demosthenes | goathead | spot"
+        "config.data.source is 'spott'; accepted: procedural | solids | latents | demosthenes | goathead | spot"
     ),
     (SMALL, "--config.hexplane.resolution_px=100"): (
         "config.hexplane.resolution_px is 100; accepted: 128 = model.stem_px 8 x latent.side 8 x 2^1 "
@@ -452,6 +456,10 @@ def test_run_made_before_a_key_of_evaluation_existed_gets_that_of_base(tmp_path)
     config = configuration.parse([f"--workdir={tmp_path}", "--mode=evaluate"]).config
     assert (config.sample.count, config.evaluate.every_steps) == (16, 0)
     assert configuration.parse([SMALL, f"--workdir={tmp_path}"]).config.sample.count == 16
+    del plain["surface"], plain["inside"]  # of points that no family read then
+    (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+    config = configuration.parse([SMALL, f"--workdir={tmp_path}"]).config
+    assert (config.surface.points, config.inside.points) == (4096, 4096)
 
 
 def test_refusal_of_another_config_names_the_first_keys_and_counts_the_rest(tmp_path):

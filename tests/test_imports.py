@@ -38,7 +38,7 @@ MAY = {
     "experiments": ("rules", "wording"),
     "config": ("rules", "cells", "experiments", "shell", "wording", "workdirs"),
     "shell": (),
-    "command": ("shell", "cells", "config", "memory", "data", "training", "evaluation", "viewer"),
+    "command": ("shell", "cells", "config", "memory", "data", "models.family", "training", "evaluation", "viewer"),
     "geometry": GEOMETRY,
     "data": (*GEOMETRY, "memory", "progress", "data"),
     "models": (*GEOMETRY, "models.family", "models.parts"),
@@ -49,6 +49,7 @@ MAY = {
     "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
+    "evaluation.parents": (*EVALUATION, "config", "training.portable"),  # and so a parent's
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),
     "api": (*GEOMETRY, "data", "workdirs"),
