@@ -162,6 +162,10 @@ REFUSED = {
         "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
     ),
     (SMALL, "--config.sdf.pool_points=5"): "config.sdf.points is 2048; accepted: at most sdf.pool_points = 5",
+    (SMALL, "--config.surface.points=70000"): (
+        "config.surface.points is 70000; accepted: at most surface.pool_points = 65536"
+    ),
+    (SMALL, "--config.inside.points=0"): "config.inside.points is 0; accepted: a whole number, at least 1",
     (SMALL, "--config.model.mixer_side=3"): "config.model.mixer_side is 3; accepted: a divisor of latent.side = 8",
     (SMALL, "--config.train.batch_size=2"): "config.train.batch_size is 2; accepted: at most data.count = 1",
     (SMALL, "--config.data.source=spott"): (
@@ -479,6 +483,10 @@ def test_run_made_before_a_key_existed_gets_that_of_base(tmp_path):
     assert "train.ema (0.0 there, 0.9 here)" in refusal(f"--workdir={tmp_path}", "--config.train.ema=0.9")
     given = "optimiser.scale.decoder (absent there, 0.5 here)"
     assert given in refusal(f"--workdir={tmp_path}", "--config.optimiser.scale.decoder=.5")
+    del plain["surface"], plain["inside"]  # of points that no family read then
+    (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+    config = configuration.parse([SMALL, f"--workdir={tmp_path}"]).config
+    assert (config.surface.points, config.inside.points) == (4096, 4096)
 
 
 def test_refusal_of_another_config_names_the_first_keys_and_counts_the_rest(tmp_path):

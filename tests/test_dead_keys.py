@@ -13,6 +13,7 @@ import ml_collections
 import pytest
 import trimesh
 
+import hexjax.models
 from hexjax import command as commands
 from hexjax import config as configuration
 from hexjax import names, rules
@@ -22,6 +23,7 @@ from hexjax.models import family as families
 from hexjax.training import step, sweep
 
 ROOT = pathlib.Path(__file__).parent.parent
+THROWAWAY = ROOT / "tests" / "throwaway"
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "configs").glob("*.py") if file.stem != "base")
 VARIANTS = [(name, variant) for name in EXPERIMENTS for variant in importlib.import_module(f"configs.{name}").VARIANTS]
 # Who reads all keys alike, to check, compare, write or count them.
@@ -92,28 +94,27 @@ def run(arguments: list[str], reads: set[str]) -> None:
     config = Recording(command.config, reads)
     config.model.unread = 0
     command = command._replace(config=config)
-    items, family, data = step.load(config, command.mode)
-    make = families.get
+    loaded, get = step.load(config, command.mode), families.get
 
     def loss(params, batch, key, step, knobs):
-        return family.loss(params, batch, key, step, RecordingDict(knobs, reads))
+        return loaded.family.loss(params, batch, key, step, RecordingDict(knobs, reads))
 
-    recorded = None if family is None else dataclasses.replace(family, loss=loss)
+    recorded = None if loaded.family is None else dataclasses.replace(loaded.family, loss=loss)
+    make = lambda name: lambda spec, own, parents: get(name)(spec, Recording(own, reads), parents)
     with pytest.MonkeyPatch.context() as patch:  # a sweep resolves configs of its own
-        patch.setattr(families, "get", lambda name: lambda spec, own: make(name)(spec, Recording(own, reads)))
+        patch.setattr(families, "get", make)
         patch.setattr(sweep, "run", functools.partial(run_cells, sweep.run, reads))
-        assert commands.run(command, items, recorded, data) == names.DONE
+        assert commands.run(command, loaded._replace(family=recorded)) == names.DONE
 
 
 def trace(arguments: list[str], reads: set[str]) -> None:
     """The loss of one command, traced and not compiled, with its reads noted."""
     config = Recording(configuration.parse(arguments).config, reads)
-    _, family, data = step.load(config, "train")
+    _, _, family, data = step.load(config, "train")
     batch, key = data.fixed(data.cache), jax.random.key(0)
     knobs = RecordingDict(families.knobs(config), reads)
-    jax.eval_shape(
-        lambda params: family.loss(params, batch, key, jnp.int32(0), knobs), jax.eval_shape(family.init, batch, key)
-    )
+    params = jax.eval_shape(family.init, batch, key, {})
+    jax.eval_shape(lambda params: family.loss(params, batch, key, jnp.int32(0), knobs), params)
 
 
 def run_cells(original, reads, config, todo, items, folder):
@@ -157,6 +158,10 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         run([*start, f"--workdir={workdir}-ceiling", "--mode=ceiling"], found["ceiling"])
         if name == "vae_binary":
             run([f"--workdir={workdir}", "--mode=sample"], found["sample"])
+    with pytest.MonkeyPatch.context() as patch:  # a family that reads pools of surface points
+        patch.setattr(hexjax.models, "__path__", [*hexjax.models.__path__, str(THROWAWAY / "families")])
+        given = [f"--config={THROWAWAY}/configs/points_ae.py", f"--config.data.path={mesh}", "--config.data.count=1"]
+        trace([*given, "--config.train.batch_size=1", f"--workdir={folder}/points"], found["train"])
     for number in range(8):
         trimesh.creation.box((1, 1 + number, 2)).export(folder / "boxes" / f"box_{number}.ply")
     toy = [f"--config.{key}={value}" for key, value in SWEEP.items()]

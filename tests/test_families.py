@@ -1,5 +1,6 @@
 """The contract of house and `models.family`, for every family and variant."""
 
+import dataclasses
 import functools
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import optax
 import pytest
 
 from hexjax import rules
+from hexjax.data import fields
 from hexjax.models import family as families
 from hexjax.types import Latent
 from tests import toys
@@ -89,6 +91,76 @@ def test_an_unknown_family_is_refused():
     assert str(error.value) == f"config.model.family is 'vqvae'; families: {', '.join(rules.families())}"
 
 
+def test_a_family_that_reads_what_no_data_give_is_refused_before_anything_is_made(monkeypatch):
+    config = toys.config_of("hexplane_mlp", next(iter(toys.VARIANTS["hexplane_mlp"])))
+    spec, make = fields.spec(config, ()), families.get(config.model.family)
+    for part in ("reads", "sees", "conditions"):
+        wanting = lambda *given: dataclasses.replace(make(*given), **{part: ("mask", "colour")})  # noqa: B023
+        monkeypatch.setattr(families, "get", lambda name: wanting)  # noqa: B023
+        with pytest.raises(ValueError) as error:
+            families.make(spec, config)
+        known = ", ".join(spec.fields)
+        assert str(error.value) == f"the family of config.model.family reads 'colour'; these data give: {known}"
+
+
+REFUSED = (
+    ("sample", "sample", "draws nothing"),
+    ("encode", "encode", "encodes nothing"),
+    ("ceiling", "field", "has no surface"),
+)
+
+
+@pytest.mark.parametrize(("mode", "part", "does"), REFUSED)
+def test_a_mode_that_a_family_has_no_part_for_is_refused_in_one_line(mode, part, does):
+    config, family, _, _, _ = made(*toys.ALL[0])
+    without = dataclasses.replace(family, **{"sample": print, part: None})
+    for other in ("train", "evaluate", *({each for each, _, _ in REFUSED} - {mode})):
+        families.check_mode(without, config, other)
+    with pytest.raises(ValueError) as error:
+        families.check_mode(without, config, mode)
+    text = (
+        f"config.model.family is 'hexplane_ae', which {does} with latent.kind = deterministic; "
+        f"--mode={mode} accepts a family that does"
+    )
+    more = "; latents with a prior: gaussian, vamp_prior, flow_prior, bernoulli, categorical, fsq"
+    assert str(error.value) == text + more * (mode == "sample")
+
+
+def test_parameters_of_parents_stand_under_their_own_name_and_only_where_there_are_any():
+    assert families.whole({"decoder": 1}, {}) == {"decoder": 1}
+    assert families.whole({"decoder": 1}, {"latents": 2}) == {"decoder": 1, "parents": {"latents": 2}}
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_encoding_needs_only_what_is_seen_and_a_perfect_decoder_gives_what_decode_does(name, variant):
+    """By arithmetic: no field but those that are told, and the same structure and shapes."""
+    _, family, batch, params, _ = made(name, variant)
+    seen = {field: batch[field] for field in family.sees}
+    found = jax.eval_shape(lambda params: family.decode(params, family.encode(params, seen, None)), params)
+    ideal = jax.eval_shape(family.ideal, seen)
+    told = lambda tree: {
+        jax.tree_util.keystr(path): leaf.shape for path, leaf in jax.tree_util.tree_leaves_with_path(tree)
+    }
+    outlines = set(told(ideal)) == {".mask"}  # a hull has no depth and normals
+    assert told(ideal) == {name: shape for name, shape in told(found).items() if not outlines or name == ".mask"}
+    one = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape[1:], leaf.dtype), jax.eval_shape(family.ideal, seen)
+    )
+    values = jax.eval_shape(lambda one: family.field(None, one, POINTS), one)
+    assert (values.shape, values.dtype) == ((11,), jnp.float32)
+
+
+@pytest.mark.parametrize(("name", "variant"), toys.ALL)
+def test_draws_have_the_form_of_codes(name, variant):
+    config, family, batch, params, _ = made(name, variant)
+    assert (family.sample is None) == (config.latent.kind == "deterministic")
+    if family.sample is not None:
+        drawn = jax.eval_shape(family.sample, params, KEY, {"draw": jnp.arange(3)})
+        assert drawn.code.shape == (3, family.layout.tokens, family.layout.channels)
+        decoded = jax.eval_shape(family.decode, params, drawn)
+        assert all(leaf.shape[0] == 3 for leaf in jax.tree.leaves(decoded))
+
+
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_loss_and_gradient_are_finite_and_the_same_for_the_same_key(name, variant):
     _, _, batch, params, knobs = made(name, variant)
@@ -107,10 +179,19 @@ def test_shapes_and_sizes_are_as_told(name, variant):
     config, family, _, _, _ = made(name, variant)
     found = seen(name, variant)
     assert found.mean.code[0].size == found.drawn.code[0].size == family.latent_floats
+    size = family.size(None)
+    assert family.size(jax.tree.map(lambda leaf: leaf[0], found.mean)) == size  # of one shape, the same for all
+    assert size.floats == family.latent_floats
     if family.probe.codes == 0:
-        assert family.latent_bits == family.latent_floats * config.latent.bits
+        assert size.bits == size.floats * config.latent.bits
     else:
-        assert 0 < family.latent_bits <= family.latent_floats * np.log2(family.probe.codes) + 1
+        assert 0 < size.bits <= size.floats * np.log2(family.probe.codes) + 1
+    assert found.mean.code.shape[1:] == (family.layout.tokens, family.layout.channels)
+    if family.layout.kind == "planes":
+        views, side = family.layout.sides
+        assert views * side**2 == family.layout.tokens
+    else:
+        assert (family.layout.kind, family.layout.sides) == ("vector", ())
     assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(found.decoded))
     assert (found.values.shape, found.values.dtype) == ((11,), jnp.float32)
     assert np.isfinite(found.values).all()
@@ -133,7 +214,7 @@ def test_the_grid_is_the_field_at_the_nodes(name, variant):
     if family.grid is None:
         return
     found = seen(name, variant)
-    values = np.asarray(family.grid(params, found.one, SIDE))
+    values = family.grid(params, found.one, SIDE)
     np.testing.assert_array_equal(values < 0, np.asarray(found.nodes).reshape((SIDE,) * 3) < 0)
 
 
@@ -150,26 +231,27 @@ def test_one_shape_is_overfitted(name, variant):
 
 def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
     """At the rendered maps the loss through the fused field is 0, and so is its gradient."""
-    from hexjax.data import cache
-    from hexjax.geometry import field, hexplane
+    from hexjax.geometry import field
     from hexjax.models.parts import losses
     from hexjax.types import Hexplane
     from tests import shapes
 
     def error(depth, normal, mask, pool):
         values = field.fuse(Hexplane(depth, normal, mask), pool["points"])
-        return sum(
-            losses.signed_distance_error(*(a[None] for a in (values, pool["sdf"], pool["slack"], pool["weight"])))
-        )
+        judged = values, pool["sdf"], pool["slack"], pool["seen"]
+        return sum(losses.signed_distance_error(*(a[None] for a in judged)))
 
-    loss, fuse = jax.jit(jax.value_and_grad(error, (0, 1, 2))), jax.jit(field.fuse)
+    config = toys.config_of("hexplane_ae", "surface", **{"hexplane.resolution_px": 64, "sdf.points": 2000})
+    loss = jax.jit(jax.value_and_grad(error, (0, 1, 2)))
+    fuse = jax.jit(lambda found, points: field.fuse(Hexplane(*(found[name] for name in fields.MAPS)), points))
+    pooled = ("points", "sdf", "slack", "seen")
     for mesh in (shapes.torus(), shapes.head(data_folder, "leeperrysmith_5500")):
-        maps = hexplane.render(mesh, 64)
-        pool, _ = cache.pool(mesh, maps, 2000, 0, fuse)
-        depth, normal, mask = np.asarray(maps.depth), np.asarray(maps.normal), np.asarray(maps.mask, np.float32)
+        found = fields.make(toys.item_of(mesh), (*fields.MAPS, *pooled), config, 0, fuse=fuse)
+        depth, normal, mask = found["depth"], found["normal"], found["mask"].astype(np.float32)
+        pool = {name: found[name] for name in pooled}
         value, gradient = loss(depth, normal, mask, pool)
         assert float(value) < 1e-6
         assert all(float(np.abs(part).max()) < 1e-6 for part in gradient)
-        assert pool["weight"].mean() > 0.5
+        assert pool["seen"].mean() > 0.5
         assert float(loss(depth + np.float32(0.03), normal, mask, pool)[0]) > 0.05
         assert float(loss(depth, normal, 0 * mask, pool)[0]) > 0.05

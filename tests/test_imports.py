@@ -49,7 +49,7 @@ MAY = {
     "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
     "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
-    "evaluation.parents": (*EVALUATION, "config", "training.portable"),
+    "evaluation.parents": (*EVALUATION, "config", "training.portable"),  # and so a parent's
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),
     "api": (*GEOMETRY, "data", "workdirs"),

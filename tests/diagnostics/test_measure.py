@@ -79,6 +79,23 @@ def test_a_faithful_decoder_is_healthy(kind):
     assert (evidence.shapes, evidence.gain) == (SHAPES, found["gain"])
 
 
+def test_values_that_are_no_images_have_the_same_figures_but_for_outlines():
+    """As the occupancy of points that all shapes share: a row of values a shape."""
+    x, images = shapes().reshape(SHAPES, -1), taken("bernoulli", faithful)
+    row = lambda params, latent: faithful(params, latent).reshape(SHAPES, -1)
+    ask = probe("bernoulli", row)._replace(coverage=lambda x: x)
+    rows = measure.measure(encode, ask, jnp.float32(0), {"x": x}, KEY, KNOBS, measure.constant(ask, x))
+    assert images.scalars.keys() - rows.scalars.keys() == {"outline_gradient", "outline_pixels"}
+    for name, value in rows.scalars.items():
+        np.testing.assert_allclose(value, images.scalars[name], rtol=1e-4, atol=1e-4, err_msg=name)
+    np.testing.assert_allclose(rows.swaps, images.swaps, rtol=1e-4)
+    sweeps = [
+        measure.threshold_sweep(asked, jnp.float32(0), encode(0, {"x": x}, KEY, KNOBS), values)
+        for asked, values in ((ask, x), (probe("bernoulli", faithful), shapes()))
+    ]
+    jax.tree.map(np.testing.assert_array_equal, *sweeps)
+
+
 @pytest.mark.parametrize("kind", ["bernoulli", "continuous_bernoulli", "calibrated_gaussian"])
 def test_the_constant_predictor_gains_nothing_on_itself(kind):
     known = measure.constant(probe(kind, blind), shapes())

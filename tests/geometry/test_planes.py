@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hexjax import names
-from hexjax.data import cache
+from hexjax.data import fields
 from hexjax.geometry import frame, hexplane, planes
 from tests import shapes
 
@@ -19,8 +19,8 @@ def batch():
     """Maps and what is made of them, of a torus that is turned out of all planes of symmetry, and of a ball."""
     turned = shapes.torus()._replace(vertices=shapes.torus().vertices @ np.asarray(TURN, np.float32).T)
     found = [hexplane.render(mesh, RESOLUTION) for mesh in (turned, shapes.sphere(0.6, 2))]
-    fields = [maps._asdict() | cache.derive(maps, cache.DERIVED) for maps in found]
-    return {name: jnp.stack([jnp.asarray(each[name]) for each in fields]) for name in fields[0]}
+    made = [maps._asdict() | fields.derive(maps, fields.DERIVED) for maps in found]
+    return {name: jnp.stack([jnp.asarray(each[name]) for each in made]) for name in made[0]}
 
 
 TURN = np.linalg.qr(np.random.default_rng(1).normal(size=(3, 3)))[0]
@@ -81,9 +81,13 @@ def test_voxels_are_their_own_field():
     np.testing.assert_allclose(middle, 0, atol=1e-6)
 
 
-def test_planes_made_before_are_taken_as_they_are(batch):
-    x = planes.planes(batch, "depth")
-    assert planes.planes({"planes": x}, "binary") is x
+@pytest.mark.parametrize("kind", names.INPUTS)
+def test_planes_need_no_field_but_those_that_are_told(batch, kind):
+    told = planes.fields(kind)
+    planes.planes({name: batch[name] for name in told}, kind)
+    for left_out in told:
+        with pytest.raises(KeyError):
+            planes.planes({name: batch[name] for name in told if name != left_out}, kind)
 
 
 @pytest.mark.parametrize("function", [lambda: planes.fields("hull"), lambda: planes.planes({}, "hull")])

@@ -42,7 +42,7 @@ def test_each_extra_level_and_thirty_percent_more_parameters():
     count = lambda: sum(
         leaf.size
         for leaf in jax.tree.leaves(
-            jax.eval_shape(toys.family_of(config).init, toys.batch_of(config), jax.random.key(0))
+            jax.eval_shape(toys.family_of(config).init, toys.batch_of(config), jax.random.key(0), {})
         )
     )
     plain = count()
@@ -95,7 +95,7 @@ def family_of(dtype):
 def started():
     """A batch and parameters, which are float32 whatever the dtype of the arithmetic."""
     batch = toys.batch_of(toys.config_of("hexplane_ae", "surface+sdf"))
-    given = batch, jax.random.key(0)
+    given = batch, jax.random.key(0), {}
     float32, bfloat16 = (jax.eval_shape(family_of(dtype).init, *given) for dtype in ("float32", "bfloat16"))
     assert float32 == bfloat16
     return batch, jax.jit(family_of("float32").init)(*given)

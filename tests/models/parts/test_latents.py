@@ -9,7 +9,7 @@ import optax
 import pytest
 import scipy.special
 
-from hexjax.models.parts import latents, priors
+from hexjax.models.parts import latents, losses, priors
 
 KEY = jax.random.key(0)
 TOKENS, CHANNELS = 5, 4
@@ -80,6 +80,41 @@ def check_shapes(bottleneck, latent, rates):
     units = {"gaussian": 20, "bernoulli": 20, "fsq": 20, "categorical": TOKENS}.get(bottleneck.kind, 1)
     assert rates.shape == (3, units)
     assert rates.dtype == jnp.float32
+
+
+def drawing(kind):
+    """`sample` as a family has it, compiled, and parameters."""
+    bottleneck, prior, _, given = case(kind)
+    unasked = lambda *given: pytest.fail()
+    judged = dict(observe=None, coverage=None) | losses.probe("bernoulli")
+    kl = ml_collections.ConfigDict({name.removeprefix("kl."): value for name, value in CONTROLS.items()})
+    _, parts = latents.around(bottleneck, kl, unasked, lambda params, x: x, unasked, judged)
+    params = {"prior": prior} | ({} if given is None else {"pseudo_inputs": given})
+    return parts["sample"] and jax.jit(parts["sample"]), params
+
+
+@pytest.mark.parametrize("kind", latents.KINDS)
+def test_a_draw_is_a_function_of_the_key_and_its_number_in_whatever_batch(kind):
+    sample, params = drawing(kind)
+    assert (sample is None) == (kind == "deterministic")
+    if sample is None:
+        return
+    draw = lambda *numbers: sample(params, KEY, {"draw": jnp.int32(numbers)})
+    many = draw(7, 0, 3, 2**31 - 1)
+    assert many.code.shape == many.statistics["mean"].shape == (4, TOKENS, CHANNELS)
+    assert len({code.tobytes() for code in np.asarray(many.code)}) == 4
+    for place, one in ((2, draw(3)), (0, draw(7))):
+        same = jax.tree.map(lambda leaf: leaf[place : place + 1], many)  # noqa: B023
+        jax.tree.map(lambda *both: np.testing.assert_allclose(*both, atol=1e-6), one, same)
+    other = sample(params, jax.random.key(1), {"draw": jnp.int32([3])})
+    assert (np.asarray(other.code) != np.asarray(many.code[2:3])).any()
+
+
+def test_draws_take_the_knobs_of_a_sweep_for_the_config_s_numbers():
+    sample, params = drawing("gaussian")
+    batch = {"draw": jnp.arange(3)}
+    plain, wide = sample(params, KEY, batch), sample(params, KEY, batch, knobs(prior_variance=4.0))
+    np.testing.assert_allclose(wide.code, 2 * plain.code, rtol=1e-6)
 
 
 @pytest.mark.parametrize("kind", latents.KINDS)
