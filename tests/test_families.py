@@ -152,7 +152,7 @@ def test_encoding_needs_only_what_is_seen_and_a_perfect_decoder_gives_what_decod
 
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_draws_have_the_form_of_codes(name, variant):
-    config, family, batch, params, _ = made(name, variant)
+    config, family, _, params, _ = made(name, variant)
     assert (family.sample is None) == (config.latent.kind == "deterministic")
     if family.sample is not None:
         drawn = jax.eval_shape(family.sample, params, KEY, {"draw": jnp.arange(3)})
