@@ -147,9 +147,7 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step:
     if not shapes:
         raise ValueError(f"{folder.name} has no record of its shapes (data.json); accepted: a run that has")
     files = [folder / "latents" / f"{written.stem(name)}.npz" for name, _ in shapes]
-    known = (
-        {} if not parent.config.data.path else dict(shapes)
-    )  # made in code, another machine's last bits may be others
+    known = dict(shapes) if parent.config.data.path else {}  # last bits of shapes made in code differ between machines
     if not all(_is_of(file, step, known.get(name)) for file, (name, _) in zip(files, shapes)):
         told = "is not there, not whole, or of another step or shapes: it is made first"
         print(f"{folder.name}/latents {told}", file=sys.stderr)
