@@ -45,9 +45,9 @@ TOY = (
 PARTS = {
     "import": (),
     "command line": ("hexjax.config:parse",),
-    "load": ("hexjax.data.sources:items",),
+    "load": ("hexjax.data.sources:listing", "hexjax.data.sources:load"),
     "render": ("hexjax.geometry.hexplane:render",),
-    "query pool": ("hexjax.data.cache:build",),
+    "query pool": ("hexjax.data.fields:build",),
     "trace and lower": (),
     "compile": (),
     "record": ("hexjax.training.record:write_header", "hexjax.training.record:Log.__init__"),
@@ -56,7 +56,7 @@ PARTS = {
         f"hexjax.training.checkpoint:Store.{name}" for name in ("__init__", "restore", "save", "wait")
     ),
     "evaluate: network": ("hexjax.pipeline:encode", "hexjax.pipeline:decode"),
-    "evaluate: field": ("hexjax.pipeline:family_grid", "hexjax.pipeline:maps_grid"),
+    "evaluate: field": ("hexjax.pipeline:family_grid", "hexjax.pipeline:own_grid"),
     "evaluate: polygonise": ("hexjax.geometry.isosurface:polygonise",),
     "evaluate: score": ("hexjax.geometry.distance:score",),
     "evaluate: pictures and meshes": ("hexjax.evaluation.export:shape", "hexjax.evaluation.export:history"),

@@ -30,7 +30,8 @@ def worker(name: str, count: str) -> dict[str, Any]:
 
     config = importlib.import_module(f"configs.{name}").get_config("small")
     config.data.count = config.train.batch_size = int(count)
-    _, family, data = step.load(config, "train")
+    loaded = step.load(config, "train")
+    family, data = loaded.family, loaded.data
     adam, knobs = optimiser.make(config), families.knobs(config)
     state = jax.jit(step.make_init(family, adam, data.fixed))(data.cache, 0)
     advance = jax.jit(functools.partial(step.make_step(family.loss, adam, data.batch_at), seed=0), donate_argnums=0)

@@ -157,7 +157,8 @@ def ours(config: Any, params: Any) -> tuple[Step, dict[str, Any], Any, Any, int,
     from hexjax.models import family as families
     from hexjax.training import optimiser, step
 
-    items, family, data = step.load(config, "train")
+    loaded = step.load(config, "train")
+    family, data = loaded.family, loaded.data
     adam, knobs = optimiser.make(config), families.knobs(config)
     state = jax.jit(step.make_init(family, adam, data.fixed))(data.cache, config.seed)
     if params is None:
@@ -184,7 +185,7 @@ def ours(config: Any, params: Any) -> tuple[Step, dict[str, Any], Any, Any, int,
 
     first = once()
     known |= {"loss": float(first["loss"]), "gradient_norm": float(first["gradient_norm"])}
-    return once, told, params, batch, len(items[0].mesh.faces), known
+    return once, told, params, batch, len(loaded.items[0].mesh.faces), known
 
 
 def torch_runners(config: Any, params: Any, batch: Any, first: dict, platform: str) -> tuple[dict, dict[str, Any]]:

@@ -141,7 +141,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
         elif mode == "sample":
             sample.sample(family, params, config, folder, items, step)
         else:
-            evaluate.encode(family, params, items, config, folder)
+            evaluate.encode(family, params, items, config, folder, step)
     return names.DONE
 
 

@@ -1,10 +1,12 @@
 """What the benchmarks tell: the pages' tables are those of their files. No test asserts a time."""
 
+import functools
+import importlib
 import pathlib
 
 import pytest
 
-from benchmarks import render, summary
+from benchmarks import command, render, summary
 from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -54,3 +56,9 @@ def test_the_fastest_peer_is_told_and_never_ourselves():
     rows.append(case | {"contender": "c", "told": "not importable"})
     assert render.fastest_peer(rows, 10, 8)["contender"] == "b"
     assert render.fastest_peer(rows[:1], 10, 8) is None
+
+
+def test_every_function_that_begins_a_part_of_the_command_is_there():
+    for place in (place for part in command.PARTS.values() for place in part):
+        module, _, name = place.partition(":")
+        assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module))), place

@@ -46,7 +46,9 @@ def test_command_trains_resumes_exactly_and_leaves_mesh_and_scores(tmp_path):
     ended = [line for line in lines if line.startswith(('{"step": 2, "evaluation.', '{"step": 2, "diagnostics.'))]
     assert ended  # of the run's earlier end: they stay
     assert [line for line in lines if line not in ended] == (first / "metrics.jsonl").read_text().splitlines()
-    assert {"config.json", "command.txt", "scores.json", "meshes", "images"} <= {item.name for item in first.iterdir()}
+    assert {"config.json", "spec.json", "data.json", "command.txt", "scores.json", "meshes", "images"} <= {
+        item.name for item in first.iterdir()
+    }
     trained = json.loads((first / "scores.json").read_text())
     assert len(trained["items"]) == 1
     launch(f"--workdir={first}", "--mode=evaluate")

@@ -213,12 +213,17 @@ def ceiling(
 
 
 def encode(
-    family: Family, params: Params, items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path
+    family: Family,
+    params: Params,
+    items: Sequence[Item],
+    config: ml_collections.ConfigDict,
+    folder: pathlib.Path,
+    step: int = 0,
 ) -> list[pathlib.Path]:
     """The files latents/<name>.npz, written here: name, code [t, d], the posterior's statistics, the similarity.
 
-    `written.stem` names them. The code is float32, or float16 where `latent.bits` is 16. Generators read these files;
-    nothing in them is pickled.
+    With them the step of the parameters, and the digest of the shape as in data.json. `written.stem` names the files. The
+    code is float32, or float16 where `latent.bits` is 16. Generators read these files; nothing in them is pickled.
 
     Raises:
         ValueError: if there are no items.
@@ -236,6 +241,7 @@ def encode(
                 for name in ("place", "alive")
                 if (value := getattr(latent, name)) is not None
             }
+            arrays |= {"step": np.array(step), "shape": np.array(fingerprint.of([item])[0][1])}
             arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
             code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
             save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)

@@ -2,10 +2,11 @@
 
 One copy of each lies in RUN/parents/NAME, its parameters in one file, so that a run's folder works alone; another digest
 of the run that was named is refused. What a parent encoded of its training shapes is read from its latents/, and made first
-where it is missing.
+where it is missing, or of another step or shape.
 """
 
 import hashlib
+import io
 import json
 import pathlib
 import shutil
@@ -19,7 +20,7 @@ import numpy as np
 
 from hexjax import config as configuration
 from hexjax import names, rules
-from hexjax.data import fields, sources
+from hexjax.data import fields, npz, sources
 from hexjax.evaluation import evaluate, written
 from hexjax.models import family as families
 from hexjax.training import checkpoint, fingerprint, portable, record
@@ -69,7 +70,7 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, trains
         if not is_copied and not (source / "config.json").is_file():
             raise ValueError(f"config.{name}.run is {names.shown(path)}; accepted: the folder of a trained run")
         folder = copy if is_copied else source
-        parent, params = read(folder)
+        parent, params, step = read(folder)
         if (
             trains
             and is_copied
@@ -81,19 +82,19 @@ def load(config: ml_collections.ConfigDict, workdir: pathlib.Path | None, trains
                 f"{parent.digest[:8]}; accepted: the run as it was, or a new --workdir"
             )
         if name == LATENTS:
-            parent = parent._replace(latents=latents(parent, params, folder))
+            parent = parent._replace(latents=latents(parent, params, folder, step))
         found.parents[name], found.params[name], found.folders[name] = parent, params, folder
     return found
 
 
-def read(folder: pathlib.Path) -> tuple[families.Parent, Params]:
-    """A run as a parent, without its latents, and its parameters, those of its own parents among them.
+def read(folder: pathlib.Path) -> tuple[families.Parent, Params, int]:
+    """A run as a parent, without its latents, its parameters, those of its own parents among them, and their step.
 
     Raises:
         ValueError, CheckpointError: for a folder that is no trained run's.
     """
     config = configuration.load(folder)
-    params, _, _ = checkpoint.restore_params(folder)
+    params, _, step = checkpoint.restore_params(folder)
     own = load(config, folder)
     spec = record.read_spec(folder) or fields.spec(config, ())
     family = families.make(spec, config, own.parents)
@@ -106,7 +107,7 @@ def read(folder: pathlib.Path) -> tuple[families.Parent, Params]:
     text = json.dumps([checkpoint.digest(params), {name: repr(value) for name, value in told.items()}, shapes,
                        {name: parent.digest for name, parent in own.parents.items()}], sort_keys=True)  # fmt: skip
     digest = hashlib.sha256(text.encode()).hexdigest()
-    return families.Parent(family, spec, config, digest), families.whole(params, own.params)
+    return families.Parent(family, spec, config, digest), families.whole(params, own.params), step
 
 
 def keep(given: Given, folder: pathlib.Path) -> None:
@@ -136,7 +137,7 @@ def items_of(parent: families.Parent) -> list[Item]:
     return sources.items(data.path, data.source, data.up, data.count, parent.config.seed)
 
 
-def latents(parent: families.Parent, params: Params, folder: pathlib.Path) -> dict[str, np.ndarray]:
+def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step: int) -> dict[str, np.ndarray]:
     """What a run encoded of its training shapes, stacked in their order; made first where it is missing.
 
     Raises:
@@ -145,14 +146,28 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path) -> di
     shapes = fingerprint.trained(folder)
     if not shapes:
         raise ValueError(f"{folder.name} has no record of its shapes (data.json); accepted: a run that has")
-    files = [folder / "latents" / f"{written.stem(name)}.npz" for name in shapes]
-    if not all(file.is_file() for file in files):
-        print(f"{folder.name}/latents is not there, or not whole: it is made first", file=sys.stderr)
+    files = [folder / "latents" / f"{written.stem(name)}.npz" for name, _ in shapes]
+    known = dict(shapes) if parent.config.data.path else {}  # last bits of shapes made in code differ between machines
+    if not all(_is_of(file, step, known.get(name)) for file, (name, _) in zip(files, shapes)):
+        told = "is not there, not whole, or of another step or shapes: it is made first"
+        print(f"{folder.name}/latents {told}", file=sys.stderr)
         families.check_mode(parent.family, parent.config, "encode")
         items = items_of(parent)
         fingerprint.check(items, folder, trains=True, is_made=not parent.config.data.path)
-        evaluate.encode(parent.family, params, items, parent.config, folder)
+        made = evaluate.encode(parent.family, params, items, parent.config, folder, step)
+        places = {item.name: file for item, file in zip(items, made)}
+        files = [places[name] for name, _ in shapes]
     return stacked(files)
+
+
+def _is_of(file: pathlib.Path, step: int, shape: str | None) -> bool:
+    """Whether a latent file is there and whole, and of a step's parameters and a shape, where its digest is given."""
+    try:
+        with np.load(io.BytesIO(file.read_bytes()), allow_pickle=False) as arrays:
+            found = dict(arrays)
+        return bool(found["step"] == step) and (shape is None or str(found["shape"]) == shape)
+    except npz.BROKEN_ARCHIVE:  # a missing file and a missing array as well
+        return False
 
 
 def stacked(files: Sequence[pathlib.Path]) -> dict[str, np.ndarray]:

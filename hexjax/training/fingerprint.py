@@ -94,11 +94,11 @@ def standings(items: Sequence[Item], folder: pathlib.Path) -> list[Standing]:
     return [known.get(tuple(shape), Standing("new", None)) for shape in of(items)]
 
 
-def trained(folder: pathlib.Path) -> list[str]:
-    """The names of the shapes that the run in a folder is trained on, in their order; none where there is no record."""
+def trained(folder: pathlib.Path) -> Shapes:
+    """Name and digest of the shapes that the run in a folder is trained on, in their order; none where there is no record."""
     found = _read(folder) or {"shapes": []}
     parts = found.get("parts") or [PARTS[0]] * len(found["shapes"])
-    return [name for (name, _), part in zip(found["shapes"], parts) if part == PARTS[0]]
+    return [shape for shape, part in zip(found["shapes"], parts) if part == PARTS[0]]
 
 
 def read(folder: pathlib.Path) -> Shapes | None:

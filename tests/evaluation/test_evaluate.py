@@ -284,13 +284,18 @@ def test_places_and_tokens_that_are_alive_are_written_with_the_code(tmp_path):
         jnp.zeros((1, 2, 5)), {"log_variance": jnp.zeros((1, 2, 5))}, place, alive
     )
     family = dataclasses.replace(toys.identity(), encode=encode)
-    (file,) = evaluate.encode(family, {}, balls("a"), toys.config(), tmp_path)
+    (file,) = evaluate.encode(family, {}, balls("a"), toys.config(), tmp_path, 7)
     with np.load(file, allow_pickle=False) as found:
         assert {name: found[name].shape for name in found.files} == {
-            "name": (), "code": (2, 5), "statistics.log_variance": (2, 5), "place": (2, 3), "alive": (2,),
-            "similarity.scale": (), "similarity.rotation": (3, 3), "similarity.translation": (3,),
+            "name": (), "step": (), "shape": (), "code": (2, 5), "statistics.log_variance": (2, 5), "place": (2, 3),
+            "alive": (2,), "similarity.scale": (), "similarity.rotation": (3, 3), "similarity.translation": (3,),
         }  # fmt: skip
         assert found["alive"].tolist() == [True, False]
+        assert [str(found["name"]), int(found["step"]), str(found["shape"])] == [
+            "a",
+            7,
+            fingerprint.of(balls("a"))[0][1],
+        ]
 
 
 def test_a_family_that_encodes_nothing_is_refused_and_writes_nothing(tmp_path):

@@ -83,7 +83,7 @@ def test_a_shape_stands_to_a_run_by_name_and_mesh(run, tmp_path):
     assert fingerprint.standings(given, run) == [("train", 2), new, new, ("train", 0), ("train", 0)]
     assert fingerprint.standings([], run) == []
     assert fingerprint.standings(ITEMS, tmp_path) == [new] * 3  # no record
-    assert fingerprint.trained(run) == [each.name for each in ITEMS]
+    assert fingerprint.trained(run) == fingerprint.of(ITEMS)
     (run / fingerprint.FILE).write_text("{}", encoding="utf-8")
     assert fingerprint.standings(ITEMS, run) == [new] * 3
 
@@ -91,7 +91,7 @@ def test_a_shape_stands_to_a_run_by_name_and_mesh(run, tmp_path):
 def test_a_split_stands_in_the_record_and_only_what_trains_has_a_place(tmp_path):
     fingerprint.keep(ITEMS, tmp_path, ((2, 0), (), (1,)), "digest")
     assert fingerprint.standings(ITEMS, tmp_path) == [("train", 0), ("test", None), ("train", 1)]
-    assert fingerprint.trained(tmp_path) == [ITEMS[0].name, ITEMS[2].name]
+    assert fingerprint.trained(tmp_path) == fingerprint.of([ITEMS[0], ITEMS[2]])
     assert fingerprint.read(tmp_path) == fingerprint.of(ITEMS)
     damaged = (tmp_path / fingerprint.FILE).read_text(encoding="utf-8").replace('"test"', '"train"')
     (tmp_path / fingerprint.FILE).write_text(damaged, encoding="utf-8")
