@@ -15,8 +15,10 @@ from hexjax.geometry import frame, raycast
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Mesh
 
-# All meshes of up to so many vertices and faces are padded to them: compiling costs more than skipping faces.
-LEAST = (1024, 2048)
+# Meshes are padded to the first of these that holds their faces and their vertices, above the last to a power of two, so
+# that few programs are compiled. A program costs as much as ten million faces of padding; sets are often cut to 20 000
+# faces, 50 000 or 100 000, which lie just below a size.
+SIZES = (8192, 20480, 51200, 131072)
 
 
 def barycentric(
@@ -107,7 +109,7 @@ def pad(mesh: Mesh, vertices: int, faces: int) -> Mesh:
 
 
 def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array]:
-    """Checked arrays, padded to sizes that many meshes share so that few programs are compiled."""
+    """Checked arrays, padded to a size that many meshes share so that few programs are compiled."""
     vertices = np.asarray(mesh.vertices)
     if resolution < 1:
         raise ValueError(f"resolution is {resolution}; accepted: 1 and above (config.hexplane.resolution_px)")
@@ -118,7 +120,8 @@ def _prepared(mesh: Mesh, resolution: int) -> tuple[Array, Array]:
     if not _fits(vertices) and not _fits(vertices[np.unique(mesh.faces)]):  # vertices without a face may lie anywhere
         worst = float(np.abs(vertices[np.unique(mesh.faces)]).max())
         raise ValueError(f"the mesh reaches {worst:.4g} along an axis; render accepts [-1, 1]: normalise it first")
-    padded = pad(mesh, *_padded_sizes(len(vertices), len(mesh.faces)))
+    size = padded_size(len(vertices), len(faces))
+    padded = pad(mesh, size, size)
     return padded.vertices, padded.faces
 
 
@@ -126,13 +129,10 @@ def _fits(vertices: np.ndarray) -> bool:
     return bool(np.abs(vertices).max(initial=0) <= 1)
 
 
-def _padded_sizes(vertices: int, faces: int) -> tuple[int, int]:
-    """Sizes that many meshes share: vertices to a power of two, faces to one of four sizes between two such powers.
-
-    All that are no larger than LEAST share one.
-    """
-    step = max(1 << max(faces.bit_length() - 3, 0), 1)
-    return max(1 << max(vertices - 1, 0).bit_length(), LEAST[0]), max(-(-faces // step) * step, LEAST[1])
+def padded_size(vertices: int, faces: int) -> int:
+    """How many vertices and how many faces `render` pads a mesh of so many to; the maps do not depend on it."""
+    most = max(vertices, faces)
+    return next((size for size in SIZES if most <= size), 1 << (most - 1).bit_length())
 
 
 def render(mesh: Mesh, resolution: int = 512) -> Hexplane:

@@ -6,7 +6,7 @@ import pytest
 import trimesh
 
 from hexjax.geometry import frame, hexplane, raycast
-from hexjax.types import Hexplane, Mesh
+from hexjax.types import Mesh
 from tests import shapes
 
 HEADS = [
@@ -231,22 +231,40 @@ def test_a_batch_sees_what_each_mesh_sees_alone():
             assert (np.asarray(seen) != np.asarray(alone)).mean() < 1e-3  # pixels on an edge may round to either face
 
 
-def test_programs_are_few_for_many_sizes_of_mesh(monkeypatch):
-    """Four padded sizes between powers of two, so that twenty meshes of 2049 to 4095 faces take four programs."""
+def soup_of(count):
+    """As many triangles, of which all but forty are small."""
+    mesh = shapes.soup(count, count=count)
+    corners = np.asarray(mesh.vertices).reshape(-1, 3, 3)
+    corners[40:] = corners[40:, :1] + np.float32(0.02) * (corners[40:] - corners[40:, :1])
+    return Mesh(corners.reshape(-1, 3), mesh.faces)
 
-    def render(count):
-        points = shapes.soup(0, count=count).vertices[:200]
-        faces = np.arange(3 * count, dtype=np.int32).reshape(-1, 3) % 200
-        return hexplane.render(Mesh(points, faces), 16)
 
+def test_a_mixed_set_takes_one_program_and_gives_the_maps_of_one_by_one(monkeypatch):
+    """Eight meshes of 20 to 2700 faces; alone, each has a program of its own size."""
+    set_of_meshes = [soup_of(count) for count in np.geomspace(20, 2700, 8).astype(int).tolist()]
     before = hexplane._render._cache_size()
-    assert all(np.asarray(render(count).mask).any() for count in (2080, 2240, 2560))
+    together = [jax.device_get(hexplane.render(mesh, 16)) for mesh in set_of_meshes]
     assert hexplane._render._cache_size() - before <= 1
-    program = jax.jit(lambda vertices, faces, resolution: Hexplane(*[vertices.sum()] * 3), static_argnums=2)
-    monkeypatch.setattr(hexplane, "_render", program)  # quickly compiled, and as often
-    for count in (1, 40, 2048):
-        render(count)
-    assert program._cache_size() == 1
-    for count in np.linspace(2049, 4095, 20).astype(int):
-        render(count)
-    assert 2 <= program._cache_size() <= 5
+    monkeypatch.setattr(hexplane, "SIZES", ())  # the next power of two
+    for mesh, maps in list(zip(set_of_meshes, together))[::4]:
+        for one, other in zip(hexplane.render(mesh, 16), maps):
+            np.testing.assert_array_equal(one, other)
+
+
+def test_what_is_seen_does_not_depend_on_the_padding_bit_for_bit(monkeypatch):
+    mesh = soup_of(600)
+    expected = hexplane.visible(mesh, 24)
+    monkeypatch.setattr(hexplane, "SIZES", ())
+    found = hexplane.visible(mesh, 24)
+    jax.tree.map(np.testing.assert_array_equal, found, expected)
+    assert (np.asarray(found[0]) >= 0).any()
+
+
+def test_sizes_are_few_and_hold_every_mesh():
+    """Six from 1 to 400 000 faces; a set cut to 20 000 is padded by little."""
+    counts = np.unique(np.geomspace(1, 400_000, 300).astype(int)).tolist()
+    sizes = [hexplane.padded_size(max(count // 2, 3), count) for count in counts]
+    assert all(size >= count for size, count in zip(sizes, counts))
+    assert sorted(set(sizes)) == [*hexplane.SIZES, 262144, 524288]
+    assert hexplane.padded_size(60_000, 20_000) == 131072  # a soup's vertices count as well
+    assert hexplane.padded_size(10_000, 20_000) == 20480
