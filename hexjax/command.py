@@ -116,7 +116,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
     """The exit code of a mode, whose folder is there."""
     from hexjax import cells
     from hexjax import config as configuration
-    from hexjax.evaluation import evaluate, sample
+    from hexjax.evaluation import encode, evaluate, sample
     from hexjax.models import family as families
     from hexjax.training import checkpoint, loop, sweep
 
@@ -141,7 +141,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
         elif mode == "sample":
             sample.sample(family, params, config, folder, items, step)
         else:
-            evaluate.encode(family, params, items, config, folder, step)
+            encode.encode(family, params, items, config, folder, step)
     return names.DONE
 
 

@@ -5,7 +5,6 @@ in the frame; the meshes written are in the source's own units and orientation.
 """
 
 import contextlib
-import functools
 import json
 import pathlib
 import sys
@@ -16,13 +15,13 @@ import jax
 import ml_collections
 import numpy as np
 
-from hexjax import memory, names, pipeline, progress
-from hexjax.evaluation import baselines, export, judge, rows, written
+from hexjax import memory, names, pipeline
+from hexjax.evaluation import baselines, export, judge, plans, rows, written
 from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import checkpoint, fingerprint, record
+from hexjax.training import checkpoint, record
 from hexjax.types import Array, Batch, Hexplane, Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
@@ -97,25 +96,20 @@ def evaluate(
         KeyboardInterrupt: if it was stopped.
     """
     check(items)
-    data, every, standings = rows.digest(items), items, fingerprint.standings(items, folder)
-    chosen = rows.chosen([standing.part for standing in standings], config.evaluate.shapes)
-    items, standings = [every[i] for i in chosen], [standings[i] for i in chosen]
-    shown = rows.chosen([standing.part for standing in standings], config.evaluate.pictures) if pictures else ()
-    place = folder if own is None else rows.place(folder, config, own, step, data)
+    data, place, plan = rows.digest(items), folder, plans.make(items, config, folder, pictures)
+    if own is not None:
+        place = rows.place(folder, config, own, step, data)
     of = step, rows.scored(config), data, checkpoint.digest(params)
-    name = rows.FILE if own is None else rows.APART
-    course, ledger = rows.Rows(place, of, len(items), name), written.Ledger(place)
+    course = rows.Rows(place, of, len(plan.items), rows.FILE if own is None else rows.APART)
     ceilings, clock, seen, worst = {} if ceilings is None else ceilings, Clock(), {}, []
-    compiles, is_split = not ceilings, rows.HELD_OUT in {standing.part for standing in standings}
-    trained = [i for i, each in enumerate(fingerprint.standings(every, folder)) if each.part == rows.TRAINED]
-    probed = (trained or list(range(len(every))))[: config.diagnostics.shapes]  # whatever is scored
+    compiles, ledger = not ceilings, written.Ledger(place)
 
     def one(number: int, item: Item) -> Scores:
-        is_shown, standing = number in shown and config.evaluate.pictures > 0, standings[number]
+        is_shown, standing = number in plan.shown, plan.standings[number]
         with clock.stage("observe"):
             batch = pipeline.observe(item, family, config, standing.place)
-        if chosen[number] in probed:
-            seen[chosen[number]] = batch
+        if plan.places[number] in plan.probed:
+            seen[plan.places[number]] = batch
         mesh, report, decoded, latent = pipeline.reconstruct(batch, family, params, config, clock.stage)
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
         pipeline.tell(item.name, report)
@@ -131,42 +125,39 @@ def evaluate(
         if pictures:
             with clock.stage("export"):
                 export.shape(item, maps_of(batch), decoded, found, ledger, is_shown)
-        if pictures and standing.part == rows.HELD_OUT and config.evaluate.pictures:
+        if plan.shown and standing.part == rows.HELD_OUT:
             kept = row["f_score_0.02"], number, (item, maps_of(batch), decoded, found, ledger, True)
             worst[:] = sorted([*worst, kept], key=lambda each: each[:2])[: rows.WORST]
         size, bits = family.size(latent), sum(map(bits_of, (batch[name] for name in family.sees)))
         row |= {"latent_floats": size.floats, "latent_bits": size.bits, "compression": bits / size.bits}
-        of = {"part": standing.part} if is_split else {}
-        return (
-            {"name": item.name}
-            | of
-            | ({"category": item.category} if item.category else {})
-            | row
-            | {"ceiling": best_row}
-        )
+        return {"name": item.name} | plan.told(number) | row | {"ceiling": best_row}
 
-    _take(items, config, course, clock, one, compiles, stopped)
+    _take(plan.items, config, course, clock, one, compiles, stopped)
     if pictures:
         for _, number, given in worst:
-            if number not in shown:
+            if number not in plan.shown:
                 export.shape(*given)
         export.history(config.name, folder, ledger)
-    with clock.stage("diagnose"):
-        given = [seen[i] if i in seen else pipeline.observe(every[i], family, config) for i in probed]
-        judged = judge.diagnose(family, params, given, config, folder)
-    mean = rows.summary(course.found, np.mean)
-    beside = {}
-    if is_split and config.evaluate.baselines and fingerprint.PARTS[0] in {standing.part for standing in standings}:
-        with clock.stage("baselines"):
-            held = [item for item, standing in zip(items, standings) if standing.part == rows.HELD_OUT]
-            beside = _baselines([every[i] for i in trained], held, course.found, config, place, family)
-    size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
-    size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(params))
-    size |= beside
+    size = _ended(family, params, items, config, folder, place, plan, course.found, seen, clock)
     before = rows.read(folder / "scores.json") if own is not None and place == folder else {}
     if before.get("verdict"):  # the run's verdict stays its own
         size |= {name: before.get(name) for name in ("verdict", "verdict_reason", "verdict_tags")}
     return _write("evaluate", course, data, size, clock, config, place, step, loaded, began)
+
+
+def _ended(family, params, items, config, folder, place, plan, found, seen, clock) -> Scores:
+    """What is told of the whole when all rows are there: sizes, the verdict, and what no learning gives."""
+    with clock.stage("diagnose"):
+        given = [seen[i] if i in seen else pipeline.observe(items[i], family, config) for i in plan.probed]
+        judged = judge.diagnose(family, params, given, config, folder)
+    mean, own = rows.summary(found, np.mean), {name: part for name, part in params.items() if name != families.PARENTS}
+    size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
+    size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(own))
+    if config.evaluate.baselines and plan.held_out and plan.trained:
+        with clock.stage("baselines"):
+            train = [items[i] for i in plan.trained]
+            size |= _baselines(train, plan.held_out, found, config, place, family)
+    return size
 
 
 def ceiling(
@@ -210,44 +201,6 @@ def ceiling(
     _take(items, config, course, clock, one)
     size = dict.fromkeys(("parameters", "latent_floats", "latent_bits", "compression", "active_units", "verdict"))
     return _write("ceiling", course, data, size, clock, config, folder, None, loaded, began)
-
-
-def encode(
-    family: Family,
-    params: Params,
-    items: Sequence[Item],
-    config: ml_collections.ConfigDict,
-    folder: pathlib.Path,
-    step: int = 0,
-) -> list[pathlib.Path]:
-    """The files latents/<name>.npz, written here: name, code [t, d], the posterior's statistics, the similarity.
-
-    With them the step of the parameters, and the digest of the shape as in data.json. `written.stem` names the files. The
-    code is float32, or float16 where `latent.bits` is 16. Generators read these files; nothing in them is pickled.
-
-    Raises:
-        ValueError: if there are no items.
-    """
-    if not items:
-        raise ValueError(NONE)
-    families.check_mode(family, config, "encode")
-    files, ledger, standings = [], written.Ledger(folder), fingerprint.standings(items, folder)
-    with progress.Line(len(items), "shapes encoded") as line:
-        for item, standing in zip(items, standings):
-            latent = pipeline.encode(pipeline.observe(item, family, config, standing.place), family, params, config)
-            arrays = {f"statistics.{name}": np.asarray(value[0]) for name, value in latent.statistics.items()}
-            arrays |= {
-                name: np.asarray(value[0])
-                for name in ("place", "alive")
-                if (value := getattr(latent, name)) is not None
-            }
-            arrays |= {"step": np.array(step), "shape": np.array(fingerprint.of([item])[0][1])}
-            arrays |= {f"similarity.{name}": np.asarray(value) for name, value in item.similarity._asdict().items()}
-            code = np.asarray(latent.code[0], np.float16 if config.latent.bits == 16 else np.float32)
-            save = functools.partial(np.savez, allow_pickle=False, name=np.array(item.name), code=code, **arrays)
-            files.append(ledger.write(f"latents/{written.stem(item.name)}.npz", save))
-            line.update(len(files))
-    return files
 
 
 def bits_of(field: Array) -> int:

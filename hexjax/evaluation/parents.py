@@ -21,7 +21,7 @@ import numpy as np
 from hexjax import config as configuration
 from hexjax import names, rules
 from hexjax.data import fields, npz, sources
-from hexjax.evaluation import evaluate, written
+from hexjax.evaluation import encode, written
 from hexjax.models import family as families
 from hexjax.training import checkpoint, fingerprint, portable, record
 from hexjax.types import Item, Params
@@ -154,7 +154,7 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step:
         families.check_mode(parent.family, parent.config, "encode")
         items = items_of(parent)
         fingerprint.check(items, folder, trains=True, is_made=not parent.config.data.path)
-        made = evaluate.encode(parent.family, params, items, parent.config, folder, step)
+        made = encode.encode(parent.family, params, items, parent.config, folder, step)
         places = {item.name: file for item, file in zip(items, made)}
         files = [places[name] for name, _ in shapes]
     return stacked(files)

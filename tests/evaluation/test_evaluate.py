@@ -14,6 +14,7 @@ from PIL import Image
 
 from hexjax import pipeline, progress
 from hexjax.data import fields
+from hexjax.evaluation import encode as encoding
 from hexjax.evaluation import evaluate, export, judge, written
 from hexjax.evaluation import rows as evaluation_rows
 from hexjax.geometry import distance, hexplane
@@ -83,7 +84,7 @@ def test_scores_json_holds_what_was_returned_and_every_key_of_the_protocol(ident
     for row in scores["items"]:
         assert set(row) >= KEYS | {"name", "ceiling", "dropped_parts", "asked_share"}
         assert row["asked_share"] is None  # the family has a grid of its own
-        assert "asked_share" not in row["ceiling"]
+        assert row["ceiling"]["asked_share"] is None
         assert set(row["ceiling"]) >= KEYS
     assert [row["name"] for row in scores["items"]] == ["egg", "ball"]
     assert scores["step"] == 7
@@ -198,7 +199,7 @@ def test_latents_are_written_without_pickle_at_their_stored_size(tmp_path, bits,
     config = toys.config()
     config.latent.bits = bits
     item = toys.item("a b/c")
-    files = evaluate.encode(toys.identity(), {"sign": jnp.float32(1)}, [item], config, tmp_path)
+    files = encoding.encode(toys.identity(), {"sign": jnp.float32(1)}, [item], config, tmp_path)
     assert [file.name for file in files] == ["a-b+c~539138d5.npz"]
     with np.load(files[0], allow_pickle=False) as found:
         assert str(found["name"]) == "a b/c"
@@ -251,8 +252,8 @@ def test_shapes_of_the_training_are_encoded_with_their_places_and_others_without
     family = dataclasses.replace(toys.identity(), encode=encode)
     given, other = [items[1], *balls("c"), items[0]], tmp_path / "other"
     evaluate.evaluate(family, {"sign": jnp.float32(1)}, given, toys.config(), tmp_path, pictures=False)
-    evaluate.encode(family, {}, given, toys.config(), tmp_path)
-    evaluate.encode(family, {}, given, toys.config(), other)
+    encoding.encode(family, {}, given, toys.config(), tmp_path)
+    encoding.encode(family, {}, given, toys.config(), other)
     jax.effects_barrier()
     assert asked == [1, -1, 0] * 2 + [-1] * 3
 
@@ -284,7 +285,7 @@ def test_places_and_tokens_that_are_alive_are_written_with_the_code(tmp_path):
         jnp.zeros((1, 2, 5)), {"log_variance": jnp.zeros((1, 2, 5))}, place, alive
     )
     family = dataclasses.replace(toys.identity(), encode=encode)
-    (file,) = evaluate.encode(family, {}, balls("a"), toys.config(), tmp_path, 7)
+    (file,) = encoding.encode(family, {}, balls("a"), toys.config(), tmp_path, 7)
     with np.load(file, allow_pickle=False) as found:
         assert {name: found[name].shape for name in found.files} == {
             "name": (), "step": (), "shape": (), "code": (2, 5), "statistics.log_variance": (2, 5), "place": (2, 3),
@@ -305,7 +306,7 @@ def test_a_family_that_encodes_nothing_is_refused_and_writes_nothing(tmp_path):
         "--mode=encode accepts a family that does"
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        evaluate.encode(family, {}, balls("a"), config, tmp_path / "run")
+        encoding.encode(family, {}, balls("a"), config, tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -357,7 +358,7 @@ def test_four_names_are_four_shapes_in_every_file(tmp_path):
     items = balls("头", "脸", "a b", "a-b", "a-b_ceiling")
     scores = run(tmp_path, items)
     assert [len(found) for found in files(tmp_path).values()] == [10, 10]
-    assert len(evaluate.encode(toys.identity(), {}, items, toys.config(), tmp_path)) == 5
+    assert len(encoding.encode(toys.identity(), {}, items, toys.config(), tmp_path)) == 5
     assert len(list((tmp_path / "latents").iterdir())) == 5
     assert [row["name"] for row in scores["items"]] == [item.name for item in items]
 
@@ -438,7 +439,7 @@ def test_meshes_and_latents_of_the_users_stay(tmp_path):
         (tmp_path / place).write_text("mine")
     for sign in (1, 0):  # with a surface and without
         evaluate.evaluate(toys.identity(), {"sign": jnp.float32(sign)}, balls("a"), toys.config(), tmp_path)
-        evaluate.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
+        encoding.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
     assert {file.name for file in (tmp_path / "meshes").iterdir()} == {"a.ply", "a_ceiling.ply", "a_ceiling (2).ply"}
     assert {file.name for file in (tmp_path / "latents").iterdir()} == {"a.npz", "a (2).npz"}
     assert all((tmp_path / "meshes" / name).read_text() == "mine" for name in ("a.ply", "a_ceiling.ply"))
@@ -462,7 +463,7 @@ def test_maps_are_rendered_once_a_shape_and_nothing_is_compiled_twice(tmp_path, 
     family = dataclasses.replace(family, encode=lambda *given: traced.append(1) or encode(*given))
     monkeypatch.setattr(hexplane, "render", lambda *given: rendered.append(1) or render(*given))
     evaluate.evaluate(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
-    evaluate.encode(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
+    encoding.encode(family, {"sign": jnp.float32(1)}, balls("a", "b", "c"), toys.config(), tmp_path)
     assert len(rendered) == 6
     assert len(traced) == 1
 
@@ -474,7 +475,7 @@ def test_a_disk_that_is_full_leaves_no_torn_latent_and_no_line_of_progress(tmp_p
         pathlib.Path, "replace", lambda *given: (_ for _ in ()).throw(OSError(28, "No space left on device"))
     )
     with pytest.raises(OSError, match="No space left on device"):
-        evaluate.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
+        encoding.encode(toys.identity(), {}, balls("a"), toys.config(), tmp_path)
     assert list((tmp_path / "latents").iterdir()) == []
     assert cleared == ["shapes encoded"]
 

@@ -14,7 +14,8 @@ import trimesh
 
 from hexjax import config as configuration
 from hexjax.data import sources
-from hexjax.evaluation import evaluate, parents, written
+from hexjax.evaluation import encode as encoding
+from hexjax.evaluation import parents, written
 from hexjax.models import family as families
 from hexjax.training import checkpoint, fingerprint, portable, record
 from hexjax.types import Latent, Layout, Size
@@ -156,7 +157,7 @@ def test_latents_that_are_not_those_of_the_run_are_made_again(make, harm, capsys
     elif harm == "another shape":
         parent, params, step = parents.read(folder)
         ball = toys.item("c", toys.sphere(subdivisions=1))
-        evaluate.encode(parent.family, params | {"scale": params["scale"] + 1}, [ball], parent.config, folder, step)
+        encoding.encode(parent.family, params | {"scale": params["scale"] + 1}, [ball], parent.config, folder, step)
     else:
         file.write_bytes(b"mine")
     capsys.readouterr()
