@@ -33,7 +33,8 @@ TOY = {
     "hexplane.resolution_px": 16, "model.stem_px": 8, "model.widths": (4,), "model.mixer_side": 2,
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
-    "train.steps": 2, "optimiser.decay": "halving", "evaluate.every_steps": 2, "sample.count": 1,
+    "train.steps": 2, "optimiser.decay": "halving", "evaluate.every_steps": 2, "sample.count": 1, "data.count": 0,
+    "train.batch_size": 1,
 }  # fmt: skip
 SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
@@ -110,8 +111,9 @@ def run(arguments: list[str], reads: set[str]) -> None:
 def trace(arguments: list[str], reads: set[str]) -> None:
     """The loss of one command, traced and not compiled, with its reads noted."""
     config = Recording(configuration.parse(arguments).config, reads)
-    _, _, family, data = step.load(config, "train")
-    batch, key = data.fixed(data.cache), jax.random.key(0)
+    loaded = step.load(config, "train")
+    family, data, key = loaded.family, loaded.data, jax.random.key(0)
+    batch = data.fixed(data.cache)
     knobs = RecordingDict(families.knobs(config), reads)
     params = jax.eval_shape(family.init, batch, key, {})
     jax.eval_shape(lambda params: family.loss(params, batch, key, jnp.int32(0), knobs), params)
@@ -140,6 +142,8 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
     mesh = folder / "ball.ply"
     (folder / "boxes").mkdir()
     trimesh.creation.icosphere(1, 2.0).export(mesh)
+    for number in range(8):
+        trimesh.creation.box((1, 1 + number, 2)).export(folder / "boxes" / f"box_{number}.ply")
     toy = [f"--config.{key}={value}" for key, value in TOY.items()]
     for name, variant in dict(VARIANTS).items():  # the last variant of each: they read alike
         if name == "vae_binary_healthy":
@@ -148,9 +152,8 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         workdir = folder / f"{name}-{variant}"
         start = [config, *toy, f"--config.data.path={mesh}"]
         if name not in ("ae_continuous", "vae_binary"):
-            trace(
-                [*start, f"--workdir={workdir}"], found["train"]
-            )  # the loop reads no latent's keys: the loss is enough
+            shapes = f"--config.data.path={folder / 'boxes'}"  # enough for a split
+            trace([*start, shapes, f"--workdir={workdir}"], found["train"])  # the loop reads no latent's keys
             continue
         run([*start, f"--workdir={workdir}"], found["train"])
         run([f"--workdir={workdir}", "--mode=evaluate"], found["evaluate"])
@@ -162,8 +165,6 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         patch.setattr(hexjax.models, "__path__", [*hexjax.models.__path__, str(THROWAWAY / "families")])
         given = [f"--config={THROWAWAY}/configs/points_ae.py", f"--config.data.path={mesh}", "--config.data.count=1"]
         trace([*given, "--config.train.batch_size=1", f"--workdir={folder}/points"], found["train"])
-    for number in range(8):
-        trimesh.creation.box((1, 1 + number, 2)).export(folder / "boxes" / f"box_{number}.ply")
     toy = [f"--config.{key}={value}" for key, value in SWEEP.items()]
     start = [f"--config={ROOT / 'configs' / 'sweeps' / 'collapse_cause.py'}", f"--config.data.path={folder / 'boxes'}"]
     run([*start, *toy, f"--workdir={folder / 'sweep'}", "--mode=sweep"], found["sweep"])
