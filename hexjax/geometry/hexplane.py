@@ -130,7 +130,7 @@ def _fits(vertices: np.ndarray) -> bool:
 
 
 def padded_size(vertices: int, faces: int) -> int:
-    """How many vertices and how many faces `render` pads a mesh of so many to; the maps do not depend on it."""
+    """How many vertices and how many faces `render` pads a mesh of so many to."""
     most = max(vertices, faces)
     return next((size for size in SIZES if most <= size), 1 << (most - 1).bit_length())
 
