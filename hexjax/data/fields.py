@@ -97,14 +97,13 @@ def make(
     maps = Hexplane(*(found.get(name) for name in MAPS))
     for name in asked & set(DERIVED):
         found |= kept({name: px}, functools.partial(derive, maps, (name,)), packed=True)
-    sizes = {section: config[section].pool_points if whole else config[section].points for section in batches.POOLS}
     for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
-        size = sizes[section]
+        size = config[section].pool_points if whole else config[section].points
         found |= kept({section: size, "seed": seed}, functools.partial(_POOLED[section], mesh, size, seed))
     if asked & set(JUDGED):
         seen = {name: found[name] for name in found if name in (*MAPS, *DERIVED)}
         ask = lambda: judged(maps, found["points"], found["sdf"], fuse.ask(seen, found["points"]))
-        found |= kept({"judged": fuse.key, "px": px, "sdf": sizes["sdf"], "seed": seed}, ask)
+        found |= kept({"judged": fuse.key, "px": px, "sdf": len(found["points"]), "seed": seed}, ask)
     if "inside" in asked:
         count = config.inside.points
         found |= kept({"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, shared_points(count))[0])})
