@@ -56,7 +56,7 @@ PARTS = {
         f"hexjax.training.checkpoint:Store.{name}" for name in ("__init__", "restore", "save", "wait")
     ),
     "evaluate: network": ("hexjax.pipeline:encode", "hexjax.pipeline:decode"),
-    "evaluate: field": ("hexjax.pipeline:family_grid", "hexjax.pipeline:own_grid"),
+    "evaluate: field": ("hexjax.pipeline:family_grid",),
     "evaluate: polygonise": ("hexjax.geometry.isosurface:polygonise",),
     "evaluate: score": ("hexjax.geometry.distance:score",),
     "evaluate: pictures and meshes": ("hexjax.evaluation.export:shape", "hexjax.evaluation.export:history"),

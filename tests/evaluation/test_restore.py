@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import hexjax
-from hexjax import command, names
+from hexjax import command, names, pipeline
 from hexjax import config as configuration
 from hexjax.data import fields
 from hexjax.evaluation import restore
@@ -106,7 +106,7 @@ def test_parameters_without_checkpoints_are_restored_and_go_through_every_mode_t
         {"sample.count": 1, "data.count": 1, "evaluate.pictures": 0, "witness.classes": 0, "train.batch_size": 1}
     )
     family = variants.family_of(config)
-    params = family.init(variants.batch_of(config), jax.random.key(0), {})
+    params = family.init(pipeline.observe(toys.item(), family, config), jax.random.key(0), {})
     ship(folder, params, config)
     restored = hexjax.restore(folder)
     assert (restored.step, checkpoint.digest(restored.params)) == (5, checkpoint.digest(params))
