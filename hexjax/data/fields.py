@@ -22,6 +22,7 @@ from jaxtyping import Bool, Float
 from hexjax import cores, memory, progress
 from hexjax.data import batches, cache
 from hexjax.geometry import frame, hexplane, planes, sdf, surface
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
 
 MAPS = batches.MAPS
@@ -85,11 +86,9 @@ def make(
         MemoryError: where its maps do not fit into memory.
     """
     asked, found, mesh, px = set(names), {}, item.mesh, config.hexplane.resolution_px
-    needs_faces = [name for name in names if name not in ("surface", "item", "category", *LATENT)]
-    if needs_faces and not len(mesh.faces):
-        raise ValueError(
-            f"{item.name} is a shape of points; it cannot give {needs_faces[0]}, which needs a mesh's faces"
-        )
+    for name in names:
+        if name not in ("surface", "item", "category", *LATENT):
+            meshes.refuse_points(item.name, mesh, f"the field {name}")
     kept = functools.partial(cache.kept, cache.digest(mesh))
     if asked & {*MAPS, *DERIVED, *JUDGED}:
         with fitting(item.name, px):

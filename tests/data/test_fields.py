@@ -270,7 +270,7 @@ def test_a_shape_of_points_gives_its_own_points_and_refuses_what_needs_faces(clo
     assert len({tuple(point) for point in found}) > DRAWN / 2
     assert set(fields.spec(config, [cloud, items[0]]).fields) == {"item", "surface"}
     for name in set(MADE) - {"surface"}:
-        text = f"cloud is a shape of points; it cannot give {name}, which needs a mesh's faces"
+        text = f"cloud is points without faces; accepted for the field {name}: meshes with faces"
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             fields.make(cloud, ("surface", name), config, 0, fuse=fields.Fuse(ball, ""))
     assert build([items[0], cloud], ("surface",)).fields["surface"].shape == (2, POINTS, 3)
