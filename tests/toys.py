@@ -5,9 +5,9 @@ import importlib
 
 import jax
 import jax.numpy as jnp
-import ml_collections
 import numpy as np
 
+from configs import base
 from hexjax.data import fields
 from hexjax.models import family as families
 from hexjax.types import Item, Similarity
@@ -75,10 +75,8 @@ def item_of(mesh, name="a shape", **more):
 @functools.cache
 def fields_of(resolution):
     """Every field that is made of the maps of a torus and a sphere."""
-    names, config = (
-        (*fields.MAPS, *fields.DERIVED),
-        ml_collections.ConfigDict({"hexplane": {"resolution_px": resolution}}),
-    )
+    names, config = (*fields.MAPS, *fields.DERIVED), base.get_config()
+    config.hexplane.resolution_px = resolution
     made = [fields.make(item_of(mesh), names, config, 0) for mesh in (shapes.torus(), shapes.sphere(0.7, 2))]
     return {name: np.stack([each[name] for each in made]) for name in names}
 

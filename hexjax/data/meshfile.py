@@ -103,10 +103,8 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         if not (source.points and len(source.positions)):
             raise ValueError(f"has no faces ({len(source.positions)} vertices)")
         vertices, near = _rounded(source.positions, "points")
-        counts = dict.fromkeys(("vertices", "vertices_in_file"), len(vertices))
-        return Mesh(np.ascontiguousarray(vertices), np.zeros((0, 3), np.int32)), WHOLE | counts | {
-            "bulk_share": _bulk_share(near)
-        }
+        found = dict.fromkeys(("vertices", "vertices_in_file"), len(vertices)) | {"bulk_share": _bulk_share(near)}
+        return Mesh(np.ascontiguousarray(vertices), np.zeros((0, 3), np.int32)), WHOLE | found
     used, corners = np.unique(source.corners, return_inverse=True)
     vertices, near = _rounded(source.positions[used])
     faces, concave = polygons.cut(Polygons(source.positions[used], corners, source.sizes))
