@@ -90,6 +90,16 @@ def get_config() -> ml_collections.ConfigDict:
     config.surface = surface = ml_collections.ConfigDict()
     surface.pool_points = 65536  # samples of the surface, uniform over its area, made once a shape
     surface.points = 4096  # drawn from the pool in each step, a shape; so many are made of a new one
+    config.salient = salient = ml_collections.ConfigDict()
+    salient.pool_points = 32768  # samples of edges with a dihedral angle above 30 degrees, uniform over their length
+    salient.points = 4096  # drawn from the pool in each step, a shape; so many are made of a new one
+    config.cells = cells = ml_collections.ConfigDict()
+    cells.side = (
+        32  # cells a side of the grid whose cells at the surface are told, with signed distances at their corners
+    )
+    cells.capacity = 8192  # cells that a shape has room for
+    config.distance_grid = distance_grid = ml_collections.ConfigDict()
+    distance_grid.side = 64  # nodes a side of the dense grid of signed distances
     config.inside = inside = ml_collections.ConfigDict()
     inside.points = 4096  # places, the same for all shapes, whose occupancy diagnostics ask
 

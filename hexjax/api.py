@@ -2,6 +2,7 @@
 
 A mesh is a path, a trimesh Trimesh or Scene, a `Mesh`, or a tuple of vertices [n, 3] and faces [f, 3] (or [f, k], or rows
 of any lengths), in any units. `load` makes it ready, the others do so where it is not, and what hexjax gives is ready.
+Points without faces (a file, a trimesh PointCloud, an array [n, 3]) are taken where no surface is needed.
 What a user must know of it is one warning of a line.
 """
 
@@ -43,6 +44,7 @@ class Ready(Mesh):
 def load(mesh: Any) -> Mesh:
     """The mesh welded, cut to triangles and wound outward: vertices [n, 3] in its own units, faces [f, 3].
 
+    Of points all stay, in their order, and there are 0 faces.
     Vertices are float32, or float64 where float32 would move them: farther from the origin than eight times the size.
 
     Raises:
@@ -82,9 +84,9 @@ def render(mesh: Any, resolution: Whole = 512) -> Hexplane:
         resolution: pixels a side, from 8 to 4096.
 
     Raises:
-        ValueError: as `load`, and for a mesh that leaves the cube [-1, 1]^3.
+        ValueError: as `load`, for points, and for a mesh that leaves the cube [-1, 1]^3.
     """
-    return hexplane.render(_ready(mesh), whole("resolution", resolution, *RESOLUTION))
+    return hexplane.render(_surfaced(mesh, "render"), whole("resolution", resolution, *RESOLUTION))
 
 
 def extract(maps: Hexplane | Any, grid: Whole = 256, min_part_share: float | Any = 0.01) -> Mesh | list[Mesh]:
@@ -121,17 +123,18 @@ def extract(maps: Hexplane | Any, grid: Whole = 256, min_part_share: float | Any
 def score(mesh: Any, reference: Any, samples: Whole = 100_000, seed: Whole = 0) -> Scores:
     """Every score of the protocol for a mesh against a reference, both in one frame, any; that of the reference is used.
 
-    A mesh of no faces has the scores of a failed extraction. What encloses nothing has no IoU: None where neither does.
+    A mesh of no vertices and no faces has the scores of a failed extraction. What encloses nothing has no IoU: None
+    where neither does.
 
     Raises:
-        ValueError: as `load`, and for a mesh out of all proportion to the reference.
+        ValueError: as `load`, for points, and for a mesh out of all proportion to the reference.
     """
     samples, seed = whole("samples", samples, 1, MOST), whole("seed", seed, 0, MOST)
-    framed, similarity = meshes.normalise(_ready(reference, "reference"))
+    framed, similarity = meshes.normalise(_surfaced(reference, "a score", "reference"))
     if _is_empty(mesh):
         mesh = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
     else:
-        mesh = _ready(mesh)
+        mesh = _surfaced(mesh, "a score")
         reach = float(np.max(np.abs(mesh.vertices * np.float64(similarity.scale) + similarity.translation)))
         if not reach <= FARTHEST:
             raise ValueError(f"mesh reaches {reach:.3g} in the frame of the reference; accepted: up to {FARTHEST:g}")
@@ -160,16 +163,27 @@ def _ready(given: Any, name: str = "mesh") -> Mesh:
     if was_doubtful:  # told before
         words.pop(meshfile.DOUBTFUL, None)
     if words:
-        name = names.printable(os.path.basename(given)) if isinstance(given, str | os.PathLike) else name
-        _warn(f"{name}: {'; '.join(words.values())}")
+        _warn(f"{_named(given, name)}: {'; '.join(words.values())}")
     return own(mesh._replace(winding_doubtful=mesh.winding_doubtful or was_doubtful))
 
 
+def _named(given: Any, name: str) -> str:
+    return names.printable(os.path.basename(given)) if isinstance(given, str | os.PathLike) else name
+
+
+def _surfaced(given: Any, what: str, name: str = "mesh") -> Mesh:
+    """What is given as ready, if it has faces."""
+    mesh = _ready(given, name)
+    meshes.refuse_points(_named(given, name), mesh, what)
+    return mesh
+
+
 def _is_empty(given: Any) -> bool:
-    """Whether what is given as a mesh, and is no file, has no faces."""
-    faces = given[1] if type(given) is tuple and len(given) == 2 else getattr(given, "faces", None)
-    with contextlib.suppress(TypeError):  # what has no length is no faces: `load` tells so
-        return bool(getattr(given, "is_empty", False)) or len(faces) == 0
+    """Whether what is given as a mesh, and is no file, has neither faces nor vertices."""
+    is_pair = type(given) is tuple and len(given) == 2
+    parts = given if is_pair else (getattr(given, "vertices", None), getattr(given, "faces", None))
+    with contextlib.suppress(TypeError):  # what has no length is none: `load` tells so
+        return bool(getattr(given, "is_empty", False)) or not any(len(part) for part in parts)
     return False
 
 

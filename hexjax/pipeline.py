@@ -16,6 +16,7 @@ from jaxtyping import Float
 from hexjax import progress
 from hexjax.data import fields
 from hexjax.geometry import coarse, distance, isosurface, sdf
+from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
 from hexjax.types import Batch, Item, Latent, Mesh, Params, Scores
 
@@ -86,7 +87,11 @@ def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage 
     """What the representation itself can give back of a shape: no network between what is seen and the field.
 
     Of a family without an ideal it is the mesh's own signed distance on the same grid.
+
+    Raises:
+        ValueError: for a shape of points.
     """
+    meshes.refuse_points(item.name, item.mesh, "a ceiling")
     with stage("field"):
         if family.ideal is None:
             own = lambda points: sdf.signed_distance(item.mesh, points)[0]

@@ -112,6 +112,11 @@ RULES = {
     "sdf.points": whole(1),
     "surface.pool_points": whole(1),
     "surface.points": whole(1),
+    "salient.pool_points": whole(1),
+    "salient.points": whole(1),
+    "cells.side": whole(2, 512),
+    "cells.capacity": whole(1),
+    "distance_grid.side": whole(2, 512),
     "inside.points": whole(1),
     "optimiser.learning_rate": POSITIVE,
     "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
@@ -330,7 +335,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.kl.cap is {config.kl.cap:g}; accepted with reconstruction.kind = {config.reconstruction.kind}: 1, as "
             "nats of a density may be negative, and then a share of them is none"
         )
-    for pool in ("sdf", "surface"):
+    for pool in ("sdf", "surface", "salient"):
         if config[pool].points > config[pool].pool_points:
             most = f"{pool}.pool_points = {config[pool].pool_points}"
             raise ValueError(f"config.{pool}.points is {config[pool].points}; accepted: at most {most}")

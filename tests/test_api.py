@@ -284,7 +284,10 @@ def test_a_mesh_made_ready_is_normalised_and_rendered_bit_for_bit_as_in_a_run(fi
     np.testing.assert_array_equal(found.faces, expected.faces)
 
 
-KINDS = "a path, a trimesh Trimesh or Scene, a hexjax.Mesh, or a tuple of vertices [n, 3] and faces [f, 3]"
+KINDS = (
+    "a path, a trimesh Trimesh, Scene or PointCloud, a hexjax.Mesh, a tuple of vertices [n, 3] and faces [f, 3], or points "
+    "[n, 3]"
+)
 CORNERS = np.eye(3)
 
 
@@ -294,10 +297,11 @@ CORNERS = np.eye(3)
         (7, f"mesh: is of type int; accepted: {KINDS}"),
         ([CORNERS, [[0, 1, 2]]], f"mesh: is of type list; accepted: {KINDS}"),
         ((CORNERS,), f"mesh: is of type tuple; accepted: {KINDS}"),
-        (CORNERS, f"mesh: is of type ndarray; accepted: {KINDS}"),
-        (trimesh.points.PointCloud(CORNERS), f"mesh: is of type PointCloud; accepted: {KINDS}"),
+        (CORNERS[0], f"mesh: is of type ndarray; accepted: {KINDS}"),
+        (CORNERS[:, :2], "mesh: vertices are float64 (3, 2); accepted: numbers (n, 3)"),
         (trimesh.Scene(), "mesh: has no faces (0 vertices)"),
-        ((CORNERS, []), "mesh: has no faces (3 vertices)"),
+        ((CORNERS[:0], []), "mesh: has no faces (0 vertices)"),
+        (trimesh.points.PointCloud(CORNERS * 0), "mesh: its longest side is 0: all points are one point"),
         ((CORNERS[:, :2], [[0, 1, 2]]), "mesh: vertices are float64 (3, 2); accepted: numbers (n, 3)"),
         ((CORNERS == 0, [[0, 1, 2]]), "mesh: vertices are bool (3, 3); accepted: numbers (n, 3)"),
         ((CORNERS, [[0, 1, 3]]), "mesh: face 1 names vertex 3, but the vertices are 0 to 2"),
@@ -534,12 +538,30 @@ def test_a_mesh_scores_all_but_perfectly_against_itself_in_any_units():
     assert hexjax.score(source(), source(), samples=2000) == scores
 
 
-def test_a_mesh_of_no_faces_has_failed_and_one_out_of_all_proportion_is_refused():
+def test_points_load_and_what_needs_a_surface_refuses_them_by_name(run, tmp_path):
+    (tmp_path / "dots.xyz").write_text("0 0 0\n1 0 0\n0 2 0\n")
+    given = {"mesh": trimesh.points.PointCloud(CORNERS), "dots.xyz": tmp_path / "dots.xyz"}
+    for name, points in given.items():
+        framed, similarity = hexjax.normalise(points)
+        assert len(framed.faces) == 0
+        np.testing.assert_allclose(
+            hexjax.to_source(framed, similarity).vertices, hexjax.load(points).vertices, atol=1e-6
+        )
+        with refused(f"{name} is points without faces; accepted for render: meshes with faces"):
+            hexjax.render(points)
+        with refused(f"{name} is points without faces; accepted for a score: meshes with faces"):
+            hexjax.score(points, source())
+        for function in (run.encode, run.reconstruct):
+            with refused("the shape is points without faces; accepted for the field depth: meshes with faces"):
+                function(points)
+
+
+def test_a_mesh_of_nothing_has_failed_and_one_out_of_all_proportion_is_refused():
     ball = shapes.sphere(1.0, 2)
-    empties = ball._replace(faces=ball.faces[:0]), trimesh.Trimesh(), trimesh.Scene(), (ball.vertices, [])
-    for empty in (*empties, (ball.vertices, ball.faces[:0])):
+    nothing = ball._replace(vertices=ball.vertices[:0], faces=ball.faces[:0])
+    for empty in (nothing, trimesh.Trimesh(), trimesh.Scene(), (ball.vertices[:0], []), tuple(nothing[:2])):
         assert hexjax.score(empty, ball, samples=100)["failed"]
-    with refused("reference: has no faces (162 vertices)"):
+    with refused("reference is points without faces; accepted for a score: meshes with faces"):
         hexjax.score(ball, ball._replace(faces=ball.faces[:0]))
     with refused("mesh: faces are int64 (); accepted: whole numbers (f, 3), or rows of them"):
         hexjax.score((ball.vertices, np.array(5)), ball)

@@ -6,9 +6,11 @@ import pickle
 
 import numpy as np
 import pytest
+import trimesh
 
 import hexjax.models
 from hexjax import command, rules, types
+from hexjax.data import ply
 from hexjax.evaluation import restore
 from tests import shapes
 
@@ -66,6 +68,45 @@ def test_a_parent_that_was_trained_on_since_is_refused_and_the_copy_still_draws(
     assert f"config.latents.run is '{runs}/points_ae', whose digest is " in told
     assert "; accepted: the run as it was, or a new --workdir" in told
     assert command.main([f"--workdir={runs}/drawer", "--mode=sample"]) == 0
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory):
+    """A folder of a mesh and a file of points."""
+    folder = tmp_path_factory.mktemp("mixed")
+    torus = shapes.torus()
+    (folder / "torus.ply").write_bytes(ply.write(torus))
+    np.savetxt(folder / "dots.xyz", torus.vertices)
+    return folder
+
+
+def test_points_are_encoded_beside_meshes_where_no_field_needs_faces(runs, mixed, capsys):
+    given = ["--mode=encode", f"--config.data.path={mixed}", "--config.data.count=0"]
+    assert command.main([f"--workdir={runs}/points_ae", *given]) == 0
+    codes = [np.load(runs / "points_ae" / "latents" / f"{name}.npz")["code"] for name in ("dots", "torus")]
+    assert codes[0].shape == codes[1].shape == (1, 8)
+    assert command.main([f"--workdir={runs}/code_table", *given]) == 2
+    told = "dots is points without faces; accepted for the field points: meshes with faces"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(told)
+
+
+@pytest.mark.parametrize("mode", ["train", "ceiling"])
+def test_a_training_on_points_names_them_where_a_field_needs_faces(mixed, tmp_path, capsys, mode):
+    given = [f"--config.data.path={mixed}", "--config.data.count=0", f"--mode={mode}"]
+    assert launch("points_ae", tmp_path / "run", *given) == 2
+    told = "the family of config.model.family reads 'points'; these data give: item, surface, as dots is points without faces"
+    assert capsys.readouterr().err.splitlines()[-1].endswith(told)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_restored_run_encodes_points_from_wherever(runs, mixed):
+    model, points = restore.restore(runs / "points_ae"), shapes.torus().vertices
+    codes = [
+        model.encode(given).code for given in (mixed / "dots.xyz", trimesh.PointCloud(points), (points, []), points)
+    ]
+    for code in codes:
+        np.testing.assert_allclose(code, codes[0], atol=1e-5)
+    assert isinstance(model.reconstruct(points, grid=12), types.Mesh)
 
 
 def test_a_restored_run_encodes_and_meshes_shapes_that_it_has_not_seen(runs):

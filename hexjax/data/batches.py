@@ -20,13 +20,16 @@ MAPS = Hexplane._fields  # depth, normal, mask
 POOLS = {  # by the section of the config that has their sizes
     "sdf": ("points", "sdf", "sure", "slack", "seen"),
     "surface": ("surface", "surface_normal"),
+    "salient": ("salient", "salient_normal"),
 }
-TURNS = {  # how a field turns with its shape; what is not here does not change
+CELLS = ("cells", "corner_distance", "alive")
+TURNS = {  # how a field turns with its shape; what is not here, nor is `cells`, does not change
     "depth": symmetry.images, "mask": symmetry.images, "silhouette_distance": symmetry.images, "voxels": symmetry.grid,
+    "distance_grid": symmetry.grid, "corner_distance": symmetry.corners,
     "normal": lambda value, index: symmetry.vectors(symmetry.images(value, index), index),
-    **dict.fromkeys(("points", "surface", "surface_normal"), symmetry.vectors),
+    **dict.fromkeys(("points", "surface", "surface_normal", "salient", "salient_normal"), symmetry.vectors),
 }  # fmt: skip
-UNTURNED = ("inside", "latent", "place", "alive", "mean", "deviation")  # stand for the shape as it is
+UNTURNED = ("inside", "latent", "place", "mean", "deviation")  # stand for the shape as it is
 MIRROR = int(np.flatnonzero((np.diag([-1, 1, 1]) == symmetry.MATRICES).all((1, 2)))[0])
 SYMMETRIES = {"none": (0,), "mirror": (0, MIRROR), "cube": tuple(range(symmetry.COUNT))}
 STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name
@@ -35,7 +38,7 @@ STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name
 @functools.partial(
     jax.tree_util.register_dataclass,
     data_fields=["fields", "meshes", "parents"],
-    meta_fields=["inputs", "count", "pools", "resolution", "augment"],
+    meta_fields=["inputs", "count", "pools", "resolution", "augment", "side"],
 )
 @dataclasses.dataclass(frozen=True)
 class Cache:
@@ -52,6 +55,7 @@ class Cache:
     pools: tuple[tuple[str, int, int], ...]  # of those there are: name, points a shape, points a batch draws of it
     resolution: int  # pixels a side of the maps
     augment: str = "none"  # the symmetries of the cube that a step draws of: none | mirror: left and right | cube
+    side: int = 0  # of the grid of `cells`
 
 
 def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""], batch_size: int) -> Batch:
@@ -78,12 +82,22 @@ def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""
     if len(choices) == 1:
         return batch
     choice = jax.random.randint(stream_key(seed, "symmetry", step), (batch_size,), 0, len(choices))
-    return jax.vmap(turned)(batch, jnp.asarray(choices)[choice])
+    return jax.vmap(functools.partial(turned, side=cache.side))(batch, jnp.asarray(choices)[choice])
 
 
-def turned(fields: dict[str, Array], index: Int[Array, ""]) -> dict[str, Array]:
-    """The fields of one shape under a symmetry of the cube, by its number in `geometry.symmetry`; others are as they were."""
-    return {name: TURNS.get(name, lambda value, index: value)(value, index) for name, value in fields.items()}
+def turned(fields: dict[str, Array], index: Int[Array, ""], side: int = 0) -> dict[str, Array]:
+    """The fields of one shape under a symmetry of the cube, by its number in `geometry.symmetry`; others are as they were.
+
+    Args:
+        side: of the grid whose `cells` there are. Those that are not `alive` stay.
+    """
+
+    def cells(value: Array, index: Int[Array, ""]) -> Array:
+        moved = symmetry.cells(value, side, index)
+        return jnp.where(fields["alive"][:, None], moved, value) if "alive" in fields else moved
+
+    turns = TURNS | {"cells": cells}
+    return {name: turns.get(name, lambda value, index: value)(value, index) for name, value in fields.items()}
 
 
 def fixed(cache: Cache, items: Int[Array, "b"]) -> Batch:

@@ -21,14 +21,15 @@ from jaxtyping import Bool, Float
 
 from hexjax import cores, memory, progress
 from hexjax.data import batches, cache
-from hexjax.geometry import frame, hexplane, planes, sdf, surface
+from hexjax.geometry import edges, frame, hexplane, planes, sdf, surface
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
 
 MAPS = batches.MAPS
 DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
-LATENT = ("latent", "place", "alive", "mean", "deviation")  # of a parent
+LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
 class Fuse(NamedTuple):
@@ -53,6 +54,10 @@ def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None
         sizes |= {"points": ((p, 3), np.float32), "surface_normal": ((config.surface.points, 3), np.float32)}
         sizes |= dict.fromkeys(("sdf", "sure", *JUDGED), ((p,), np.float32))
         sizes |= {"inside": ((config.inside.points,), np.float32)}
+        sizes |= dict.fromkeys(("salient", "salient_normal"), ((config.salient.points, 3), np.float32))
+        n, nodes = config.cells.capacity, config.distance_grid.side
+        sizes |= {"cells": ((n, 3), np.int32), "corner_distance": ((n, 8), np.float32), "alive": ((n,), np.bool_)}
+        sizes |= {"distance_grid": ((nodes,) * 3, np.float32)}
     if categories:
         sizes["category"] = ((), np.int32)
     for name, value in (latents or {}).items():
@@ -74,7 +79,9 @@ def make(
     `slack` is the error of the signed distance that the shape's own maps give, both clamped to the band; a loss that
     forgives it is 0 at the rendered maps. `seen` is 1 within the band of a surface that some view sees, and outside the
     band of every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps. `sure`
-    is 1 where the sign of `sdf` is. `inside` is the occupancy of points that all shapes share.
+    is 1 where the sign of `sdf` is. `inside` is the occupancy of points that all shapes share. `salient` are samples of
+    sharp edges, or of the surface where there are none. `cells` are those of a grid that the surface may cross, with the
+    signed distances at their corners, padded by 0; `distance_grid` are signed distances at nodes.
 
     Args:
         whole: pools as large as a training draws from, instead of what a batch takes.
@@ -85,11 +92,9 @@ def make(
         MemoryError: where its maps do not fit into memory.
     """
     asked, found, mesh, px = set(names), {}, item.mesh, config.hexplane.resolution_px
-    needs_faces = [name for name in names if name not in ("surface", "item", "category", *LATENT)]
-    if needs_faces and not len(mesh.faces):
-        raise ValueError(
-            f"{item.name} is a shape of points; it cannot give {needs_faces[0]}, which needs a mesh's faces"
-        )
+    for name in names:
+        if name not in ("surface", "item", "category", *LATENT):
+            meshes.refuse_points(item.name, mesh, f"the field {name}")
     kept = functools.partial(cache.kept, cache.digest(mesh))
     if asked & {*MAPS, *DERIVED, *JUDGED}:
         with fitting(item.name, px):
@@ -107,6 +112,13 @@ def make(
     if "inside" in asked:
         count = config.inside.points
         found |= kept({"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, shared_points(count))[0])})
+    if asked & set(batches.CELLS):
+        side = config.cells.side
+        cells = kept({"cells": side}, functools.partial(_cells, mesh, side))
+        found |= padded(item.name, cells, side, config.cells.capacity)
+    if "distance_grid" in asked:
+        count = config.distance_grid.side
+        found |= kept({"distance_grid": count}, lambda: {"distance_grid": sdf.grid(mesh, count)})
     return {name: found[name] for name in names if name in found}
 
 
@@ -165,6 +177,7 @@ def build(
         pools=tuple((section, config[section].pool_points, config[section].points) for section in pools),
         resolution=config.hexplane.resolution_px,
         augment=config.data.augment,
+        side=config.cells.side,
     )
 
 
@@ -219,6 +232,22 @@ def derive(maps: Hexplane, names: Sequence[str]) -> dict[str, Array]:
     if "voxels" in names:
         found["voxels"] = planes.voxels(maps, maps.mask.shape[-1])
     return found
+
+
+def padded(name: str, cells: Mapping[str, Array], side: int, capacity: int) -> dict[str, np.ndarray]:
+    """The active cells of a grid as fields that are as long for every shape, and which of them are there.
+
+    Raises:
+        ValueError: for more than there is room for, with the shape's name.
+    """
+    count = len(cells["cells"])
+    if count > capacity:
+        raise ValueError(
+            f"{name} has {count} active cells with cells.side = {side}; config.cells.capacity is {capacity}, accepted: at "
+            f"least {count}"
+        )
+    found = {field: np.pad(value, ((0, capacity - count), (0, 0))) for field, value in cells.items()}
+    return found | {"alive": np.arange(capacity) < count}
 
 
 def told(items: Sequence[Item]) -> Iterator[Item]:
@@ -277,10 +306,27 @@ def _surface_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
     random = np.random.default_rng((seed, 1))
     if not len(mesh.faces):
         return {"surface": mesh.vertices[random.integers(0, len(mesh.vertices), count)].astype(np.float32)}
+    return dict(zip(batches.POOLS["surface"], _samples(mesh, count, random)))
+
+
+def _salient_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
+    """Samples of the sharp edges, uniform over their length; of the surface where there are none."""
+    random = np.random.default_rng((seed, 2))
+    points, normals = (value.astype(np.float32) for value in edges.sample(mesh, count, random))
+    found = (points, normals) if len(points) else _samples(mesh, count, random)
+    return dict(zip(batches.POOLS["salient"], found))
+
+
+def _samples(mesh: Mesh, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     points, face = surface.sample(mesh, count, random)
     normal = surface.area_vectors(mesh)[face]  # none without an area
     normal /= np.linalg.norm(normal, axis=1, keepdims=True)
-    return {"surface": points.astype(np.float32), "surface_normal": normal.astype(np.float32)}
+    return points.astype(np.float32), normal.astype(np.float32)
 
 
-_POOLED = {"sdf": _query_pool, "surface": _surface_pool}
+def _cells(mesh: Mesh, side: int) -> dict[str, np.ndarray]:
+    cells = sdf.active_cells(mesh, side)
+    return {"cells": cells, "corner_distance": sdf.corner_distance(mesh, cells, side)}
+
+
+_POOLED = {"sdf": _query_pool, "surface": _surface_pool, "salient": _salient_pool}

@@ -1,8 +1,9 @@
 """Stage 1, load: a mesh file, or a mesh in memory, to a `Mesh`, or one line that says what is wrong with it.
 
 Vertices stay in the source's own units and axes, as float32 (float64 where they lie far from the origin for their size).
-Polygons are cut to triangles, scenes flattened, equal positions welded, doubled and collapsed faces dropped, unused
-vertices dropped, and the winding made consistent and outward where it can be. What was done is told by `inspect`.
+Points without faces stay as they are, all of them. Polygons are cut to triangles, scenes flattened, equal positions
+welded, doubled and collapsed faces dropped, unused vertices dropped, and the winding made consistent and outward where it
+can be. What was done is told by `inspect`.
 """
 
 import os
@@ -25,12 +26,17 @@ READERS = {
     ".off": meshtext.read_off,
     ".ply": ply.read,
     ".stl": meshtext.read_stl,
+    ".xyz": meshtext.read_xyz,
 }
 WITH_FOLDER = (".glb", ".gltf")  # their buffers may be files of their own
 SIDES = (1e-30, 1e30)  # of the longest side, in source units: beyond them float32 arithmetic fails
 DOUBTFUL = "the winding could not be made consistent; some normals may be flipped"
 NOTABLE_SHARE = 0.01  # of the faces: fewer dropped ones are not told
 BULK_SHARE = 0.01  # of the longest side: 98 % of the vertices on each axis in less than that are told
+WHOLE = dict.fromkeys(
+    ("faces", "polygons_in_file", "unused_vertices", "welded_vertices", "collapsed_faces", "doubled_faces",
+     "doubtful_polygons", "parts", "turned_share", "winding_doubtful"), 0,
+)  # what `inspect` finds of points  # fmt: skip
 ROUNDING_LIMIT = 1e-3  # the largest step between positions, as a share of the longest side
 
 
@@ -90,11 +96,15 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
     """Polygons as a mesh (cut to triangles, welded, wound consistently), and what was found on the way.
 
     Raises:
-        ValueError: if there is no face, a used vertex is not finite, the longest side is 0 or out of float32's range, or
-            float64 is too coarse so far from the origin.
+        ValueError: if there is no face and what there is isn't points, a used vertex is not finite, the longest side is 0
+            or out of float32's range, or float64 is too coarse so far from the origin.
     """
     if not len(source.sizes):
-        raise ValueError(f"has no faces ({len(source.positions)} vertices)")
+        if not (source.points and len(source.positions)):
+            raise ValueError(f"has no faces ({len(source.positions)} vertices)")
+        vertices, near = _rounded(source.positions, "points")
+        found = dict.fromkeys(("vertices", "vertices_in_file"), len(vertices)) | {"bulk_share": _bulk_share(near)}
+        return Mesh(np.ascontiguousarray(vertices), np.zeros((0, 3), np.int32)), WHOLE | found
     used, corners = np.unique(source.corners, return_inverse=True)
     vertices, near = _rounded(source.positions[used])
     faces, concave = polygons.cut(Polygons(source.positions[used], corners, source.sizes))
@@ -107,7 +117,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
     corners = np.float64(np.float32((near - (low + high) / 2) / side))[faces]  # as exact as in the frame
     if not np.any(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])):
         raise ValueError(f"no face has an area at a longest side of {side:.3g}")
-    bulk = np.max(np.ptp(np.percentile(near, (1, 99), axis=0), axis=0)) / side
+    bulk = _bulk_share(near)
     kept, faces = np.unique(faces, return_inverse=True)
     faces = faces.reshape(-1, 3)
     orientation = winding.orient(near[kept], faces)
@@ -126,7 +136,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         "parts": orientation.parts,
         "turned_share": float(np.mean(orientation.turned)),
         "winding_doubtful": orientation.doubtful,
-        "bulk_share": float(bulk),
+        "bulk_share": bulk,
     }
 
 
@@ -148,7 +158,12 @@ def mended(found: dict[str, Any]) -> dict[str, str]:
     return told
 
 
-def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _bulk_share(near: np.ndarray) -> float:
+    side = np.float64(np.max(np.ptp(near, axis=0)))
+    return float(np.max(np.ptp(np.percentile(near, (1, 99), axis=0), axis=0)) / side)
+
+
+def _rounded(positions: np.ndarray, what: str = "vertices used by faces") -> tuple[np.ndarray, np.ndarray]:
     """Positions as float32, twice; or where the origin is far, as they are and as float32 around their own middle.
 
     Raises:
@@ -156,11 +171,11 @@ def _rounded(positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """
     broken = int(np.sum(~np.all(np.isfinite(positions), axis=1)))
     if broken:
-        raise ValueError(f"{broken} of {len(positions)} vertices used by faces are NaN or infinite")
+        raise ValueError(f"{broken} of {len(positions)} {what} are NaN or infinite")
     low, high = positions.min(axis=0), positions.max(axis=0)
     side = float(np.max(high - low))
     if side == 0:
-        raise ValueError("its longest side is 0: all vertices used by faces are one point")
+        raise ValueError(f"its longest side is 0: all {what} are one point")
     largest = float(np.max(np.abs(positions)))
     if not SIDES[0] <= side <= SIDES[1] or largest > SIDES[1]:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Readers of OBJ, OFF and STL: bytes to polygons, or a ValueError that says what is wrong with them.
+"""Readers of OBJ, OFF, STL and XYZ: bytes to polygons, or a ValueError that says what is wrong with them.
 
 Part of stage 1 (load). They are strict where trimesh is not: it reads relative OBJ indices from the wrong end, takes
 index 0 for the first vertex, loses what a truncated text file promises, fans concave polygons, and cannot read a binary
@@ -97,6 +97,21 @@ def _read_stl_text(text: str) -> Polygons:
         raise ValueError("a facet has not three vertex lines and an endfacet")
     positions = table([rest for kind, rest in lines if kind == "vertex"], 3, "vertex")
     return polygons.triangles(positions, np.arange(len(positions)).reshape(-1, 3))
+
+
+def read_xyz(data: bytes) -> Polygons:
+    """Points of lines of 3 numbers, or of 6 whose last three (a normal, a colour) are passed over; # begins a comment.
+
+    Raises:
+        ValueError: for a line of anything else.
+    """
+    rows = [row for row in re.sub(r"#[^\n]*", "", text(data)).split("\n") if row.strip()]
+    columns = len(rows[0].split()) if rows else 3
+    for number, row in enumerate(rows, 1):
+        if columns not in (3, 6) or len(row.split()) != columns:
+            accepted = columns if columns in (3, 6) else "3 or 6"
+            raise ValueError(f"point {number} has {len(row.split())} numbers; accepted: {accepted}")
+    return polygons.cloud(table(rows, columns, "point")[:, :3])
 
 
 def text(data: bytes) -> str:

@@ -2,7 +2,7 @@
 
 One mesh (vertices [n, 3], faces [f, 3]); a head set (mean [n, 3], faces [f, 3], scale, delta [i, n, 3]: the vertices of
 head i are mean + scale * delta[i]); its low-resolution form (faces [f, 3], corner [m, 3], weight [m, 3]: vertices are
-weighted sums of three of the full ones), with heads.npz beside it.
+weighted sums of three of the full ones), with heads.npz beside it; or points alone (vertices or points [n, 3]).
 """
 
 import functools
@@ -34,7 +34,7 @@ def shapes(file: pathlib.Path) -> list[Shape]:
     """
     arrays = _read(file)
     for keys, reader in FORMS.items():
-        if set(keys) <= set(arrays):
+        if set(keys) <= set(arrays) and (reader is not _points or set(arrays) <= {*keys, *BESIDE}):
             return reader(file, arrays)
     there = textwrap.shorten(" ".join(arrays), 100) or "(none)"
     raise ValueError(f"{_name(file)}: has the arrays {there}; accepted: {' | '.join(' '.join(keys) for keys in FORMS)}")
@@ -60,6 +60,12 @@ def _one_mesh(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Shape]:
     vertices = _array(file, arrays, "vertices", ("n", 3), "fiu")
     faces = _array(file, arrays, "faces", ("f", 3), "iu")
     return [(file.stem, functools.partial(_clean, _name(file), vertices, faces))]
+
+
+def _points(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Shape]:
+    (name,) = {"vertices", "points"} & set(arrays)
+    points = _array(file, arrays, name, ("n", 3), "fiu")
+    return [(file.stem, functools.partial(_clean, _name(file), points, np.zeros((0, 3), int)))]
 
 
 def _head_set(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> list[Shape]:
@@ -89,7 +95,10 @@ FORMS = {
     ("vertices", "faces"): _one_mesh,
     ("mean", "faces", "scale", "delta"): _head_set,
     ("faces", "corner", "weight"): _low_head_set,
+    ("vertices",): _points,
+    ("points",): _points,
 }
+BESIDE = {"normals", "colors", "loc", "scale"}  # what may lie beside points; with others they may be queries
 
 
 def _heads(file: pathlib.Path, arrays: dict[str, np.ndarray]) -> Callable[[int], np.ndarray]:
@@ -116,7 +125,7 @@ def _entries(file: pathlib.Path, count: int, vertices: Callable[[int], np.ndarra
 def _clean(name: str, vertices: Array, faces: Array) -> Loaded:
     """The mesh of raw arrays, checked and made ready as those of mesh files are, and its report."""
     try:
-        triangles = polygons.triangles(vertices, faces)
+        triangles = polygons.triangles(vertices, faces)._replace(points=True)
         polygons.refuse_out_of_range(triangles)
         with np.errstate(all="ignore"):  # positions that are not finite are refused on the way
             return meshfile.clean(triangles)

@@ -40,6 +40,8 @@ class Element(NamedTuple):
 def read(data: bytes) -> Polygons:
     """Polygons of a PLY file: its vertex element's x, y, z and its face element's list, in text or binary.
 
+    Vertices alone are points; with rows of another element, such as strips or edges, they are a mesh that lacks faces.
+
     Raises:
         ValueError: for a broken header, and where less data follows than it promises.
     """
@@ -68,7 +70,9 @@ def read(data: bytes) -> Polygons:
             place, starts, lengths = _walk(element, body, place)
             if element.name == "face":
                 corners, sizes = _gather(body, starts, lengths, element.properties[_list_index(element)].type), lengths
-    found = Polygons(positions, corners, sizes)
+    there = [element for element in elements if element.count]
+    is_alone = [element.name for element in there] == ["vertex"] and all(p.length is None for p in there[0].properties)
+    found = Polygons(positions, corners, sizes, points=is_alone)
     polygons.refuse_out_of_range(found)
     return found
 

@@ -11,16 +11,28 @@ from jaxtyping import Float, Int
 CLIPPING_BUDGET = (
     20_000_000  # squared corners of concave polygons; those beyond are cut as a fan, so that no file hangs
 )
-MESHES = "a path, a trimesh Trimesh or Scene, a hexjax.Mesh, or a tuple of vertices [n, 3] and faces [f, 3]"
+MESHES = (
+    "a path, a trimesh Trimesh, Scene or PointCloud, a hexjax.Mesh, a tuple of vertices [n, 3] and faces [f, 3], or points "
+    "[n, 3]"
+)
 ATTEMPTS = 16  # corners tried for an ear in each round
 
 
 class Polygons(NamedTuple):
-    """Positions [n, 3], the corners of all polygons in a row [k], and how many of them each polygon has [f]."""
+    """Positions [n, 3], the corners of all polygons in a row [k], and how many of them each polygon has [f].
+
+    `points` tells whether positions without a polygon are a shape of points, and not a mesh that lacks its faces.
+    """
 
     positions: Float[np.ndarray, "n 3"]
     corners: Int[np.ndarray, "k"]
     sizes: Int[np.ndarray, "f"]
+    points: bool = False
+
+
+def cloud(positions: np.ndarray) -> Polygons:
+    """Points alone."""
+    return Polygons(np.asarray(positions, np.float64), np.zeros(0, np.int64), np.zeros(0, np.int64), True)
 
 
 def triangles(positions: np.ndarray, corners: np.ndarray) -> Polygons:
@@ -33,7 +45,8 @@ def triangles(positions: np.ndarray, corners: np.ndarray) -> Polygons:
 def of(given: Any) -> Polygons:
     """Polygons of a mesh in memory: a trimesh Trimesh or Scene, a `Mesh`, or (vertices [n, 3], faces).
 
-    Faces are an array [f, k], or rows of any lengths. Of a scene, what has no faces is passed over.
+    Faces are an array [f, k], or rows of any lengths. Of a scene, what has no faces is passed over. No faces at all, a
+    trimesh PointCloud and an array [n, 3] are points.
 
     Raises:
         ValueError: for anything else, or a face of vertices that are not there.
@@ -42,12 +55,16 @@ def of(given: Any) -> Polygons:
         return _of_scene(given)
     if hasattr(given, "vertices") and hasattr(given, "faces"):
         given = given.vertices, given.faces
+    elif type(given).__name__ == "PointCloud":
+        given = given.vertices, ()
+    elif getattr(given, "ndim", None) == 2:
+        given = given, ()
     if not isinstance(given, tuple) or len(given) != 2:
         raise ValueError(f"is of type {type(given).__name__}; accepted: {MESHES}")
     positions, (corners, sizes) = _numbers(given[0]), _rows(given[1])
     if positions.ndim != 2 or positions.shape[1] != 3 or positions.dtype.kind not in "fiu":
         raise ValueError(f"vertices are {positions.dtype} {positions.shape}; accepted: numbers (n, 3)")
-    found = Polygons(positions.astype(np.float64), corners, sizes)
+    found = Polygons(positions.astype(np.float64), corners, sizes, points=True)
     refuse_out_of_range(found)
     return found
 

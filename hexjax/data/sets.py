@@ -56,6 +56,8 @@ def closed(items: Sequence[Item]) -> list[Item]:
 
 
 def _closed(mesh: Mesh) -> dict[str, np.ndarray]:
+    if not len(mesh.faces):
+        raise ValueError("is points without faces")
     made = close.close(mesh)
     return {
         "vertices": made.mesh.vertices,

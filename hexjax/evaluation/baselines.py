@@ -12,10 +12,11 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
-from hexjax import names, pipeline, progress
+from hexjax import pipeline, progress
 from hexjax.data import cache
 from hexjax.evaluation import nearness, rows
 from hexjax.geometry import frame, sdf, surface
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Item, Mesh, Scores
 
 NODES = 64  # a side of the grid
@@ -71,8 +72,7 @@ def check(train: Sequence[Item], held: Sequence[Item]) -> None:
         if not items:
             raise ValueError(f"there are no {side} shapes; baselines need at least one (config.data.split)")
         for item in items:
-            if not len(item.mesh.faces):
-                raise ValueError(f"{names.printable(item.name)} is a shape of points; baselines need a mesh's faces")
+            meshes.refuse_points(item.name, item.mesh, "baselines")
 
 
 def nearest(train: Sequence[Item], held: Sequence[Item], seed: int) -> list[Item]:

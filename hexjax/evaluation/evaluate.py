@@ -46,11 +46,12 @@ def check(items: Sequence[Item]) -> None:
     """Nothing; there are items, and all of them have a surface to be scored against.
 
     Raises:
-        ValueError: for none, or one whose faces have no area in the frame.
+        ValueError: for none, a shape of points, or one whose faces have no area in the frame.
     """
     if not items:
         raise ValueError(NONE)
     for item in items:
+        meshes.refuse_points(item.name, item.mesh, "a score")
         if not meshes.face_areas(item.mesh).sum() > 0:
             size = np.abs(np.asarray(item.source.vertices, np.float64)).max()
             told = f"none of its {len(item.mesh.faces)} faces has an area beside its size ({size:.3g})"

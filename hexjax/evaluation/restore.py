@@ -54,7 +54,7 @@ class Restored(NamedTuple):
         """The latent of a mesh in any units, code [t, d], as stored with `latent.bits`; of a list of meshes [b, t, d].
 
         Raises:
-            ValueError: if a mesh does not load, or the list is empty.
+            ValueError: if a mesh does not load, or the list is empty; for points, where the family sees what needs faces.
         """
         if isinstance(mesh, list):
             return _stacked([self.encode(each) for each in mesh])

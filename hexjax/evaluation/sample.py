@@ -24,6 +24,7 @@ from hexjax import memory, pipeline, progress
 from hexjax.data import batches, ply
 from hexjax.evaluation import evaluate, export, nearness, rows, written
 from hexjax.geometry import distance, sdf, surface
+from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import record
@@ -67,9 +68,11 @@ def sample(
         step: of the parameters; told in samples.json.
 
     Raises:
-        ValueError: for a family without a prior.
+        ValueError: for a family without a prior, and items that are points.
     """
     families.check_mode(family, config, "sample")
+    for item in items:
+        meshes.refuse_points(item.name, item.mesh, "shapes that draws are compared with")
     clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
     trees, line = (
         [nearness.tree(item.mesh, config.seed) for item in known],

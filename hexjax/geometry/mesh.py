@@ -22,20 +22,22 @@ UP_ROTATIONS = {
 def normalise(mesh: Mesh, up: str = "y") -> tuple[Mesh, Similarity]:
     """The mesh with the box of its referenced vertices centred in the frame, longest side 2 (1 - margin), and the way.
 
+    Of a shape of points it is the box of all.
+
     Args:
         up: the source's axis that points up, y or z (`data.up`).
 
     Raises:
-        ValueError: for another `up`, a mesh without faces, non-finite vertices or a longest side of 0.
+        ValueError: for another `up`, a mesh without vertices, non-finite vertices or a longest side of 0.
     """
     if up not in UP_ROTATIONS:
         raise ValueError(f"config.data.up is {up!r}; accepted: {', '.join(UP_ROTATIONS)}")
     faces = np.asarray(mesh.faces)
-    if len(faces) == 0:
-        raise ValueError("the mesh has no faces; normalise needs at least one")
+    if not len(mesh.vertices):
+        raise ValueError("the mesh has no vertices; normalise needs at least two")
     rotation = UP_ROTATIONS[up]
     turned = np.asarray(mesh.vertices, np.float64) @ rotation.T
-    used = turned[np.unique(faces)]
+    used = turned[np.unique(faces)] if len(faces) else turned
     if not np.isfinite(used).all():
         raise ValueError("the mesh has vertices that are not finite; normalise needs finite ones")
     low, high = used.min(0), used.max(0)
@@ -46,6 +48,16 @@ def normalise(mesh: Mesh, up: str = "y") -> tuple[Mesh, Similarity]:
     similarity = Similarity(scale, rotation, -scale * (low + high) / 2)
     vertices = ((turned - (low + high) / 2) * scale).astype(np.float32)
     return mesh._replace(vertices=vertices, faces=faces.astype(np.int32)), similarity
+
+
+def refuse_points(name: str, mesh: Mesh, what: str) -> None:
+    """Nothing; the mesh has faces, which `what` needs.
+
+    Raises:
+        ValueError: for a shape of points, in one line with its name.
+    """
+    if not len(mesh.faces):
+        raise ValueError(f"{name} is points without faces; accepted for {what}: meshes with faces")
 
 
 def to_frame(mesh: Mesh, similarity: Similarity) -> Mesh:

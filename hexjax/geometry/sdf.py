@@ -11,11 +11,12 @@ import igl.predicates
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hexjax.geometry import frame, surface, symmetry
 from hexjax.geometry import mesh as meshes
-from hexjax.geometry import surface
 from hexjax.types import Array, Mesh
 
 NEAR = 0.05  # world units: the band around the surface that three quarters of a query pool fill
+COARSEST = 8  # cells a side that are all asked for their distance
 WINDING_MARGIN = 0.25  # winding numbers nearer than this to 1/2, or below minus this, are doubtful
 
 
@@ -94,6 +95,37 @@ def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], 
     points = np.concatenate([samples, random.uniform(-1, 1, (count - near, 3))]).astype(np.float32)
     points = points[random.permutation(count)]
     return points, *signed_distance(mesh, points)
+
+
+def active_cells(mesh: Mesh, side: int) -> Int[np.ndarray, "n 3"]:
+    """The cells of the cube, of `side` along each axis, that the surface may cross, in the order of x, y, z.
+
+    That are those whose centre is no farther off than half a cell's diagonal. They are sought coarse to fine, which loses
+    none: the ball around a cell lies in the ball around the eight of which it is one.
+    """
+    if side % 2 or side <= COARSEST:
+        cells = np.array(list(np.ndindex(side, side, side)), np.int32)
+    else:
+        cells = (2 * active_cells(mesh, side // 2)[:, None] + symmetry.CORNERS).reshape(-1, 3)
+        cells = cells[np.lexsort(cells.T[::-1])]
+    centres = (cells + 0.5) * (2 / side) - 1
+    return cells[surface.closest(mesh, centres)[0] <= 3**0.5 / side * (1 + 1e-9)]  # rounding must not tell twins apart
+
+
+def corner_distance(mesh: Mesh, cells: Int[Array, "n 3"], side: int) -> Float[np.ndarray, "n 8"]:
+    """Signed distances at the corners of cells, of `side` along each axis of the cube, in the order of symmetry.CORNERS."""
+    sides = (side + 1,) * 3
+    nodes = np.ravel_multi_index(tuple(np.moveaxis(np.asarray(cells)[:, None] + symmetry.CORNERS, -1, 0)), sides)
+    nodes, place = np.unique(nodes, return_inverse=True)
+    points = np.asarray(frame.grid_nodes(side + 1))[np.stack(np.unravel_index(nodes, sides), -1)]
+    return signed_distance(mesh, points)[0][place.reshape(-1, 8)]
+
+
+def grid(mesh: Mesh, count: int) -> Float[np.ndarray, "n n n"]:
+    """Signed distances at the cube's nodes, `count` along each axis."""
+    nodes = np.asarray(frame.grid_nodes(count))
+    points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
+    return signed_distance(mesh, points)[0].reshape((count,) * 3)
 
 
 def outward(mesh: Mesh) -> int:

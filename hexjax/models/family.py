@@ -120,8 +120,11 @@ def drawn(draw: Callable[[Array], Any], key: Array, batch: Mapping[str, Array]) 
     return jax.vmap(lambda number: draw(jax.random.fold_in(key, number)))(batch["draw"])
 
 
-def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None = None) -> Family:
+def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None = None, why: str = "") -> Family:
     """The family of a config, for what the data can give.
+
+    Args:
+        why: what keeps the data from giving more, told where a field is missing.
 
     Raises:
         ValueError: if there is no such family, it lists those that exist; for a config that the family refuses, and a
@@ -131,7 +134,8 @@ def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None 
     for name in (*family.reads, *family.sees, *family.conditions):
         if name not in spec.fields:
             known = ", ".join(spec.fields)
-            raise ValueError(f"the family of config.model.family reads {name!r}; these data give: {known}")
+            told = f"these data give: {known}" + f", as {why}" * bool(why)
+            raise ValueError(f"the family of config.model.family reads {name!r}; {told}")
     return family
 
 

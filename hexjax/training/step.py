@@ -82,7 +82,8 @@ def load(
     spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known
     if mode == "sweep":
         return Loaded(items, parts, spec, None, None)
-    family = families.make(spec, config, parents)
+    why = next((f"{item.name} is points without faces" for item in items if not len(item.mesh.faces)), "")
+    family = families.make(spec, config, parents, why)
     families.check_mode(family, config, mode)
     if mode != "train":
         return Loaded(items, parts, spec, family, None)

@@ -149,7 +149,7 @@ def _reads(family: Family) -> tuple[str, ...]:
 
 def _made(config: ml_collections.ConfigDict) -> str:
     """The keys that fields are made by, as text: cells of equal text share their fields."""
-    sections = ("hexplane", "inside", *batches.POOLS)
+    sections = ("hexplane", "inside", "cells", "distance_grid", *batches.POOLS)
     return json.dumps({name: config[name].to_dict() for name in sections} | {"seed": config.seed}, sort_keys=True)
 
 

@@ -12,13 +12,14 @@ import trimesh
 from configs import base
 from hexjax import memory
 from hexjax.data import batches, fields
-from hexjax.geometry import field, hexplane, sdf, surface
+from hexjax.geometry import field, hexplane, sdf, surface, symmetry
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Item, Mesh
 from tests import shapes, toys
 
 RESOLUTION = 32
 POINTS, DRAWN = 2000, 100  # of a pool, and of it in a batch
+SIDE, ROOM, NODES = 8, 500, 9  # of the cells, and of the dense grid
 ALL = tuple(fields.spec(base.get_config(), ()).fields)
 MADE = tuple(name for name in ALL if name != "item")  # which a batch alone has
 
@@ -43,7 +44,7 @@ def config_of(pool_points=POINTS, points=DRAWN, seed=0, cached=True):
     config.seed, config.data.cached, config.hexplane.resolution_px = seed, cached, RESOLUTION
     for section in batches.POOLS:
         config[section].pool_points, config[section].points = pool_points, points
-    config.inside.points = 500
+    config.inside.points, config.cells.side, config.cells.capacity, config.distance_grid.side = 500, SIDE, ROOM, NODES
     return config
 
 
@@ -105,9 +106,16 @@ def test_fields_are_stacked_over_shapes(whole):
         "surface": (*pool, 3),
         "surface_normal": (*pool, 3),
         "inside": (2, 500),
+        "salient": (*pool, 3),
+        "salient_normal": (*pool, 3),
+        "cells": (2, ROOM, 3),
+        "corner_distance": (2, ROOM, 8),
+        "alive": (2, ROOM),
+        "distance_grid": (2, NODES, NODES, NODES),
     }
-    assert {value.dtype.name for value in whole.fields.values()} == {"float32", "bool"}
-    assert whole.pools == (("sdf", POINTS, DRAWN), ("surface", POINTS, DRAWN))
+    assert {value.dtype.name for value in whole.fields.values()} == {"float32", "bool", "int32"}
+    assert whole.pools == (("sdf", POINTS, DRAWN), ("surface", POINTS, DRAWN), ("salient", POINTS, DRAWN))
+    assert whole.side == SIDE
 
 
 def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, whole, alone):
@@ -247,6 +255,68 @@ def test_surface_points_lie_on_the_surface_with_the_normals_of_their_faces(items
     assert abs((np.abs(points).max(-1) < 0.5).mean() - 1 / 5) < 0.04  # the hollow's share of the area
 
 
+def test_salient_points_lie_on_sharp_edges_with_the_mean_of_two_normals_or_anywhere_on_a_round_shape(whole):
+    points, normal = (np.asarray(whole.fields[name][1]) for name in ("salient", "salient_normal"))
+    at_side = np.isclose(np.abs(points), 0.95) | np.isclose(np.abs(points), 0.475)  # of the box, and of its hollow
+    outer = np.isclose(np.abs(points), 0.95).sum(1) == 2
+    assert (at_side.sum(1) == 2).all()
+    np.testing.assert_allclose(np.abs(normal), at_side / np.sqrt(2), atol=1e-6)
+    assert (np.sum(points * normal, axis=1)[outer] > 0).all()
+    assert (np.sum(points * normal, axis=1)[~outer] < 0).all()  # into the hollow
+    assert abs(outer.mean() - 2 / 3) < 0.04  # by length
+    points, normal = (np.asarray(whole.fields[name][0]) for name in ("salient", "salient_normal"))
+    assert np.abs(np.linalg.norm(points, axis=1) - 0.95).max() < 0.05
+    assert (np.sum(points * normal, axis=1) > 0.9).all()
+    assert (points[:DRAWN] != np.asarray(whole.fields["surface"][0][:DRAWN])).all()
+
+
+def test_corner_distances_and_the_dense_grid_are_signed_distances_at_those_nodes(items, whole):
+    nodes = np.linspace(-1, 1, NODES, dtype=np.float32)  # the corners of the cells as well
+    for number, shape in enumerate(items):
+        cells, corners, alive, grid = (
+            np.asarray(whole.fields[name][number]) for name in ("cells", "corner_distance", "alive", "distance_grid")
+        )
+        at = (cells[alive][:, None] + symmetry.CORNERS).reshape(-1, 3)
+        np.testing.assert_allclose(corners[alive].ravel(), sdf.signed_distance(shape.mesh, nodes[at])[0], atol=1e-6)
+        np.testing.assert_allclose(corners[alive].ravel(), grid[tuple(at.T)], atol=1e-6)
+        assert not corners[~alive].any()
+        assert not cells[~alive].any()
+    ball = np.linalg.norm(np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1), axis=-1) - 0.95
+    np.testing.assert_allclose(whole.fields["distance_grid"][0], ball, atol=0.04)  # of 320 flat faces
+
+
+def test_more_cells_than_there_is_room_for_are_refused_with_the_number(items):
+    config = config_of()
+    config.cells.capacity = 200
+    count = int(fields.make(items[0], ("alive",), config_of(), 0)["alive"].sum())
+    text = (
+        f"ball has {count} active cells with cells.side = 8; config.cells.capacity is 200, accepted: at least {count}"
+    )
+    with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
+        fields.make(items[0], ("cells",), config, 0)
+    config.cells.capacity = count
+    assert fields.make(items[0], ("alive",), config, 0)["alive"].all()
+
+
+@pytest.mark.parametrize("index", [1, 17, 24, 47])
+def test_the_fields_of_a_shape_turn_to_those_of_its_image(whole, index):
+    """The sealed box is its own image: its cells, with the distances at their corners, change places alone."""
+    names = ("cells", "corner_distance", "alive", "distance_grid")
+    shape = {name: whole.fields[name][1] for name in names}
+    image = batches.turned(shape, jnp.int32(index), whole.side)
+    np.testing.assert_array_equal(image["alive"], shape["alive"])
+    np.testing.assert_allclose(image["distance_grid"], shape["distance_grid"], atol=1e-6)
+    at = {
+        tuple(cell): row
+        for cell, row in zip(*(np.asarray(shape[name])[np.asarray(shape["alive"])] for name in names[:2]))
+    }
+    alive = np.asarray(image["alive"])
+    assert {tuple(cell) for cell in np.asarray(image["cells"])[alive]} == at.keys()
+    assert not np.asarray(image["cells"])[~alive].any()
+    for cell, row in zip(np.asarray(image["cells"])[alive], np.asarray(image["corner_distance"])[alive]):
+        np.testing.assert_allclose(row, at[tuple(cell)], atol=1e-6)
+
+
 def test_surface_points_and_query_points_are_drawn_apart(items):
     found = fields.make(items[0], ("points", "surface"), config_of(points=40), 0)
     gap = np.linalg.norm(found["points"][:, None] - found["surface"][None], axis=-1)
@@ -270,7 +340,7 @@ def test_a_shape_of_points_gives_its_own_points_and_refuses_what_needs_faces(clo
     assert len({tuple(point) for point in found}) > DRAWN / 2
     assert set(fields.spec(config, [cloud, items[0]]).fields) == {"item", "surface"}
     for name in set(MADE) - {"surface"}:
-        text = f"cloud is a shape of points; it cannot give {name}, which needs a mesh's faces"
+        text = f"cloud is points without faces; accepted for the field {name}: meshes with faces"
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
             fields.make(cloud, ("surface", name), config, 0, fuse=fields.Fuse(ball, ""))
     assert build([items[0], cloud], ("surface",)).fields["surface"].shape == (2, POINTS, 3)

@@ -8,6 +8,7 @@ import pathlib
 import re
 import struct
 
+import jax
 import numpy as np
 import pytest
 import trimesh
@@ -16,7 +17,7 @@ from hexjax.data import meshfile, ply
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 
-FORMATS = "accepted: .glb, .gltf, .obj, .off, .ply, .stl"
+FORMATS = "accepted: .glb, .gltf, .obj, .off, .ply, .stl, .xyz"
 
 LOADED = {  # vertices, faces, winding doubtful
     "nancolor.obj": (8, 12, False),
@@ -47,6 +48,7 @@ LOADED = {  # vertices, faces, winding doubtful
     "nested.glb": (24, 36, False),
     "textured_interleaved.glb": (8, 12, False),
 }
+CLOUDS = {"points_bin.ply": 8, "points_emptyface.ply": 1024}
 REFUSED = {
     "zero_bytes.obj": "is empty (0 bytes)",
     "zero_bytes.ply": "is empty (0 bytes)",
@@ -55,12 +57,10 @@ REFUSED = {
     "stl_empty_ascii.stl": "has no faces (0 vertices)",
     "ply_empty_header.ply": "no vertex element in the PLY header",
     "empty_nodes.glb": "has no faces (0 vertices)",
-    "points_bin.ply": "has no faces (8 vertices)",
     "obj_wireframe.obj": "has no faces (8 vertices)",
     "point_cloud.obj": "has no faces (3 vertices)",
-    "points_emptyface.ply": "has no faces (1024 vertices)",
     "inf_nan.obj": "3 of 3 vertices used by faces are NaN or infinite",
-    "float_inf_point_cloud.ply": "has no faces (16 vertices)",
+    "float_inf_point_cloud.ply": "3 of 16 points are NaN or infinite",
     "box_with_infinites.glb": "24 of 24 vertices used by faces are NaN or infinite",
     "degenerate_mesh.obj": "its longest side is 0: all vertices used by faces are one point",
     "malformed_index.obj": "face 1 names vertex 12, but the vertices are 1 to 8",
@@ -117,10 +117,12 @@ def check(mesh: Mesh) -> None:
     assert mesh.vertices.flags.c_contiguous
     assert mesh.faces.flags.c_contiguous
     assert np.all(np.isfinite(mesh.vertices))
+    assert np.max(np.ptp(mesh.vertices, axis=0)) > 0
+    if not len(mesh.faces):  # points stay as they are
+        return
     assert np.array_equal(np.unique(mesh.faces), np.arange(len(mesh.vertices)))
     assert len(np.unique(mesh.vertices, axis=0)) == len(mesh.vertices)
     assert np.all(np.diff(np.sort(mesh.faces, axis=1), axis=1) > 0)
-    assert np.max(np.ptp(mesh.vertices, axis=0)) > 0
 
 
 def outcome(path: pathlib.Path) -> str | None:
@@ -168,7 +170,7 @@ def gltf(vertices: np.ndarray, faces: np.ndarray, **changes: object) -> dict:
 
 def test_the_tables_cover_the_manifest(data_folder):
     rows = csv.DictReader((data_folder / "nasty" / "manifest.csv").read_text().splitlines())
-    assert {row["file"] for row in rows} == LOADED.keys() | REFUSED.keys()
+    assert {row["file"] for row in rows} == LOADED.keys() | REFUSED.keys() | CLOUDS.keys()
 
 
 @pytest.mark.parametrize("name", LOADED)
@@ -177,6 +179,69 @@ def test_nasty_files_that_load(data_folder, name):
     check(mesh)
     assert (len(mesh.vertices), len(mesh.faces), mesh.winding_doubtful) == LOADED[name]
     assert (findings["vertices"], findings["faces"], findings["winding_doubtful"]) == LOADED[name]
+
+
+@pytest.mark.parametrize("name", CLOUDS)
+def test_nasty_files_of_points_load(data_folder, name):
+    mesh, findings = meshfile.inspect(data_folder / "nasty" / name)
+    check(mesh)
+    assert (len(mesh.vertices), len(mesh.faces), findings["vertices"]) == (CLOUDS[name], 0, CLOUDS[name])
+    assert meshfile.mended(findings) == {}
+
+
+XYZ = "0 0 0\n1 0 0  # a comment\n\n0 2e0 .5\n0 2 0.5\n"
+
+
+def test_points_stay_all_in_their_order_whatever_holds_them(tmp_path):
+    points = np.array([[0, 0, 0], [1, 0, 0], [0, 2, 0.5], [0, 2, 0.5]], np.float32)
+    normals = "\n".join(f"{x} {y} {z}\t0 0 1" for x, y, z in points)
+    ply = "ply\nformat ascii 1.0\nelement vertex 4\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    rows = "\n".join(" ".join(map(str, row)) for row in points.tolist())
+    files = {"a.xyz": XYZ, "b.XYZ": normals, "c.ply": f"{ply}end_header\n{rows}\n"}
+    cloud = trimesh.PointCloud(points)
+    given = [points, jax.numpy.asarray(points), cloud, (points, []), (points, np.zeros((0, 3), int))]
+    given += [Mesh(points, np.zeros((0, 3), np.int32))]
+    for mesh in map(meshfile.load, [*given, *(write(tmp_path, name, text) for name, text in files.items())]):
+        check(mesh)
+        np.testing.assert_array_equal(mesh.vertices, points)
+        assert mesh.faces.shape == (0, 3)
+        assert mesh.winding_doubtful is False
+    far = meshfile.load(points.astype(np.float64) + 1e8)
+    assert far.vertices.dtype == np.float64
+    np.testing.assert_array_equal(far.vertices, points.astype(np.float64) + 1e8)
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        ("", "is empty (0 bytes)"),
+        ("\n# nothing\n", "has no faces (0 vertices)"),
+        ("1 2\n3 4\n", "point 1 has 2 numbers; accepted: 3 or 6"),
+        ("1 2 3\n1 2 3 4 5 6\n", "point 2 has 6 numbers; accepted: 3"),
+        ("1 2 3\n1 2 c\n", "point 2 has 'c', which is not a number"),
+        ("1 2 3 0 0 1\n1 2 4 0 0 x\n", "point 2 has 'x', which is not a number"),
+        ("1 2 3\n1 nan 3\n", "1 of 2 points are NaN or infinite"),
+        ("1 2 3\n1 2 3\n", "its longest side is 0: all points are one point"),
+    ],
+)
+def test_a_file_of_points_that_are_none_is_refused(tmp_path, content, reason):
+    refused(write(tmp_path, "points.xyz", content), reason)
+
+
+@pytest.mark.parametrize(
+    "element", ["tristrips 1\nproperty list int int vertex_indices", "edge 1\nproperty int vertex1"]
+)
+def test_a_ply_of_more_than_vertices_is_a_mesh_that_lacks_faces(tmp_path, element):
+    ply = "ply\nformat ascii 1.0\nelement vertex 3\n" + "".join(f"property float {axis}\n" for axis in "xyz")
+    path = write(tmp_path, "strips.ply", f"{ply}element {element}\nend_header\n0 0 0\n1 0 0\n0 1 0\n3 0 1 2\n")
+    refused(path, "has no faces (3 vertices)")
+
+
+def test_faces_without_an_area_do_not_become_points(tmp_path):
+    vertices = np.array([[0, 0, 0], [1, 0, 0], [2, 0, 0]])
+    refused(
+        write(tmp_path, "flat.obj", obj(vertices, np.array([[0, 1, 2]]))), "no face has an area at a longest side of 2"
+    )
 
 
 @pytest.mark.parametrize("name", REFUSED)

@@ -5,6 +5,19 @@ import pytest
 
 from tests.data.test_sources import HEADS, LOW, TETRAHEDRON, refuses, save, take
 
+ACCEPTED = "accepted: vertices faces | mean faces scale delta | faces corner weight | vertices | points"
+
+
+@pytest.mark.parametrize("name", ["points", "vertices"])
+def test_points_without_faces_are_a_shape_of_points(tmp_path, name):
+    points = TETRAHEDRON["vertices"]
+    for more in ({}, {"normals": points, "loc": np.zeros(3), "scale": np.float32(1)}):
+        (item,) = take(save(tmp_path / "cloud.npz", {name: points} | more))
+        np.testing.assert_array_equal(item.source.vertices, points)
+        assert len(item.mesh.faces) == 0
+    (item,) = take(save(tmp_path / "cloud.npz", {"vertices": points, "faces": np.zeros((0, 3), int)}))
+    assert len(item.mesh.faces) == 0
+
 
 def test_a_head_set_adds_its_deltas_to_the_mean(tmp_path):
     save(tmp_path / "heads.npz", HEADS)
@@ -20,18 +33,18 @@ def test_a_head_set_adds_its_deltas_to_the_mean(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        (
-            {"faces": None},
-            "has the arrays vertices; accepted: vertices faces | mean faces scale delta | faces corner weight",
-        ),
+        ({"faces": None, "face": np.zeros((2, 3), int)}, f"has the arrays vertices face; {ACCEPTED}"),
+        ({"faces": None, "vertices": None, "points": np.eye(3), "occupancies": np.eye(3)},
+         f"has the arrays points occupancies; {ACCEPTED}"),
+        ({"faces": None, "vertices": np.eye(2)}, "vertices is float64 (2, 2); accepted: numbers (n, 3)"),
         ({"faces": np.zeros((2, 4), int)}, "faces is int64 (2, 4); accepted: whole numbers (f, 3)"),
         ({"faces": np.zeros((2, 3))}, "faces is float64 (2, 3); accepted: whole numbers (f, 3)"),
         ({"faces": np.array([[0, 1, 9]])}, "face 1 names vertex 9, but the vertices are 0 to 3"),
-        ({"faces": np.zeros((0, 3), int)}, "has no faces (4 vertices)"),
+        ({"faces": None, "vertices": np.zeros((0, 3))}, "has no faces (0 vertices)"),
         ({"vertices": np.zeros(3)}, "vertices is float64 (3,); accepted: numbers (n, 3)"),
         ({"vertices": np.full((4, 3), np.nan)}, "4 of 4 vertices used by faces are NaN or infinite"),
     ],
-)
+)  # fmt: skip
 def test_a_wrong_npz_mesh_is_refused(tmp_path, changes, text):
     save(tmp_path / "wrong.npz", TETRAHEDRON, **changes)
     with refuses(f"wrong.npz: {text}"):

@@ -142,6 +142,19 @@ def test_files_that_do_not_load_are_told_and_do_not_count(tmp_path, capsys):
     ]
 
 
+def test_a_shape_of_points_is_centred_in_float64_and_an_evaluation_refuses_it(tmp_path):
+    (tmp_path / "dots.xyz").write_text("1e8 0 0\n100000001 0 0\n1e8 0.5 0\n")
+    (item,) = take(tmp_path)
+    assert len(item.mesh.faces) == 0
+    np.testing.assert_allclose(
+        item.mesh.vertices, [[-0.95, -0.475, 0], [0.95, -0.475, 0], [-0.95, 0.475, 0]], atol=1e-6
+    )
+    found = meshes.to_source(item.mesh, item.similarity).vertices
+    np.testing.assert_allclose(found, item.source.vertices, rtol=0, atol=1e-7)
+    with refuses("dots is points without faces; accepted for a score: meshes with faces"):
+        evaluate.check([item])
+
+
 TREE = ("02691156/1a04e/models/model_normalized.obj", "02691156/2b/models/model_normalized.obj", "plain.obj")
 
 
@@ -389,7 +402,7 @@ def test_a_file_that_does_not_load_is_refused(tmp_path):
 def test_paths_without_meshes_are_refused(tmp_path):
     folder = tmp_path / "bare"
     folder.mkdir()
-    accepted = ".glb, .gltf, .obj, .off, .ply, .stl, .npz"
+    accepted = ".glb, .gltf, .obj, .off, .ply, .stl, .xyz, .npz"
     with refuses(f"config.data.path is 'bare', a folder without meshes; accepted: {accepted}"):
         take(folder)
     for name in "ab":

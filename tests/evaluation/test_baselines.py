@@ -187,8 +187,8 @@ def test_no_shapes_and_shapes_of_points_are_refused():
     for train, held, told in (
         ([], [ball], "there are no training shapes; baselines need at least one (config.data.split)"),
         ([ball], [], "there are no held-out shapes; baselines need at least one (config.data.split)"),
-        ([ball], [points], "cloud is a shape of points; baselines need a mesh's faces"),
-        ([points], [ball], "cloud is a shape of points; baselines need a mesh's faces"),
+        ([ball], [points], "cloud is points without faces; accepted for baselines: meshes with faces"),
+        ([points], [ball], "cloud is points without faces; accepted for baselines: meshes with faces"),
     ):
         with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
             baselines.scores(train, held, toys.config(), 8)

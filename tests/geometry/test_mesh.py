@@ -51,7 +51,7 @@ def test_up_z_turns_z_to_y_properly():
 @pytest.mark.parametrize(
     ("vertices", "faces", "up", "text"),
     [
-        (np.zeros((3, 3)), np.zeros((0, 3)), "y", "the mesh has no faces; normalise needs at least one"),
+        (np.zeros((0, 3)), np.zeros((0, 3)), "y", "the mesh has no vertices; normalise needs at least two"),
         (np.eye(3), [[0, 1, 2]], "x", "config.data.up is 'x'; accepted: y, z"),
         (
             np.full((3, 3), np.nan),

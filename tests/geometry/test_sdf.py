@@ -7,8 +7,9 @@ import pytest
 import trimesh
 
 from hexjax.geometry import mesh as meshes
-from hexjax.geometry import sdf, surface
+from hexjax.geometry import sdf, surface, symmetry
 from hexjax.types import Mesh
+from tests import shapes
 
 CLOSED = ("leeperrysmith", "leeperrysmith_5500", "goathead")
 OPEN = ("demosthenes", "ict_neutral", "makehuman_female_old", "makehuman_male_young", "suzanne")
@@ -220,3 +221,17 @@ def test_refusals_name_what_is_missing():
         sdf.signed_distance(empty, np.zeros((1, 3), np.float32))
     with refused("mesh has 0 faces and no area; samples need a surface"):
         sdf.query_pool(empty, 4, 0)
+
+
+@pytest.mark.parametrize("side", [6, 16, 20])
+def test_active_cells_are_all_whose_centre_is_near_and_every_cell_that_the_surface_crosses_is_one(side):
+    mesh = shapes.torus()
+    cells = sdf.active_cells(mesh, side)
+    every = np.array(list(np.ndindex(side, side, side)), np.int32)
+    distance = surface.closest(mesh, (every + 0.5) * (2 / side) - 1)[0]
+    np.testing.assert_array_equal(cells, every[distance <= 3**0.5 / side])
+    within = sdf.grid(mesh, side + 1) < 0
+    corners = np.stack([within[tuple((every + corner).T)] for corner in symmetry.CORNERS], -1)
+    crossed = every[corners.any(1) & ~corners.all(1)]
+    assert {tuple(cell) for cell in crossed} <= {tuple(cell) for cell in cells}
+    assert 0 < len(crossed) < len(cells)
