@@ -1,10 +1,11 @@
 """What the benchmarks tell: the pages' tables are those of their files. No test asserts a time."""
 
 import pathlib
+import sys
 
 import pytest
 
-from benchmarks import render, summary
+from benchmarks import common, render, summary
 from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -54,3 +55,8 @@ def test_the_fastest_peer_is_told_and_never_ourselves():
     rows.append(case | {"contender": "c", "told": "not importable"})
     assert render.fastest_peer(rows, 10, 8)["contender"] == "b"
     assert render.fastest_peer(rows[:1], 10, 8) is None
+
+
+def test_a_command_is_told_with_its_files_by_their_names(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["file", "--fitted=/some/where.npz", "--fine=3", "--toy", "/some/page.md"])
+    assert common.command("benchmarks.one") == "python -m benchmarks.one --fitted=where.npz --fine=3 --toy page.md"
