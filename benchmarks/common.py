@@ -48,7 +48,7 @@ def work(module: str, *arguments: str) -> dict[str, Any]:
 
 def command(module: str) -> str:
     """How this process was started, with files and folders by their names."""
-    words = [re.sub(r"(^|=).*/", r"\1", word) for word in sys.argv[1:]]
+    words = [re.sub(r"^(--[^=]*=)?.*/", r"\1", word) for word in sys.argv[1:]]
     return " ".join(["python -m", module, *words])
 
 

@@ -3,10 +3,11 @@
 import functools
 import importlib
 import pathlib
+import sys
 
 import pytest
 
-from benchmarks import command, render, summary
+from benchmarks import command, common, render, summary
 from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -62,3 +63,8 @@ def test_every_function_that_begins_a_part_of_the_command_is_there():
     for place in (place for part in command.PARTS.values() for place in part):
         module, _, name = place.partition(":")
         assert callable(functools.reduce(getattr, name.split("."), importlib.import_module(module))), place
+
+
+def test_a_command_is_told_with_its_files_by_their_names(monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["file", "--fitted=/some/where.npz", "--fine=3", "--toy", "/some/page.md"])
+    assert common.command("benchmarks.one") == "python -m benchmarks.one --fitted=where.npz --fine=3 --toy page.md"
