@@ -187,6 +187,7 @@ def make_laboratory(config: ml_collections.ConfigDict) -> None:
     config.witness.components = 16
 
     config.sweep = sweep = ml_collections.ConfigDict()
+    sweep.form = "vmapped"  # vmapped: a cell is many runs in one program | runs: one, in a folder as of --mode=train
     sweep.cells = ()  # "name: key=value key=value"; a knob may have several values, "kl.final_weight=1|8"
     sweep.seeds = 5  # runs of each setting of a cell
     sweep.shapes = 0  # training shapes; 0: all that are not held out

@@ -1,8 +1,9 @@
 """The cells of a sweep, read from a config before JAX is loaded: standard library and ml_collections only.
 
-A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config; a knob may have several
-values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known of finished cells
-lies in one JSON file each, and in PACK once the sweep has ended: an object a line, gzipped.
+A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config. With sweep.form = vmapped a
+knob may have several values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known
+of finished cells lies in one JSON file each, and in PACK once the sweep has ended: an object a line, gzipped. With
+sweep.form = runs a cell is a run, in a folder of its name, and its config has no sweep.
 """
 
 import gzip
@@ -17,6 +18,7 @@ from hexjax import names, rules
 
 PACK = "cells.jsonl.gz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
+BESIDE = ("checkpoints", "command.txt", "config.json", "config.sha256", "curve.png")  # beside the folders of runs
 
 
 class Cell(NamedTuple):
@@ -33,6 +35,17 @@ def file_name(name: str) -> str:
     return f"{name.replace('/', '-')}.json"
 
 
+def complete(config: ml_collections.ConfigDict) -> None:
+    """Nothing; a sweep's config made before there was `sweep.form` has the form that there was."""
+    if isinstance(config.get("sweep"), ml_collections.ConfigDict) and "form" not in config.sweep:
+        config.sweep.form = names.VMAPPED
+
+
+def are_runs(config: ml_collections.ConfigDict) -> bool:
+    """Whether the cells of a sweep's config are runs."""
+    return "sweep" in config and config.sweep.form == names.RUNS
+
+
 def knob_names(config: ml_collections.ConfigDict) -> list[str]:
     """The keys that may have several values in one cell."""
     numbers = [f"kl.{name}" for name, value in config.kl.items() if not isinstance(value, str)]
@@ -43,19 +56,27 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
     """The cells that a sweep's config names.
 
     Raises:
-        ValueError: for a config without a sweep, a line that is no cell, a name that comes twice, a key that is unknown,
-            names that have one file, several values of a key that is no knob, or a value that is refused.
+        ValueError: for a config without a sweep or without a key of its form, a line that is no cell, a name that comes
+            twice, a key that is unknown, names that have one file or folder, several values of a key that is no knob, or
+            a value that is refused.
     """
     if "sweep" not in config:
         raise ValueError(f"--mode=sweep, and {config.name} has no config.sweep; accepted: configs of configs/sweeps/")
+    if lacking := [
+        key for key in rules.SWEEP_RULES if not are_runs(config) and key.partition(".")[2] not in config.sweep
+    ]:
+        raise ValueError(
+            f"config.{lacking[0]} is missing; configs of sweep.form = {names.VMAPPED} start from base.make_laboratory"
+        )
     found = [_read(line, config) for line in config.sweep.cells]
     known = [cell.name for cell in found]
     if twice := [name for name in known if known.count(name) > 1]:
         raise ValueError(f"config.sweep.cells names {names.shown(twice[0])} twice; accepted: each cell once")
-    files = [file_name(name).casefold() for name in known]
-    if shared := [name for name, file in zip(known, files) if files.count(file) > 1 or file in OTHERS]:
+    kind, others, place = ("folder", BESIDE, str) if are_runs(config) else ("file", OTHERS, file_name)
+    places = [place(name).casefold() for name in known]
+    if shared := [name for name, one in zip(known, places) if places.count(one) > 1 or one in others]:
         raise ValueError(
-            f"config.sweep.cells names {names.shown(shared[0])}, whose file {names.cut(file_name(shared[0]))} is another's "
+            f"config.sweep.cells names {names.shown(shared[0])}, whose {kind} {names.cut(place(shared[0]))} is another's "
             "too; accepted: names that differ in more than case, and / for -"
         )
     return found
@@ -71,23 +92,27 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
         ml_collections.ConfigDict(config.to_dict()),
         {},
     )
+    knobs, mode = knob_names(config), "cell"
+    if are_runs(config):
+        _check_folder(name)
+        knobs, mode, resolved.name = [], "train", name
+        del resolved.sweep
     try:
         for key, value in overrides.items():
             values = value.split("|")
-            if len(values) > 1 and key not in knob_names(config):
-                known = ", ".join(knob_names(config))
-                raise ValueError(
-                    f"config.{names.cut(key)} has several values, {names.cut(value)}; accepted for: {known}"
-                )
+            if len(values) > 1 and key not in knobs:
+                known = f"for: {', '.join(knobs)}" if knobs else f"with sweep.form = {names.RUNS}: one"
+                raise ValueError(f"config.{names.cut(key)} has several values, {names.cut(value)}; accepted {known}")
             rules.override(resolved, key, values[0])
             if len(values) > 1:
                 several[key] = values
         for key, values in several.items():
             for value in reversed(values):  # each is checked, the first stays
                 rules.override(resolved, key, value)
-                rules.validate(resolved, "cell")
-        rules.validate(resolved, "cell")
-        _check_sweep(resolved)
+                rules.validate(resolved, mode)
+        rules.validate(resolved, mode)
+        if not are_runs(config):
+            _check_sweep(resolved, config)
     except ValueError as error:
         raise ValueError(f"config.sweep.cells, {names.cut(name)}: {error}") from error
     products = itertools.product(*several.values())
@@ -95,7 +120,19 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     return Cell(name, resolved, settings, overrides)
 
 
-def _check_sweep(config: ml_collections.ConfigDict) -> None:
+def _check_folder(name: str) -> None:
+    if name.startswith(".") or not rules.RULES["name"].check(name):
+        raise ValueError(
+            f"config.sweep.cells names {names.shown(name)}; accepted with sweep.form = {names.RUNS}, as the name of a folder: "
+            f"{rules.RULES['name'].accepted}, no . first"
+        )
+
+
+def _check_sweep(config: ml_collections.ConfigDict, whole: ml_collections.ConfigDict) -> None:
+    if config.sweep.form != whole.sweep.form:
+        raise ValueError(
+            f"config.sweep.form is {names.shown(config.sweep.form)}; accepted: in no cell, but for all of them"
+        )
     steps, every = config.train.steps, config.sweep.measure_every_steps
     if steps % every:
         raise ValueError(f"config.sweep.measure_every_steps is {every}; accepted: a divisor of train.steps = {steps}")

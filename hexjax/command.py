@@ -11,6 +11,7 @@ import pathlib
 import sys
 import time
 import traceback
+from collections.abc import Callable
 
 from hexjax import names, shell
 
@@ -33,6 +34,7 @@ Modes
   sample    draw new shapes from a run whose latent has a prior
   ceiling   the best that the representation allows, without a network
   sweep     the many trainings of configs/sweeps/*.py; goes on where it stopped
+            (its folder, where a cell is a run: results/SWEEP, or --workdir, and in it one of each cell)
 
 Examples
   python launch.py --config=ae_continuous.py:small                                 a head made in code, two CPU cores
@@ -72,24 +74,44 @@ def main(arguments: list[str]) -> int:
         for line in (*command.warnings, *configuration.set_environment()):
             say(f"warning: {line}")
         find_device()
-        from hexjax import memory
-        from hexjax.evaluation import evaluate, parents
-        from hexjax.training import record, step
+        if command.mode != "sweep" or command.config.sweep.form == names.VMAPPED:
+            return carry_out(command, BEGAN)
+        from hexjax import runs
 
-        if command.mode not in ("encode", "sweep"):
-            memory.check(command.config)
-        began = time.monotonic()
-        reads = command.workdir if command.mode not in ("ceiling", "sweep") else None
-        known, given = reads and record.read_spec(reads), parents.load(command.config, reads, command.mode == "train")
-        loaded = step.load(command.config, command.mode, known, given.parents, given.params)
-        if command.mode in ("train", "evaluate", "ceiling"):
-            evaluate.check(loaded.items)
-        return run(command, loaded, given, time.monotonic() - began)
+        shapes = {}  # cells that ask for the same share them
+        return runs.run(command, lambda cell, stopped: carry_out(cell, time.monotonic(), stopped, shapes))
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)
 
 
-def run(command, loaded, given=None, seconds: float | None = None) -> int:
+def carry_out(command, began: float, stopped: Callable[[], bool] = lambda: False, shapes: dict | None = None) -> int:
+    """The exit code of a `config.Command` that began then (time.monotonic()): what it works on is loaded, and it runs.
+
+    Args:
+        shapes: as `step.load` takes them.
+
+    Raises:
+        ValueError, OSError, MemoryError, RuntimeError: as `failed` tells them.
+        KeyboardInterrupt: where stopped() is true once all is loaded.
+    """
+    from hexjax import memory
+    from hexjax.evaluation import evaluate, parents
+    from hexjax.training import record, step
+
+    if command.mode not in ("encode", "sweep"):
+        memory.check(command.config)
+    loads = time.monotonic()
+    reads = command.workdir if command.mode not in ("ceiling", "sweep") else None
+    known, given = reads and record.read_spec(reads), parents.load(command.config, reads, command.mode == "train")
+    loaded = step.load(command.config, command.mode, known, given.parents, given.params, shapes)
+    if command.mode in ("train", "evaluate", "ceiling"):
+        evaluate.check(loaded.items)
+    if stopped():
+        raise KeyboardInterrupt
+    return run(command, loaded, given, time.monotonic() - loads, began)
+
+
+def run(command, loaded, given=None, seconds: float | None = None, began: float = BEGAN) -> int:
     """The exit code of a `config.Command` whose `step.Loaded` and `parents.Given` are there, after so many seconds."""
     from hexjax.evaluation import parents
     from hexjax.training import fingerprint, lock, record, sweep
@@ -109,7 +131,7 @@ def run(command, loaded, given=None, seconds: float | None = None) -> int:
             fingerprint.keep(loaded.items, folder, parts, loaded.split.digest)
             record.write_spec(folder, loaded.spec)
             parents.keep(given, folder)
-        return _do(command, loaded, given, folder, {"loaded": seconds, "began": BEGAN})
+        return _do(command, loaded, given, folder, {"loaded": seconds, "began": began})
 
 
 def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:

@@ -74,26 +74,65 @@ def parse(arguments: list[str]) -> Command:
         raise ValueError(
             "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more"
         )
+    cells.complete(config)
     for key, text in overrides.items():
         rules.override(config, key, text)
     rules.validate(config, mode)
     if mode == "sweep":
         cells.read(config)
+        if cells.are_runs(config) and workdir is None:
+            given["workdir"] = str(workdirs.RESULTS / config.name)
+            workdir, kind = workdirs.check(given["workdir"])
+            has_run = kind is not None
     if mode == "ceiling" and has_run and (kind not in ("", "ceiling") or _differing(config, load(workdir), ())):
         workdir = None  # it reads the run's config, and must not write over its scores
     elif has_run:
-        workdirs.check_kind(given["workdir"], kind, mode if mode in WRITING else "train")
-        if mode == "train":
-            workdirs.check_goes_on(given["workdir"], workdir)
-        free = {"train": FREE_TO_RESUME, "sweep": FREE_TO_SWEEP}.get(mode, FREE_TO_READ)
-        _compare(config, load(workdir), given["workdir"], free)
-        _check_steps(config, workdir, mode)
+        _check_goes_on(config, given["workdir"], workdir, kind, mode)
     if workdir is None:
         workdirs.check_default()
     warnings = rules.unread(config, changed | set(overrides))
     name = config.name if mode == "train" else f"{config.name}-{mode}"
     line, text = _line(arguments), to_json(config)
-    return Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
+    command = Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
+    more = of_cells(command) if mode == "sweep" and cells.are_runs(config) else ()
+    told = (f"{cell.workdir.name}: {line}" for cell in more for line in cell.warnings)
+    return command._replace(warnings=(*warnings, *told))
+
+
+def of_cells(command: Command) -> list[Command]:
+    """The command of each cell of a sweep whose cells are runs, with a folder of the cell's name in the sweep's.
+
+    Raises:
+        ValueError: for a cell that is refused, or whose folder is that of another run.
+    """
+    return [_of_cell(cell, command.workdir / cell.name, command.line) for cell in cells.read(command.config)]
+
+
+def _of_cell(cell: cells.Cell, place: pathlib.Path, line: str) -> Command:
+    config, text = cell.config, str(place)
+    folder, kind = workdirs.check(text)
+    if kind is not None:
+        _check_goes_on(config, text, folder, kind, "train", workdirs.is_finished(folder, config.train.steps))
+    told = " ".join(f"{key}={value}" for key, value in cell.overrides.items())
+    warnings = rules.unread(config, set(cell.overrides))
+    # What is told after # is no word of the command, which makes all cells.
+    line = f"{line} # {cell.name}: {told}"
+    return Command("train", config.lock(), folder, config.name, to_json(config), line, warnings)
+
+
+def _check_goes_on(
+    config: ml_collections.ConfigDict, text: str, folder: pathlib.Path, kind: str, mode: str, finished: bool = False
+) -> None:
+    """Nothing; a mode has a folder that a run of this kind made, and the run a config that agrees with its own."""
+    workdirs.check_kind(text, kind, mode if mode in WRITING else "train")
+    if mode == "train" and not finished:
+        workdirs.check_goes_on(text, folder)
+    known = load(folder)
+    if mode == "sweep" and "sweep" in known and known.sweep.form != config.sweep.form:
+        told = f"a sweep of sweep.form = {known.sweep.form}, and config.sweep.form is {config.sweep.form}"
+        raise ValueError(f"--workdir={names.cut(text)} holds {told}; accepted: another folder")
+    _compare(config, known, text, {"train": FREE_TO_RESUME, "sweep": FREE_TO_SWEEP}.get(mode, FREE_TO_READ))
+    _check_steps(config, folder, mode)
 
 
 def load(folder: pathlib.Path) -> ml_collections.ConfigDict:
@@ -160,7 +199,11 @@ def _cure(folder: pathlib.Path, saved: Saved) -> str:
 
 
 def _complete(config: ml_collections.ConfigDict) -> None:
-    """Nothing; a run made before a key of `ADDED`, or a section of `rules.OPEN`, existed gets that of configs/base.py."""
+    """Nothing; a run made before a key of `ADDED`, or a section of `rules.OPEN`, existed gets that of configs/base.py.
+
+    So does one made before a sweep had a form.
+    """
+    cells.complete(config)
     for key, value in rules.flatten(experiments.base()).items():
         section, _, name = key.rpartition(".")
         if any(fnmatch.fnmatch(key, pattern) for pattern in ADDED):

@@ -17,6 +17,7 @@ LATENTS = ("deterministic", *PRIORS)  # of config.latent.kind
 ESTIMATORS = ("straight_through", "gumbel")  # of config.latent.estimator
 LIKELIHOODS = ("channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli")  # of planes
 CAP_MODES = ("clip", "scale", "penalty")  # of config.kl.cap_mode
+FORMS = VMAPPED, RUNS = ("vmapped", "runs")  # of config.sweep.form
 LINE = 120  # letters: the most that is shown of one value
 
 

@@ -154,6 +154,7 @@ RULES = {
 }
 
 SWEEP_RULES = {  # of configs/sweeps/
+    "sweep.form": choice(*names.FORMS),
     "sweep.cells": Rule(
         tuple, "lines of text, 'name: key=value key=value'", lambda value: all(isinstance(item, str) for item in value)
     ),
@@ -166,6 +167,8 @@ SWEEP_RULES = {  # of configs/sweeps/
 }
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
+
+FORMLESS = ("sweep.form", "sweep.cells")  # what sweeps of every form have
 
 CHARGED = (*names.GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
@@ -203,6 +206,7 @@ UNREAD = (
     ("model.mixer_*", lambda config: config.model.family == "hexplane_mlp", "model.family"),
     ("model.blocks", lambda config: config.model.family == "hexplane_mlp", "model.family"),
     ("sdf.weight", lambda config: config.model.family == "hexplane_mlp", "model.family"),
+    *((key, lambda config: config.sweep.form == names.RUNS, "sweep.form") for key in SWEEP_RULES if key not in FORMLESS),
 )  # fmt: skip
 
 

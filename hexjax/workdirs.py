@@ -104,6 +104,20 @@ def is_trained(folder: pathlib.Path) -> bool:
     return _has_checkpoints(folder) or (folder / "params.npz").is_file()
 
 
+def is_finished(folder: pathlib.Path, steps: int) -> bool:
+    """Whether the training in a folder has ended at so many steps: its last evaluation is written, and its state is saved.
+
+    In a folder without checkpoints/, as version control keeps it, the evaluation tells it alone.
+    """
+    end = f'{{"step": {steps}, "evaluation.'.encode()
+    try:
+        is_scored = any(line.startswith(end) for line in (folder / "metrics.jsonl").read_bytes().splitlines())
+    except OSError:
+        return False
+    kept = folder / "checkpoints"
+    return is_scored and ((kept / str(steps)).is_dir() or not kept.is_dir())
+
+
 def made_by(folder: pathlib.Path) -> str | None:
     """The mode that made a run's folder: train, sweep or ceiling, empty where it was ended too early to tell; else None.
 

@@ -47,7 +47,7 @@ def runs(results: Results) -> str:
             f"{scores['latent_bits'] / scores['latent_floats']:g}", f"{scores['parameters']:,}",
             _seconds(scores["items"]), scores["device"],
         ))  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def brief(results: Results) -> str:
@@ -59,7 +59,7 @@ def brief(results: Results) -> str:
             beside = [_beside(scores["mean"], *key) for key in (("f_score_0.02",), ("cd_l1", 1e3), ("v_iou",))]
             rows.append((name, scores["changed"], len(scores["items"]), *beside, f"{scores['latent_floats']:,}",
                          scores.get("verdict")))  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def ceiling(results: Results) -> str:
@@ -75,7 +75,7 @@ def ceiling(results: Results) -> str:
                 _number(item["normal_consistency"]), "yes" if item["watertight"] else "no", item["components"],
                 item["euler"],
             ))  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def vae(results: Results) -> str:
@@ -94,7 +94,7 @@ def vae(results: Results) -> str:
             f"{kl[-1]:,.0f}", f"{curve[-1]['kl_per_float']:.1f}", f"{curve[-1]['kl_weight']:.2g}", units, made,
             _beside(scores["mean"], "f_score_0.02") if items else None,
         ))  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 def verdicts(results: Results) -> str:
@@ -114,7 +114,7 @@ def verdicts(results: Results) -> str:
             _against(told, "information", "information_ceiling"), _against(told, "iou", "iou_constant"),
             _beside(scores["mean"], "f_score_0.02") if count else None,
         ))  # fmt: skip
-    return _table(head, rows)
+    return markdown(head, rows)
 
 
 TABLES: page.Tables = {"runs": runs, "brief": brief, "ceiling": ceiling, "vae": vae, "verdicts": verdicts}
@@ -213,7 +213,7 @@ def _number(value: float | int | None, factor: float = 1.0) -> str:
     return "–" if value is None else f"{value * factor:.3f}"
 
 
-def _table(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
+def markdown(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
     """The rows under their head, without columns that no row fills."""
     kept = [i for i in range(len(head)) if not rows or any(row[i] not in (None, "–") for row in rows)]
     lines = [[line[i] for i in kept] for line in (head, ["---"] * len(head), *rows)]

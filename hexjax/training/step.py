@@ -4,6 +4,7 @@ Randomness is a function of (seed, stream name, step): no key is stored, so a re
 """
 
 import functools
+import json
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -27,6 +28,7 @@ from hexjax.types import Array, Batch, Item, Params, Spec, TrainState
 BatchAt = Callable[[Any, Any, Any], Batch]  # (cache, step, seed) -> batch, pure and jittable
 Fixed = Callable[[Any], Batch]  # cache -> a batch that is always the same
 Loss = Callable[..., tuple[Array, dict[str, Array]]]  # (params, batch, key, step, knobs), as a family's
+Shapes = dict[str, tuple[list[Item], split.Split]]  # by what asked for them
 Seed = int | Int[Array, ""]
 
 
@@ -56,6 +58,7 @@ def load(
     known: Spec | None = None,
     parents: families.Parents | None = None,
     params: Mapping[str, Params] | None = None,
+    shapes: Shapes | None = None,
 ) -> Loaded:
     """The shapes that a config names, its family, made for them, and where it trains, the data of the run.
 
@@ -64,6 +67,7 @@ def load(
     Args:
         known: the spec of the run that is read or goes on.
         parents, params: the runs that it stands on, and their parameters.
+        shapes: what was loaded last, taken where the same is asked for again, and filled here.
 
     Raises:
         ValueError: for data or a family that do not load or do not fit.
@@ -76,7 +80,11 @@ def load(
     entries = sources.listing(own.data.path, own.data.source, own.data.count, own.seed)
     if mode == "train":
         _refuse_few(config, own.data.count or len(entries))
-    items, parts = sets.load(own, entries)
+    asked, shapes = json.dumps([own.data.to_dict(), own.seed], sort_keys=True), {} if shapes is None else shapes
+    if asked not in shapes:
+        shapes.clear()
+        shapes[asked] = sets.load(own, entries)
+    items, parts = shapes[asked]
     train, held_out = ([items[i] for i in part] for part in parts[:2])
     latents = parents["latents"].latents if own is not config else None
     spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known

@@ -183,7 +183,7 @@ def first(cache: batches.Cache, count: int | None = None) -> Batch:
 
 def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     config = cell.config.to_dict()
-    config["sweep"] = {name: value for name, value in config["sweep"].items() if name != "cells"}
+    config["sweep"] = {name: value for name, value in config["sweep"].items() if name not in ("cells", "form")}
     of = [config | {"data": {}}, cell.settings, parts.digest, *([data] if data else [])]
     text = json.dumps(of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
