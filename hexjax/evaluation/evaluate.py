@@ -157,7 +157,7 @@ def evaluate(
         judged = judge.diagnose(family, params, given, config, folder)
     mean = rows.summary(course.found, np.mean)
     beside = {}
-    if is_split and config.evaluate.baselines and fingerprint.PARTS[0] in {standing.part for standing in standings}:
+    if config.evaluate.baselines and is_split and fingerprint.PARTS[0] in {standing.part for standing in standings}:
         with clock.stage("baselines"):
             held = [item for item, standing in zip(items, standings) if standing.part == rows.HELD_OUT]
             beside = _baselines([every[i] for i in trained], held, course.found, config, place, family)
