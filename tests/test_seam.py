@@ -90,11 +90,15 @@ def test_points_are_encoded_beside_meshes_where_no_field_needs_faces(runs, mixed
     assert capsys.readouterr().err.splitlines()[-1].endswith(told)
 
 
-@pytest.mark.parametrize("mode", ["train", "ceiling"])
-def test_a_training_on_points_names_them_where_a_field_needs_faces(mixed, tmp_path, capsys, mode):
-    given = [f"--config.data.path={mixed}", "--config.data.count=0", f"--mode={mode}"]
-    assert launch("points_ae", tmp_path / "run", *given) == 2
-    told = "the family of config.model.family reads 'points'; these data give: item, surface, as dots is points without faces"
+@pytest.mark.parametrize(
+    ("config", "field", "mode"),
+    [(f"{HERE}/configs/points_ae.py", "points", mode) for mode in ("train", "ceiling")]
+    + [("ae_continuous.py:small", "mask", "train")],
+)
+def test_a_training_on_points_names_them_where_a_field_needs_faces(mixed, tmp_path, capsys, config, field, mode):
+    given = [f"--config={config}", f"--config.data.path={mixed}", "--config.data.count=0", f"--mode={mode}"]
+    assert command.main([*given, f"--workdir={tmp_path}/run"]) == 2
+    told = f"the family of config.model.family reads {field!r}; these data give: item, surface, as dots is points without faces"
     assert capsys.readouterr().err.splitlines()[-1].endswith(told)
     assert not (tmp_path / "run").exists()
 

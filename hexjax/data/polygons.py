@@ -104,7 +104,7 @@ def _of_scene(scene: Any) -> Polygons:
         positions = part.positions @ transform[:3, :3].T + transform[:3, 3]
         parts.append(Polygons(positions, corners + offset, part.sizes))
         offset += len(positions)
-    return Polygons(*(np.concatenate(arrays) for arrays in zip(*parts)))
+    return Polygons(*(np.concatenate(arrays) for arrays in zip(*(part[:3] for part in parts))))
 
 
 def refuse_out_of_range(polygons: Polygons, first: int = 0) -> None:

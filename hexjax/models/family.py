@@ -120,6 +120,18 @@ def drawn(draw: Callable[[Array], Any], key: Array, batch: Mapping[str, Array]) 
     return jax.vmap(lambda number: draw(jax.random.fold_in(key, number)))(batch["draw"])
 
 
+class Given(dict[str, jax.ShapeDtypeStruct]):
+    """The fields that data give; to ask for another one is refused, and it is told what keeps them from giving it."""
+
+    why = ""
+
+    def __missing__(self, name: str) -> None:
+        """Nothing; raises a ValueError of one line."""
+        raise ValueError(
+            f"the family of config.model.family reads {name!r}; these data give: {', '.join(self)}{self.why}"
+        )
+
+
 def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None = None, why: str = "") -> Family:
     """The family of a config, for what the data can give.
 
@@ -130,12 +142,11 @@ def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None 
         ValueError: if there is no such family, it lists those that exist; for a config that the family refuses, and a
             field that nothing gives.
     """
-    family = get(config.model.family)(spec, config, parents or {})
+    given = Given(spec.fields)
+    given.why = f", as {why}" if why else ""
+    family = get(config.model.family)(spec._replace(fields=given), config, parents or {})
     for name in (*family.reads, *family.sees, *family.conditions):
-        if name not in spec.fields:
-            known = ", ".join(spec.fields)
-            told = f"these data give: {known}" + f", as {why}" * bool(why)
-            raise ValueError(f"the family of config.model.family reads {name!r}; {told}")
+        given[name]
     return family
 
 
