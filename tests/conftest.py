@@ -34,7 +34,7 @@ gc.set_threshold(20_000, 20, 20)
 
 ROOT = pathlib.Path(__file__).parent.parent
 # The longest files.
-HEAVY = ["families", "dead_keys", "resume", "evaluate", "sweep", "raycast", "field", "digits", "api", "monitor"]
+HEAVY = ["families", "dead_keys", "runs", "resume", "evaluate", "sweep", "raycast", "field", "digits", "api", "monitor"]
 
 
 def pytest_collection_modifyitems(items):

@@ -14,22 +14,20 @@ import pytest
 from hexjax import cells, command, names, rules, shell, workdirs
 from hexjax import config as configuration
 from hexjax.data import procedural
+from hexjax.evaluation import size_curve
 from hexjax.training import loop, step
 
 ROOT = pathlib.Path(__file__).parent.parent
 SWEEP = (f"--config={ROOT / 'configs' / 'sweeps' / 'size_heads.py'}", "--mode=sweep")
 TOY = (
     "--config.data.count=12", "--config.data.split=(0.5,0.25,0.25)", "--config.hexplane.resolution_px=16",
-    "--config.model.stem_px=4", "--config.model.mixer_side=2", "--config.model.mixer_width=8",
+    "--config.model.stem_px=4", "--config.latent.side=4", "--config.model.mixer_side=2", "--config.model.mixer_width=8",
     "--config.model.mixer_blocks=1", "--config.model.mixer_heads=2", "--config.sdf.pool_points=256",
     "--config.sdf.points=32", "--config.extract.grid=16", "--config.score.samples=200", "--config.evaluate.shapes=1",
-    "--config.evaluate.pictures=1", "--config.evaluate.baselines=false", "--config.train.batch_size=2",
+    "--config.evaluate.pictures=0", "--config.evaluate.baselines=false", "--config.train.batch_size=2",
     "--config.train.steps=2", "--config.log.every_steps=1",
 )  # fmt: skip
-CELLS = {
-    "large": "latent.side=4 latent.channels=3 model.widths=(8,)",
-    "small": "latent.side=2 latent.channels=3 model.widths=(8,8,)",
-}
+CELLS = {"large": "latent.channels=3 model.widths=(8,)", "small": "latent.channels=2 model.widths=(8,)"}
 LINES = f"--config.sweep.cells={tuple(f'{name}: {words}' for name, words in CELLS.items())!r}"
 
 
@@ -106,6 +104,9 @@ def test_a_sweep_that_was_interrupted_goes_on_and_its_cells_are_trainings(tmp_pa
             place for place in kinds if "tfevents" in place
         }
         assert {row["part"] for row in rows_of(root / name)} == {"train", "test"}
+    runs = size_curve.read(root)
+    assert [(name, scores["latent_floats"]) for name, scores in runs.runs] == [("small", 192), ("large", 288)]
+    assert len(size_curve.rows_of(runs).splitlines()) == 4
     first = (root / "large" / "command.txt").read_text().splitlines()[0]
     assert first.endswith(f" # large: {CELLS['large']}")
     before = {file: file.read_bytes() for file in root.rglob("*") if file.is_file()}
