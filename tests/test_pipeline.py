@@ -89,6 +89,13 @@ def test_the_threshold_of_silhouettes_is_the_config_s(sphere):
     assert volumes[0] > volumes[1] > 0
 
 
+def test_points_have_no_ceiling(sphere):
+    item, *_, batch = sphere
+    cloud = item._replace(name="cloud", mesh=item.mesh._replace(faces=item.mesh.faces[:0]))
+    with pytest.raises(ValueError, match=r"^cloud is points without faces; accepted for a ceiling: meshes with faces$"):
+        pipeline.ceiling(cloud, batch, toys.identity(), toy_config())
+
+
 def test_the_ceiling_of_a_family_without_an_ideal_is_the_meshs_own_distance(sphere):
     item, *_, batch = sphere
     family = dataclasses.replace(toys.identity(), ideal=None, grid=None, field=None)

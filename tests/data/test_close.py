@@ -6,11 +6,11 @@ import igl
 import numpy as np
 import pytest
 
-from hexjax.data import close
+from hexjax.data import close, sets
 from hexjax.geometry import mesh as meshes
 from hexjax.geometry import sdf, surface
 from hexjax.types import Mesh
-from tests import shapes
+from tests import shapes, toys
 
 CELLS = 64  # a quarter of what data.close takes
 CELL = 2 / CELLS
@@ -148,3 +148,10 @@ def test_a_mesh_thinner_than_a_cell_is_refused():
     moved = thin._replace(vertices=thin.vertices + np.float32([0, 0, 0.5 * CELL]))
     with refused("has no inside to close: at no node, 0.031 apart, is its winding number above 1/2"):
         close.close(moved, CELLS)
+
+
+def test_points_are_left_out_of_the_shapes_that_are_closed(capsys):
+    cloud = toys.item_of(Mesh(shapes.sphere().vertices, np.zeros((0, 3), np.int32)), "cloud")
+    found = sets.closed([cloud, toys.item_of(shapes.sphere(0.7, 2), "ball")])
+    assert [item.name for item in found] == ["ball"]
+    assert capsys.readouterr().err.splitlines()[0] == "left out: cloud is points without faces"

@@ -298,6 +298,16 @@ def test_more_cells_than_there_is_room_for_are_refused_with_the_number(items):
     assert fields.make(items[0], ("alive",), config, 0)["alive"].all()
 
 
+def test_cells_are_drawn_with_symmetries_and_those_that_are_not_there_stay(items):
+    config = config_of()
+    config.data.augment = "cube"
+    cache = fields.build(items, ("cells", "alive", "salient"), config)
+    batch = batches.batch_at(cache, 0, 0, 2)
+    assert (batch["cells"] != cache.fields["cells"][batch["item"]]).any()
+    assert not np.asarray(batch["cells"])[~np.asarray(batch["alive"])].any()
+    assert batch["salient"].shape == (2, DRAWN, 3)
+
+
 @pytest.mark.parametrize("index", [1, 17, 24, 47])
 def test_the_fields_of_a_shape_turn_to_those_of_its_image(whole, index):
     """The sealed box is its own image: its cells, with the distances at their corners, change places alone."""

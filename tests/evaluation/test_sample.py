@@ -218,6 +218,15 @@ def test_a_sheet_of_many_draws_shows_the_first_and_tells_of_how_many(tmp_path, m
     assert captions[1] == "01  ·  field not finite"
 
 
+def test_draws_are_not_compared_with_points(tmp_path):
+    (item,) = items_of(0.8)
+    cloud = item._replace(name="cloud", mesh=item.mesh._replace(faces=item.mesh.faces[:0]))
+    text = r"^cloud is points without faces; accepted for shapes that draws are compared with: meshes with faces$"
+    with pytest.raises(ValueError, match=text):
+        sample.sample(balls(), {}, config_of(2), tmp_path / "run", [item, cloud])
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_family_without_a_prior_is_refused_before_anything_is_written(tmp_path):
     message = (
         "config.model.family is 'hexplane_ae', which draws nothing with latent.kind = deterministic; --mode=sample accepts "
