@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
             return carry_out(command, BEGAN)
         from hexjax import runs
 
-        shapes = {}  # cells that ask for the same share them
+        shapes = {}  # the last that were loaded: cells that ask for the same share them
         return runs.run(command, lambda cell, stopped: carry_out(cell, time.monotonic(), stopped, shapes))
     except (ValueError, OSError, MemoryError, RuntimeError) as error:
         return failed(error)

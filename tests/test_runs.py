@@ -193,10 +193,10 @@ def test_a_sweep_without_a_folder_has_one_of_its_name_in_results(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cells_of_size_heads_have_the_floats_of_their_names_and_differ_from_ae_heads_in_their_networks_alone():
+def test_cells_of_size_heads_have_the_floats_of_their_names_and_differ_from_ae_heads_in_networks_and_steps_alone():
     found = configuration.of_cells(configuration.parse([*SWEEP]))
     base = rules.flatten(configuration.parse([f"--config={ROOT / 'configs' / 'ae_heads.py'}:small"]).config)
-    own = {"name", "latent.side", "latent.channels", "model.widths", "model.mixer_side"}
+    own = {"name", "latent.side", "latent.channels", "model.widths", "model.mixer_side", "train.steps"}
     wanted = (65536, 16384, 4096, 2048)
     for cell, floats in zip(found, wanted, strict=True):
         latent = cell.config.latent
@@ -207,6 +207,7 @@ def test_cells_of_size_heads_have_the_floats_of_their_names_and_differ_from_ae_h
         leaves = rules.flatten(cell.config)
         assert {key for key in leaves | base if leaves.get(key) != base.get(key)} <= own
         assert cell.warnings == ()
+        assert cell.config.train.steps == 1000
 
 
 def test_keys_that_runs_do_not_read_warn():

@@ -3,9 +3,10 @@
 python launch.py --mode=sweep --config=configs/sweeps/size_heads.py --config.data.path=HEADS     results/size_heads/<cell>/
 python -m hexjax.evaluation.size_curve results/size_heads --into docs/representations.md
 
-Each cell is a run of configs/ae_heads.py:small with another latent; what is finished is not done again. HEADS is a folder of
-meshes or an NPZ set; without it, 200 heads are made in code. The first three have 43 channels, and sides of 16, 8 and 4: each
-a quarter of the one before; the last has half the channels. The exact sizes are in the cells' names.
+Each cell is a run of configs/ae_heads.py:small with another latent and 1000 steps, meant for 15 minutes on two quiet CPU cores
+(not timed there yet); what is finished is not done again. HEADS is a folder of meshes or an NPZ set; without it, 200 heads
+are made in code. The first three have 43 channels, and sides of 16, 8 and 4: each a quarter of the one before; the last has
+half the channels. The exact sizes are in the cells' names.
 """
 
 import ml_collections
@@ -16,7 +17,7 @@ VARIANTS = ("",)
 # Floats = 6 views x latent.side^2 x latent.channels, within 1.6 % of 65 536, 16 384, 4 096 and 2 048. Each level of
 # model.widths halves the side, from 16 cells of 8 pixels down to the latent's. No cell has more floats than the last width.
 SIZES = {
-    "floats_66048": (16, 43, (160,), 8),
+    "floats_66048": (16, 43, (128,), 8),
     "floats_16512": (8, 43, (96, 160), 8),
     "floats_4128": (4, 43, (96, 160, 192), 4),
     "floats_2016": (4, 21, (96, 160, 192), 4),
@@ -26,6 +27,7 @@ SIZES = {
 def get_config() -> ml_collections.ConfigDict:
     config = ae_heads.get_config("small")
     config.name = "size_heads"
+    config.train.steps = 1000
     config.sweep = ml_collections.ConfigDict()
     config.sweep.form = "runs"
     config.sweep.cells = tuple(
