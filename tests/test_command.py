@@ -13,10 +13,8 @@ import pytest
 from hexjax import command, memory, names
 from hexjax import config as configuration
 from hexjax.data import fields
-from hexjax.evaluation import evaluate
 from hexjax.training import checkpoint, step
 from tests import test_launch
-from tests.training import toy
 
 ROOT = pathlib.Path(__file__).parent.parent
 SMALL = "--config=ae_continuous:small"
@@ -90,16 +88,14 @@ TOLD = {
 }
 
 
-def test_a_group_that_the_family_lacks_is_refused_before_there_is_a_folder(capsys, monkeypatch, tmp_path):
-    loaded = [], toy.make_family(), step.Data(toy.make_cache(), toy.batch_at, toy.fixed, toy.fixed)
-    monkeypatch.setattr(step, "load", lambda *_: loaded)
-    monkeypatch.setattr(evaluate, "check", lambda items: None)
+def test_a_group_that_the_family_lacks_is_refused_before_there_are_fields_or_a_folder(capsys, monkeypatch, tmp_path):
+    monkeypatch.setattr(fields, "build", lambda *_: pytest.fail("fields were made"))
     folder = tmp_path / "run"
-    assert command.main([SMALL, f"--workdir={folder}", "--config.optimiser.scale.encoder=0"]) == command.REFUSED
-    assert capsys.readouterr().err == (
-        "launch.py: config.optimiser.scale.encoder is 0, and the family's parameters have no such group; "
-        "accepted: first, second\n"
+    assert command.main([SMALL, f"--workdir={folder}", "--config.optimiser.scale.encodr=0"]) == names.REFUSED
+    told = (
+        "config.optimiser.scale.encodr is 0, and the family's parameters have no such group; accepted: decoder, encoder"
     )
+    assert capsys.readouterr().err.splitlines()[-1] == f"launch.py: {told}"
     assert not folder.exists()
 
 

@@ -246,7 +246,7 @@ def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
     fuse = jax.jit(lambda found, points: field.fuse(Hexplane(*(found[name] for name in fields.MAPS)), points))
     pooled = ("points", "sdf", "slack", "seen")
     for mesh in (shapes.torus(), shapes.head(data_folder, "leeperrysmith_5500")):
-        found = fields.make(toys.item_of(mesh), (*fields.MAPS, *pooled), config, 0, fuse=fuse)
+        found = fields.make(toys.item_of(mesh), (*fields.MAPS, *pooled), config, 0, fuse=fields.Fuse(fuse, ""))
         depth, normal, mask = found["depth"], found["normal"], found["mask"].astype(np.float32)
         pool = {name: found[name] for name in pooled}
         value, gradient = loss(depth, normal, mask, pool)

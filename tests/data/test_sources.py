@@ -421,7 +421,7 @@ def test_more_shapes_than_there_are_are_refused(tmp_path):
 
 
 def test_an_unknown_source_is_refused():
-    with refuses("config.data.source is 'bunny'; accepted: procedural, solids, demosthenes, goathead, spot"):
+    with refuses("config.data.source is 'bunny'; accepted: procedural, solids, latents, demosthenes, goathead, spot"):
         take(source="bunny", count=1)
 
 

@@ -9,11 +9,13 @@ import re
 import types
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs.sweeps import collapse_cause
 from hexjax import cells
+from hexjax.data import batches
 from hexjax.geometry import mesh as meshes
 from hexjax.training import files, fingerprint, programs, sweep
 from hexjax.types import Item, TrainState
@@ -240,9 +242,11 @@ def test_a_sweep_measures_the_averaged_parameters_where_there_are_some():
         extra=lambda params, *_: asked.append(params) or {},
         lower=lambda *_: np.zeros(1),
     )
-    config, x, every = make(), np.zeros((4, 3, 1, 8, 8), np.float32), np.zeros(1, np.int32)
-    sweep._train(config, program, x, x, None, None, {}, every)
-    sweep._measure(config, program, state, x, x, (None, None), None, {}, every)
+    config, every = make(), np.zeros(1, np.int32)
+    part = batches.Cache({"mask": jnp.zeros((4, 6, 8, 8), bool)}, None, {}, ("mask",), 4, (), 8)
+    given = sweep.Observed(part, part)
+    sweep._train(config, program, given, None, None, {}, every)
+    sweep._measure(config, program, state, given, (None, None), None, {}, every)
     assert set(asked) == {"average"}
     assert len(asked) == config.train.steps // config.sweep.measure_every_steps + 3
 

@@ -42,10 +42,11 @@ def make(spec, config, parents):
         codes = encode(params, batch, key).code[:, 0]
         found = jax.vmap(lambda code, points: field(params, code, points))(codes, batch["points"])
         error = jnp.abs(jnp.clip(found, -0.1, 0.1) - jnp.clip(batch["sdf"], -0.1, 0.1)).mean()
-        return error, {"reconstruction": error}
+        edges = jnp.abs(jax.vmap(lambda code, points: field(params, code, points))(codes, batch["salient"])).mean()
+        return error + edges, {"reconstruction": error, "edges": edges}
 
     return Family(
-        reads=("surface", "points", "sdf"),
+        reads=("surface", "points", "sdf", "salient"),
         sees=("surface",),
         layout=Layout("vector", 1, floats),
         size=lambda latent: Size(floats, 32 * floats),
