@@ -25,9 +25,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.train.batch_size = 8
     config.train.steps = 20_000
     config.evaluate.shapes = 20
-    config.evaluate.pictures = 4
+    config.evaluate.pictures = 2
     if variant == "small":
-        config.train.steps = 1500
+        config.train.steps = 1600
+        config.train.batch_size = 4
         config.extract.grid = 128
         config.score.samples = 20_000
     return config
