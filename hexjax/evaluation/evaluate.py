@@ -153,6 +153,8 @@ def _ended(family, params, items, config, folder, place, plan, found, seen, cloc
         judged = judge.diagnose(family, params, given, config, folder)
     mean, own = rows.summary(found, np.mean), {name: part for name, part in params.items() if name != families.PARENTS}
     size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
+    for name in ("latent_floats", "latent_bits"):  # whole numbers where they are the same for all shapes
+        size[name] = int(size[name]) if size[name] == int(size[name]) else size[name]
     size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(own))
     if config.evaluate.baselines and plan.held_out and plan.trained:
         with clock.stage("baselines"):

@@ -2,8 +2,9 @@
 
 `python -m hexjax.evaluation.table results/ --into README.md` replaces what stands between `<!-- table:NAME -->` and
 `<!-- /table:NAME -->`, for NAME = runs (one row a trained run, means over its shapes), brief (the same, few columns), ceiling
-(one row a shape), vae (one row a run with a KL term, stopped ones too) or verdicts (one row a run whose latent was judged,
-stopped ones too). `<!-- table:NAME RUN RUN -->` shows these runs, whatever others lie beside them.
+(one row a shape), vae (one row a run with a KL term, stopped ones too), verdicts (one row a run whose latent was judged,
+stopped ones too) or unseen (held-out shapes, their ceiling and baselines). `<!-- table:NAME RUN RUN -->` shows these runs,
+whatever others lie beside them.
 """
 
 import argparse
@@ -16,7 +17,8 @@ import sys
 from typing import Any
 
 from hexjax import names
-from hexjax.evaluation import page
+from hexjax.evaluation import baselines, page
+from hexjax.evaluation import rows as parts
 from hexjax.training import record
 from hexjax.types import Scores
 
@@ -117,7 +119,31 @@ def verdicts(results: Results) -> str:
     return markdown(head, rows)
 
 
-TABLES: page.Tables = {"runs": runs, "brief": brief, "ceiling": ceiling, "vae": vae, "verdicts": verdicts}
+def unseen(results: Results) -> str:
+    """Some rows a run with held-out shapes: these and the trained ones, each under its ceiling, and what no learning gives."""
+    head = (*NAMED, "what", "shapes", "F@0.01 [95 %]", "F@0.02 [95 %]", "CD-L1 ×10³", "V-IoU", "normals")
+    rows = []
+    for name, scores in results:
+        for part, told in scores.get("parts", {}).items():
+            lines = {f"{part}: the model": told, f"{part}: ceiling": {"mean": told["mean"]["ceiling"]}}
+            if part == parts.HELD_OUT:
+                lines |= {f"{part}: {baselines.LABELS[key]}": each for key, each in scores.get("baselines", {}).items()}
+            for what, each in lines.items():
+                mean, bounds = each["mean"], each.get("interval", {})
+                judged = (_within(mean, bounds, key) for key in ("f_score_0.01", "f_score_0.02"))
+                rows.append((name, scores["changed"], what, told["shapes"], *judged, _number(mean["cd_l1"], 1e3),
+                             _number(mean["v_iou"]), _number(mean["normal_consistency"])))  # fmt: skip
+    return markdown(head, rows)
+
+
+TABLES: page.Tables = {
+    "runs": runs,
+    "brief": brief,
+    "ceiling": ceiling,
+    "vae": vae,
+    "verdicts": verdicts,
+    "unseen": unseen,
+}
 
 
 def chosen(results: Results, asked: list[str]) -> Results:
@@ -203,6 +229,10 @@ def _beside(mean: Scores, key: str, factor: float = 1.0) -> str:
 
 def _against(figures: Scores, key: str, best: str) -> str | None:
     return None if figures.get(key) is None else f"{_number(figures[key])} [{_number(figures.get(best))}]"
+
+
+def _within(mean: Scores, bounds: dict[str, list[float]], key: str) -> str:
+    return _number(mean[key]) + (f" [{bounds[key][0]:.3f}, {bounds[key][1]:.3f}]" if key in bounds else "")
 
 
 def _whole(value: float | None) -> str | None:

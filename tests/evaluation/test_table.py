@@ -56,6 +56,29 @@ def test_a_row_of_the_ceiling_is_a_shape(results):
     assert lines[2].endswith("| yes | 1 | 2 |")
 
 
+def test_held_out_shapes_stand_under_the_trained_ones_over_their_ceiling_and_what_no_learning_gives(results):
+    file = results / "001-small" / "scores.json"
+    told = {
+        "shapes": 3,
+        "mean": dict.fromkeys(HALVES, 0.25) | {"ceiling": ITEM},
+        "interval": {"f_score_0.01": [0.2, 0.3]},
+    }
+    plain = {"mean": dict.fromkeys(HALVES, 0.125)}
+    parts = {"parts": {"train": told, "test": told | {"shapes": 2}}, "baselines": {"nearest": plain, "pca": plain}}
+    file.write_text(json.dumps(json.loads(file.read_text()) | parts))
+    lines = [
+        [cell.strip() for cell in line.strip("|").split("|")] for line in table.unseen(table.read(results)).splitlines()
+    ]
+    assert [line[2:6] for line in lines[2:]] == [
+        ["train: the model", "3", "0.250 [0.200, 0.300]", "0.250"],
+        ["train: ceiling", "3", "0.500", "0.500"],
+        ["test: the model", "2", "0.250 [0.200, 0.300]", "0.250"],
+        ["test: ceiling", "2", "0.500", "0.500"],
+        ["test: nearest training shape, told by an oracle", "2", "0.125", "0.125"],
+        ["test: PCA", "2", "0.125", "0.125"],
+    ]
+
+
 def test_a_row_of_verdicts_is_a_run_that_was_judged_stopped_ones_too(results):
     figures = {"kl": 12.0, "gain": 2345.0, "swap_gap": 99.4, "information": 1.5, "information_ceiling": 2.08,
                "iou": 0.8, "iou_constant": 0.5}  # fmt: skip
@@ -149,7 +172,7 @@ def test_runs_stand_in_the_order_of_their_numbers(results):
         ("results", "<!-- table:runs 009-x -->\n<!-- /table:runs -->",
          "page.md: a marker names the run '009-x', which is not there; accepted: names of run folders"),
         ("results", "<!-- table:pictures -->\n<!-- /table:pictures -->",
-         "page.md: a marker names the table 'pictures'; tables: runs, brief, ceiling, vae, verdicts"),
+         "page.md: a marker names the table 'pictures'; tables: runs, brief, ceiling, vae, verdicts, unseen"),
         ("results", "no marker",
          "page.md: no marker of table; accepted: a line <!-- table:NAME -->, and after it <!-- /table:NAME -->"),
         ("resluts", "<!-- table:runs -->\nold\n<!-- /table:runs -->",
