@@ -124,11 +124,12 @@ def run(command, loaded, given=None, seconds: float | None = None, began: float 
     print(f"{mode} in {folder}", file=sys.stderr)
     with contextlib.nullcontext() if command.json is None else lock.take(folder):
         if mode not in ("ceiling", "sweep"):
-            fingerprint.check(loaded.items, folder, mode == "train", is_made=not config.data.path)
+            parts = loaded.split[:3] if loaded.split.validation or loaded.split.test else ()
+            digest = loaded.split.digest if parts else ""
+            fingerprint.check(loaded.items, folder, mode == "train", not config.data.path, digest)
         record.write_header(folder, command.line, command.json, config.data.path)
         if mode == "train":
-            parts = loaded.split[:3] if config.data.split else ()
-            fingerprint.keep(loaded.items, folder, parts, loaded.split.digest)
+            fingerprint.keep(loaded.items, folder, parts, digest)
             record.write_spec(folder, loaded.spec)
             parents.keep(given, folder)
         return _do(command, loaded, given, folder, {"loaded": seconds, "began": began})

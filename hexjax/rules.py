@@ -334,6 +334,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if not config.data.cached and config.model.input in ("silhouette_sdf", "voxels"):
         raise ValueError(f"config.data.cached is False; accepted with model.input = {config.model.input}: true")
     _check_witness(config)
+    _check_symmetries(config)
     if config.kl.cap < 1 and config.reconstruction.kind in DENSITIES:
         raise ValueError(
             f"config.kl.cap is {config.kl.cap:g}; accepted with reconstruction.kind = {config.reconstruction.kind}: 1, as "
@@ -372,6 +373,17 @@ def check_teacher(config: ml_collections.ConfigDict, count: int) -> None:
         raise ValueError(f"config.witness.classes is {classes}; accepted: at most the number of shapes, {count}")
     if classes and 0 < count <= components:
         raise ValueError(f"config.witness.components is {components}; accepted: fewer than the shapes, {count}")
+
+
+def _check_symmetries(config: ml_collections.ConfigDict) -> None:
+    """What stands for a shape as it is, and is made once, fits no turned one."""
+    witness, said = config.witness, f"config.data.augment is {config.data.augment!r}; accepted with"
+    if config.data.augment == "none":
+        return
+    if config.model.input == "depth" and config.sdf.weight > 0:  # of opposite views one is seen alone
+        raise ValueError(f"{said} model.input = depth and sdf.weight = {config.sdf.weight:g}: none")
+    if witness.classes and (witness.weight > 0 or witness.prefit_steps > 0):
+        raise ValueError(f"{said} a witness that trains (witness.weight, witness.prefit_steps above 0): none")
 
 
 def _check_witness(config: ml_collections.ConfigDict) -> None:

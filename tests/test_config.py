@@ -161,6 +161,17 @@ REFUSED = {
         "config.data.path is 'README.md,missing.ply': no such file or folder as 'missing.ply'; "
         "accepted: a mesh file, a folder of meshes or an NPZ set, or several with commas between"
     ),
+    (SMALL, "--config.data.augment=cube", "--config.model.input=depth", "--config.reconstruction.kind=gaussian"): (
+        "config.data.augment is 'cube'; accepted with model.input = depth and sdf.weight = 0.1: none"
+    ),
+    (SMALL, "--config.data.augment=mirror", "--config.witness.classes=4", "--config.witness.weight=1"): (
+        "config.data.augment is 'mirror'; accepted with a witness that trains (witness.weight, witness.prefit_steps above "
+        "0): none"
+    ),
+    (SMALL, "--config.data.split=(.5,.5)"): (
+        "config.data.split is (0.5, 0.5); accepted: () (all shapes train) or three numbers, at least 0, of sum 1, the first "
+        'above 0, as in "(0.8, 0.1, 0.1)"'
+    ),
     (SMALL, "--config.sdf.pool_points=5"): "config.sdf.points is 2048; accepted: at most sdf.pool_points = 5",
     (SMALL, "--config.surface.points=70000"): (
         "config.surface.points is 70000; accepted: at most surface.pool_points = 65536"

@@ -11,14 +11,13 @@ import os
 import pathlib
 import sys
 import tempfile
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from hexjax import names
+from hexjax.data import npz
 from hexjax.types import Array, Mesh
 
 VERSION = 1  # of how fields are made: a new number makes all anew
@@ -74,7 +73,7 @@ def _read(file: pathlib.Path) -> Made | None:
             return {name: found[name] for name in found.files}
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+    except (OSError, *npz.BROKEN_ARCHIVE) as error:
         _tell(f"{file.name} in the cache of fields cannot be read ({type(error).__name__}): it is made anew")
         return None
 

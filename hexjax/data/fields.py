@@ -129,6 +129,7 @@ def build(
     fuse: Fuse | None = None,
     latents: Mapping[str, Array] | None = None,
     parents: Mapping[str, Params] | None = None,
+    categories: Sequence[str] = (),
 ) -> batches.Cache:
     """The fields of a set on the device; its seconds and the share of doubtful signs are told in a line on stderr.
 
@@ -136,6 +137,7 @@ def build(
         names: of the fields that the family reads.
         fuse: as in `make`, of the family.
         latents: of a parent, stacked over the items; parents: the parameters of all.
+        categories: by whose places the shapes' are numbered; of these shapes alone where none are given.
 
     Raises:
         ValueError: for no items, a mesh outside the cube, a field that a shape cannot give, and where the fields of all
@@ -147,6 +149,13 @@ def build(
     if config.data.augment != "none" and (fixed := [name for name in names if name in batches.UNTURNED]):
         raise ValueError(
             f"config.data.augment is {config.data.augment!r}; accepted with a family that reads {fixed[0]}: none"
+        )
+    if fuse is None and (unmade := [name for name in names if name in JUDGED]):
+        raise ValueError(f"the family of config.model.family reads {unmade[0]!r}; accepted of a family with an ideal")
+    if any(len(value) != len(items) for value in (latents or {}).values()):
+        counts = f"{len(next(iter(latents.values())))} latents and {len(items)} shapes"
+        raise ValueError(
+            f"config.latents.run has {counts}; accepted: a run whose shapes are still those it was trained on"
         )
     begin, given = time.perf_counter(), dict(latents or {})
     cached = config.data.cached or not set(names) & set(MAPS)
@@ -164,14 +173,14 @@ def build(
     fields = {name: jnp.asarray(np.stack([shape[name] for shape in shapes])) for name in kept}
     fields |= {name: jnp.asarray(given[name]) for name in names if name in given}
     if "category" in names:
-        places = {name: place for place, name in enumerate(categories_of(items))}
+        places = {name: place for place, name in enumerate(categories or categories_of(items))}
         fields["category"] = jnp.asarray([places[item.category] for item in items], jnp.int32)
     signs = f", {np.mean(doubtful):.2%} of the signs doubtful" if doubtful else ""
     print(f"prepared {len(items)} shapes in {time.perf_counter() - begin:.1f} s{signs}", file=sys.stderr)
     return batches.Cache(
         fields=fields,
         meshes=None if cached else stack([item.mesh for item in items]),
-        parents=dict(parents or {}),
+        parents=jax.device_put(dict(parents or {})),
         inputs=tuple(names),
         count=len(items),
         pools=tuple((section, config[section].pool_points, config[section].points) for section in pools),

@@ -14,14 +14,18 @@ from hexjax.types import Item, Mesh
 TOLD = 10  # shapes left out, and pairs, that are named
 
 
-def ready(items: Sequence[Item], config: Any) -> tuple[list[Item], split.Split]:
+def ready(items: Sequence[Item], config: Any, divides: bool = True) -> tuple[list[Item], split.Split]:
     """The shapes that a run works on, and its split; told are those left out and near-duplicates that are kept together.
+
+    Where nothing is trained there is nothing to divide: what a shape is to a run, the run's record tells.
 
     Raises:
         ValueError: where `data.close` leaves none, or `data.split` cannot be had.
     """
     if config.data.close:
         items = closed(items)
+    if not divides:
+        return list(items), split.Split(tuple(range(len(items))), (), (), "", ())
     return list(items), divide(items, config)
 
 
@@ -79,8 +83,8 @@ def divide(items: Sequence[Item], config: Any) -> split.Split:
     split.split(names, categories, shares, config.data.split_seed)  # it may refuse, before the pairs are looked for
     if all(len(item.mesh.faces) for item in items):
         of = hashlib.sha256("".join(cache.digest(item.mesh) for item in items).encode()).hexdigest()
-        settings = {"duplicates": [duplicates.CELLS, duplicates.OVERLAP, duplicates.ALIKE, duplicates.SAMPLES]}
-        pairs = cache.kept(of, settings, lambda: {"pairs": _pairs([item.mesh for item in items])})
+        rule = [getattr(duplicates, name) for name in ("CELLS", "OVERLAP", "ALIKE", "SAMPLES", "LIMIT")]
+        pairs = cache.kept(of, {"duplicates": rule}, lambda: {"pairs": _pairs([item.mesh for item in items])})
         groups = [tuple(map(int, pair)) for pair in pairs["pairs"]]
     found = split.split(names, categories, shares, config.data.split_seed, groups)
     if found.duplicates:
@@ -96,6 +100,6 @@ def _pairs(meshes: Sequence[Mesh]) -> np.ndarray:
     return np.array([pair[:2] for pair in duplicates.find(meshes)], np.int32).reshape(-1, 2)
 
 
-def load(config: Any, entries: Sequence[sources.Entry]) -> tuple[list[Item], split.Split]:
+def load(config: Any, entries: Sequence[sources.Entry], divides: bool = True) -> tuple[list[Item], split.Split]:
     """The shapes of some entries, loaded and made ready."""
-    return ready(sources.load(entries, config.data.up, config.data.count), config)
+    return ready(sources.load(entries, config.data.up, config.data.count), config, divides)

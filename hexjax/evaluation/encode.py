@@ -34,7 +34,7 @@ def encode(
     if not items:
         raise ValueError(evaluate.NONE)
     families.check_mode(family, config, "encode")
-    files, ledger, standings = [], written.Ledger(folder), fingerprint.standings(items, folder)
+    files, ledger, standings = [], written.Ledger(folder), fingerprint.standings(items, folder, not config.data.path)
     with progress.Line(len(items), "shapes encoded") as line:
         for item, standing in zip(items, standings):
             latent = pipeline.encode(pipeline.observe(item, family, config, standing.place), family, params, config)

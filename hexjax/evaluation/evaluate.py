@@ -21,7 +21,7 @@ from hexjax.geometry import distance, frame
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import checkpoint, record
+from hexjax.training import checkpoint, fingerprint, record
 from hexjax.types import Array, Batch, Hexplane, Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
@@ -127,7 +127,7 @@ def evaluate(
             with clock.stage("export"):
                 export.shape(item, maps_of(batch), decoded, found, ledger, is_shown)
         if plan.shown and standing.part == rows.HELD_OUT:
-            kept = row["f_score_0.02"], number, (item, maps_of(batch), decoded, found, ledger, True)
+            kept = row["f_score_0.02"], number, (item, *jax.device_get((maps_of(batch), decoded)), found, ledger, True)
             worst[:] = sorted([*worst, kept], key=lambda each: each[:2])[: rows.WORST]
         size, bits = family.size(latent), sum(map(bits_of, (batch[name] for name in family.sees)))
         row |= {"latent_floats": size.floats, "latent_bits": size.bits, "compression": bits / size.bits}
@@ -156,7 +156,8 @@ def _ended(family, params, items, config, folder, place, plan, found, seen, cloc
     for name in ("latent_floats", "latent_bits"):  # whole numbers where they are the same for all shapes
         size[name] = int(size[name]) if size[name] == int(size[name]) else size[name]
     size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(own))
-    if config.evaluate.baselines and plan.held_out and plan.trained:
+    whole = len(plan.trained) == len(fingerprint.trained(folder))  # else they would be weaker than they are
+    if config.evaluate.baselines and plan.held_out and plan.trained and whole:
         with clock.stage("baselines"):
             train = [items[i] for i in plan.trained]
             size |= _baselines(train, plan.held_out, found, config, place, family)
@@ -228,7 +229,9 @@ def _baselines(train, held, found, config, place, family) -> Scores:
     settings |= {"train": rows.digest(train), "held": rows.digest(held)}
     kept = rows.read(file)
     if kept.get("settings") != settings:
-        kept = rows.plain({"settings": settings, "scores": baselines.scores(train, held, config, floats)})
+        kept = rows.plain(
+            {"mode": "baselines", "settings": settings, "scores": baselines.scores(train, held, config, floats)}
+        )
         record.write_atomically(file, json.dumps(kept, indent=2, allow_nan=False) + "\n")
     own = [row for row in found if row.get("part") == rows.HELD_OUT]
     is_better, told = baselines.beats(own, kept["scores"])

@@ -25,7 +25,9 @@ def diagnose(
     names = ("verdict", "verdict_reason", "verdict_tags", "active_units", "diagnostics", "threshold_sweep")
     if family.probe is None:
         return dict.fromkeys(names)
-    batch = {name: jnp.concatenate([each[name] for each in seen]) for name in seen[0] if name != "item"}
+    batch = {
+        name: jnp.concatenate([each[name] for each in seen]) for name in seen[0] if all(name in each for each in seen)
+    }
     known, x = diagnosis.know(family.probe, batch), family.probe.observe(batch)
     lesson = teacher.read(folder) if config.witness.classes else None
     classes = None if lesson is None else jnp.asarray(teacher.posterior(lesson, x.reshape(len(x), -1)), jnp.float32)

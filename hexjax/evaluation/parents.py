@@ -5,6 +5,7 @@ of the run that was named is refused. What a parent encoded of its training shap
 where it is missing, or of another step or shape.
 """
 
+import fnmatch
 import hashlib
 import io
 import json
@@ -20,7 +21,7 @@ import numpy as np
 
 from hexjax import config as configuration
 from hexjax import names, rules
-from hexjax.data import fields, npz, sources
+from hexjax.data import fields, npz, sets, sources
 from hexjax.evaluation import encode, written
 from hexjax.models import family as families
 from hexjax.training import checkpoint, fingerprint, portable, record
@@ -101,9 +102,10 @@ def read(folder: pathlib.Path) -> tuple[families.Parent, Params, int]:
     told = {
         name: value
         for name, value in rules.flatten(config).items()
-        if name != "data.path" and not name.endswith(".run")
+        if name != "data.path"
+        and not any(fnmatch.fnmatch(name, one) for one in (*configuration.FREE_TO_RESUME, "*.run"))
     }
-    shapes = fingerprint.read(folder)
+    shapes = fingerprint.trained(folder)
     text = json.dumps([checkpoint.digest(params), {name: repr(value) for name, value in told.items()}, shapes,
                        {name: parent.digest for name, parent in own.parents.items()}], sort_keys=True)  # fmt: skip
     digest = hashlib.sha256(text.encode()).hexdigest()
@@ -134,7 +136,8 @@ def items_of(parent: families.Parent) -> list[Item]:
         ValueError: where they do not load.
     """
     data = parent.config.data
-    return sources.items(data.path, data.source, data.up, data.count, parent.config.seed)
+    items = sources.items(data.path, data.source, data.up, data.count, parent.config.seed)
+    return sets.closed(items) if data.close else items
 
 
 def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step: int) -> dict[str, np.ndarray]:

@@ -34,7 +34,7 @@ class Plan(NamedTuple):
 
 def make(items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path, pictures: bool) -> Plan:
     """The plan for the shapes of a command and the run in a folder: the first `evaluate.shapes` of each part."""
-    standings = fingerprint.standings(items, folder)
+    standings = fingerprint.standings(items, folder, not config.data.path)
     places = rows.chosen([each.part for each in standings], config.evaluate.shapes)
     chosen = [standings[i] for i in places]
     shown = rows.chosen([each.part for each in chosen], config.evaluate.pictures) if config.evaluate.pictures else ()

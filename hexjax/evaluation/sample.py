@@ -27,7 +27,7 @@ from hexjax.geometry import distance, sdf, surface
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import record
+from hexjax.training import fingerprint, record
 from hexjax.types import Item, Mesh, Params, Scores
 
 COMPARED = 32  # training shapes, spread evenly over all, among which the nearest is found
@@ -64,7 +64,7 @@ def sample(
     one shape; `training_spread` is that of the training shapes compared with.
 
     Args:
-        items: what the family was trained on.
+        items: shapes, of which those are compared with that the run in the folder is trained on, or all where none is known.
         step: of the parameters; told in samples.json.
 
     Raises:
@@ -73,7 +73,9 @@ def sample(
     families.check_mode(family, config, "sample")
     for item in items:
         meshes.refuse_points(item.name, item.mesh, "shapes that draws are compared with")
-    clock, known, ledger = evaluate.Clock(), evenly(items, COMPARED), written.Ledger(folder)
+    standings = fingerprint.standings(items, folder, not config.data.path)
+    trained = [item for item, each in zip(items, standings) if each.part == rows.TRAINED]
+    clock, known, ledger = evaluate.Clock(), evenly(trained or items, COMPARED), written.Ledger(folder)
     trees, line = (
         [nearness.tree(item.mesh, config.seed) for item in known],
         progress.Line(config.sample.count, "shapes drawn"),

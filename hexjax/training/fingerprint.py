@@ -34,15 +34,22 @@ def of(items: Sequence[Item]) -> Shapes:
     return found
 
 
-def check(items: Sequence[Item], folder: pathlib.Path, trains: bool, is_made: bool) -> None:
+def check(items: Sequence[Item], folder: pathlib.Path, trains: bool, is_made: bool, split: str = "") -> None:
     """Nothing; a training goes on with the data of its run. A run that is only read: other shapes of its names are told.
 
     Args:
         is_made: shapes made in code, whose last bits another machine may make otherwise: told, not refused.
+        split: the digest of the split that is trained on; none where all shapes are.
 
     Raises:
-        ValueError: for a training on other data than the run's, in one line.
+        ValueError: for a training on other data than the run's, or another split, in one line.
     """
+    if trains and (found := _read(folder)) is not None and found.get("split", "") != split:
+        was, now = (digest[:8] or "none" for digest in (found.get("split", ""), split))
+        raise ValueError(
+            f"{folder} is trained on the split {was} of its shapes, and config.data gives {now} now; accepted: shapes and "
+            "categories as they were, or a new --workdir"
+        )
     known = read(folder)
     if known is None:
         if trains and any((folder / "checkpoints").glob("[0-9]*")):
@@ -84,14 +91,19 @@ class Standing(NamedTuple):
     place: int | None
 
 
-def standings(items: Sequence[Item], folder: pathlib.Path) -> list[Standing]:
-    """What each shape is to the run in a folder; new where the run has no record of its data."""
+def standings(items: Sequence[Item], folder: pathlib.Path, is_made: bool = False) -> list[Standing]:
+    """What each shape is to the run in a folder; new where the run has no record of its data.
+
+    Args:
+        is_made: shapes made in code, which their names tell: another machine may make other last bits.
+    """
     found, known = _read(folder) or {"shapes": []}, {}
     parts, trained = found.get("parts") or [PARTS[0]] * len(found["shapes"]), 0
     for shape, part in zip(found["shapes"], parts):
         known[tuple(shape)] = Standing(part, trained if part == PARTS[0] else None)
         trained += part == PARTS[0]
-    return [known.get(tuple(shape), Standing("new", None)) for shape in of(items)]
+    named = {name: standing for (name, _), standing in known.items()} if is_made else {}
+    return [known.get(tuple(shape)) or named.get(shape[0]) or Standing("new", None) for shape in of(items)]
 
 
 def trained(folder: pathlib.Path) -> Shapes:

@@ -74,7 +74,8 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     advance = jax.jit(functools.partial(step.make_step(loss, adam, batch_at), seed=config.seed), donate_argnums=0)
     validate = step.make_validate(loss, fixed, config.seed)
     if held_out is not None:
-        every = functools.partial(batches.fixed, items=np.arange(held_out.count))
+        numbers = np.arange(held_out.count)
+        every = lambda cache: {name: value for name, value in batches.fixed(cache, numbers).items() if name != "item"}
         validate_held_out = step.make_validate(family.loss, every, config.seed)
     diagnose = monitor.make(family, config, data)
     first, pending, collapsed = int(state.step), {}, None

@@ -83,7 +83,7 @@ def load(
     asked, shapes = json.dumps([own.data.to_dict(), own.seed], sort_keys=True), {} if shapes is None else shapes
     if asked not in shapes:
         shapes.clear()
-        shapes[asked] = sets.load(own, entries)
+        shapes[asked] = sets.load(own, entries, mode == "train")
     items, parts = shapes[asked]
     train, held_out = ([items[i] for i in part] for part in parts[:2])
     latents = parents["latents"].latents if own is not config else None
@@ -96,10 +96,16 @@ def load(
     if mode != "train":
         return Loaded(items, parts, spec, family, None)
     check_stages(family, spec, config, params)
-    data = prepare(family, config, train, latents, params)
+    data = prepare(family, config, train, latents, params, spec.categories)
     if held_out and not {"item", *fields.LATENT} & {*family.reads}:
         held = fields.build(
-            held_out[: config.train.batch_size], data.cache.inputs, config, _fuse(family, config), None, params
+            held_out[: config.train.batch_size],
+            data.cache.inputs,
+            config,
+            _fuse(family, config),
+            None,
+            params,
+            spec.categories,
         )
         data = data._replace(held_out=held)
     return Loaded(items, parts, spec, family, data)
@@ -111,18 +117,19 @@ def prepare(
     items: Sequence[Item],
     latents: Mapping[str, Array] | None = None,
     parents: Mapping[str, Params] | None = None,
+    categories: Sequence[str] = (),
 ) -> Data:
     """The data of a run: the fields that its family takes, made once; the fixed batch is of the first shapes.
 
     Args:
-        latents, parents: as `fields.build` takes them.
+        latents, parents, categories: as `fields.build` takes them.
 
     Raises:
         ValueError: for a batch larger than the number of shapes, too few for a teacher, or a field that no shape gives.
     """
     _refuse_few(config, len(items))
     names = tuple(dict.fromkeys((*family.reads, *family.sees)))
-    stored = fields.build(items, names, config, _fuse(family, config), latents, parents)
+    stored = fields.build(items, names, config, _fuse(family, config), latents, parents, categories)
     batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
     first = lambda number: functools.partial(batches.fixed, items=np.arange(number))

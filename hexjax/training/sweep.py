@@ -33,6 +33,13 @@ from hexjax.types import Array, Batch, Item, TrainState
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
            "mean_map_distance", "outline_gradient", "codes_used", "bit_entropy", "largest_mean", "largest_log_variance",
            "variance")  # fmt: skip
+LATER = {  # sections that came later, and the fields that are made by them
+    "surface": batches.POOLS["surface"],
+    "salient": batches.POOLS["salient"],
+    "cells": batches.CELLS,
+    "distance_grid": ("distance_grid",),
+    "inside": ("inside",),
+}
 TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradient_removed")  # of the step's metrics
 PROBED = 64  # held-out shapes on the way
 KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
@@ -132,6 +139,10 @@ def _family(config: ml_collections.ConfigDict) -> Family:
     Raises:
         ValueError: for one that the programs of a sweep can't train and judge.
     """
+    for key, off in (("augment", "none"), ("split", ())):
+        if config.data[key] != off:
+            told = f"config.data.{key} is {config.data[key]!r}"
+            raise ValueError(f"{told}; accepted with sweep.form = vmapped: {off}")
     family = families.make(fields.spec(config, ()), config)
     unmade = [name for name in _reads(family) if name in (*fields.JUDGED, *fields.LATENT)]
     if unmade or family.probe is None:
@@ -182,9 +193,17 @@ def first(cache: batches.Cache, count: int | None = None) -> Batch:
 
 
 def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
-    config = cell.config.to_dict()
+    """What the figures of a cell depend on; keys that came later stand in it where something reads them."""
+    reads = {*_reads(_family(cell.config))}
+    unread = [section for section, names in LATER.items() if not reads & {*names}]
+    config = {name: part for name, part in cell.config.to_dict().items() if name not in unread}
     config["sweep"] = {name: value for name, value in config["sweep"].items() if name not in ("cells", "form")}
-    of = [config | {"data": {}}, cell.settings, parts.digest, *([data] if data else [])]
+    config["evaluate"] = {name: value for name, value in config["evaluate"].items() if name != "baselines"}
+    config["train"] = {name: value for name, value in config["train"].items() if name != "ema" or value}
+    is_off = {"scale": not config["optimiser"]["scale"], "halve_every_steps": config["optimiser"]["decay"] != "halving"}
+    config["optimiser"] = {name: value for name, value in config["optimiser"].items() if not is_off.get(name)}
+    config["data"] = {"close": True} if config["data"]["close"] else {}
+    of = [config, cell.settings, parts.digest, *([data] if data else [])]
     text = json.dumps(of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

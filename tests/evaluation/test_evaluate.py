@@ -509,3 +509,38 @@ def test_what_extraction_leaves_out_of_a_shape_is_told_with_its_name(tmp_path, c
     )
     told = "no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish"
     assert {f"plate: {told}", f"plate, ceiling: {told}"} <= set(capsys.readouterr().err.splitlines())
+
+
+def test_held_out_shapes_stand_apart_with_what_no_learning_gives_which_is_found_once(tmp_path, monkeypatch, capsys):
+    """In the order of the parts, the trained ones first; what only validates is left out."""
+    items = [toys.item(name, toys.sphere(subdivisions=1, radius=1)) for name in "abcde"]
+    fingerprint.keep(items, tmp_path, ((1, 3), (0,), (2, 4)), "digest")
+    asked = []
+
+    def scores(train, held, config, floats):
+        asked.append(([item.name for item in train], [item.name for item in held], floats))
+        mean = {"mean": {"f_score_0.02": 0.5}, "rows": {item.name: {} for item in held}}
+        return {"mean_shape": mean, "nearest": mean, "pca": mean | {"components": 1}}
+
+    monkeypatch.setattr(evaluate.baselines, "scores", scores)
+    config = toys.config()
+    config.evaluate.pictures, config.score.samples = 0, 200
+    score = lambda **more: evaluate.evaluate(
+        toys.identity(), {"sign": jnp.float32(1)}, items, config, tmp_path, 1, **more
+    )
+    found = score()
+    assert [(row["name"], row["part"]) for row in found["items"]] == [
+        ("b", "train"), ("d", "train"), ("c", "test"), ("e", "test")
+    ]  # fmt: skip
+    assert asked == [(["b", "d"], ["c", "e"], 6 * 32 * 32 * 5)]
+    assert found["parts"]["test"]["shapes"] == found["parts"]["train"]["shapes"] == 2
+    assert found["mean"] == found["parts"]["test"]["mean"]
+    assert found["worst"] == ["c", "e"]
+    assert (found["beats_nearest"], found["baselines"]["nearest"]) == (True, {"mean": {"f_score_0.02": 0.5}})
+    assert "the model beats the nearest training shape, told by an oracle: F@0.02 " in capsys.readouterr().err
+    assert score()["baselines"] == found["baselines"]
+    assert len(asked) == 1
+    config.evaluate.shapes = 1
+    assert [row["name"] for row in score()["items"]] == ["b", "c"]
+    fewer = evaluate.evaluate(toys.identity(), {"sign": jnp.float32(1)}, items[2:], config, tmp_path, 1)
+    assert "baselines" not in fewer  # of fewer training shapes they would be weaker than they are

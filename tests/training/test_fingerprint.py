@@ -110,3 +110,22 @@ def test_run_without_a_record_and_with_a_damaged_one_go_on_with_a_line(run, caps
         assert capsys.readouterr().err == "run/data.json is damaged: whether the data are the run's own is not known\n"
     fingerprint.keep(ITEMS, run)
     assert (run / "data.json").read_bytes() == content
+
+
+def test_a_training_on_another_split_is_refused_in_a_line(tmp_path):
+    fingerprint.keep(ITEMS, tmp_path, ((2, 0), (), (1,)), "digest-of-one")
+    fingerprint.check(ITEMS, tmp_path, True, False, "digest-of-one")
+    for split, now in (("", "none"), ("another-one", "another-")):
+        with pytest.raises(ValueError) as error:
+            fingerprint.check(ITEMS, tmp_path, True, False, split)
+        assert str(error.value) == (
+            f"{tmp_path} is trained on the split digest-o of its shapes, and config.data gives {now} now; accepted: shapes "
+            "and categories as they were, or a new --workdir"
+        )
+    fingerprint.check(ITEMS, tmp_path, False, False)  # only read
+
+
+def test_shapes_made_in_code_stand_by_their_names(run):
+    other = [item("a", 0.61), ITEMS[1]]
+    assert [each.place for each in fingerprint.standings(other, run)] == [None, 1]
+    assert [each.place for each in fingerprint.standings(other, run, is_made=True)] == [0, 1]
