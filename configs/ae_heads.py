@@ -19,15 +19,24 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         raise ValueError(f"config variant is {variant!r}; variants of ae_heads: small")
     config = ae_continuous.get_config(variant)
     config.name = "ae_heads-small" if variant else "ae_heads"
+    config.model.family = "hexplane_patches"
+    config.model.components = 512  # principal components of a patch that the decoder says
+    config.model.width = 256  # channels of both networks
+    config.model.blocks = 4  # residual blocks in each of them
+    config.optimiser.scale.basis = 0.0  # the components stay as they were found in the first shapes
+    config.reconstruction.depth_weight = 40.0
+    config.reconstruction.depth_knee = 0.05
+    config.sdf.weight = 0.0
     config.data.count = 200
     config.data.split = (0.8, 0.1, 0.1)
     config.data.augment = "mirror"
-    config.sdf.pool_points = 32768
     config.train.batch_size = 8
     config.train.steps = 20_000
     config.evaluate.shapes = 20
     config.evaluate.pictures = 2
     if variant == "small":
+        config.model.components, config.model.width, config.model.blocks = 128, 64, 2
+        config.latent.side, config.latent.channels = 16, 16
         config.train.steps = 1600
         config.train.batch_size = 4
         config.extract.grid = 128

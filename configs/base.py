@@ -77,6 +77,9 @@ def get_config() -> ml_collections.ConfigDict:
     reconstruction.depth_weight = (
         10.0  # of the depth error (world units) against the mask's cross-entropy (nats); surface
     )
+    reconstruction.depth_knee = (
+        0.0  # world units: smaller depth errors are squared, as Huber's; 0: all are absolute; surface
+    )
     reconstruction.normal_weight = 2.0  # of 1 - cosine; surface
     reconstruction.variance = 1.0  # gaussian
     reconstruction.sigma_floor = 0.01  # least standard deviation; calibrated_gaussian

@@ -35,7 +35,8 @@ FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract
 TOLD = 8  # keys that a refusal lists
 # Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
 ADDED = ("evaluate.*", "sample.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
-         "optimiser.halve_every_steps", "train.ema", "data.split", "data.split_seed", "data.close", "data.augment")  # fmt: skip
+         "optimiser.halve_every_steps", "train.ema", "data.split", "data.split_seed", "data.close", "data.augment",
+         "reconstruction.depth_knee")  # fmt: skip
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first

@@ -60,7 +60,7 @@ MAY = {
     "training.step": ("types", "rules", "data", "diagnostics", "models.family", "training"),
     "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,
-    "evaluation.restore": (*EVALUATION, "config", "api"),  # a run's folder alone tells its config
+    "evaluation.restore": (*EVALUATION, "config", "api", "training.portable"),  # a run's folder alone tells its config
     "evaluation.parents": (*EVALUATION, "config", "training.portable"),  # and so a parent's
     "viewer": (*EVALUATION, "viewer"),
     "launch": ("command",),

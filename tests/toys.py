@@ -31,6 +31,10 @@ VARIANTS = {
         ),
         "depth": ("vae_binary", {"model.input": "depth", "reconstruction.kind": "continuous_bernoulli"}),
     },
+    "hexplane_patches": {
+        "surface": ("ae_heads", {"model.components": 16}),
+        "gaussian": ("ae_heads", {"model.components": 16, "latent.kind": "gaussian", "kl.final_weight": 1e-3}),
+    },
     "hexplane_mlp": {
         f"{kind}, {latent}, {likelihood}": (
             "sweeps.collapse_cause",
@@ -60,6 +64,8 @@ def config_of(name, variant, **more):
         "latent.channels": 4, "latent.flow_layers": 2, "latent.flow_width": 16, "sdf.weight": 0.0,
         "sdf.points": 32, "extract.grid": 24, "score.samples": 500,
     }  # fmt: skip
+    if name == "hexplane_patches":
+        toy |= {"model.width": 16, "model.blocks": 1}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 

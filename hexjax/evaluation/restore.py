@@ -15,8 +15,10 @@ from hexjax import config as configuration
 from hexjax.data import fields
 from hexjax.evaluation import parents
 from hexjax.models import family as families
-from hexjax.training import checkpoint, record
+from hexjax.training import checkpoint, portable, record
 from hexjax.types import Item, Latent, Mesh, Params, Similarity, Spec
+
+SHIPPED = pathlib.Path(__file__).parent.parent / "shipped"
 
 
 class Restored(NamedTuple):
@@ -111,6 +113,24 @@ class Restored(NamedTuple):
         framed, similarity = self.normalise(mesh)
         return self.mesh(self._encode(framed, similarity), similarity, grid)
 
+    def save(self, folder: str | os.PathLike) -> None:
+        """Nothing; writes a new folder from which `restore` gives this model: config, spec and parameters, as float16.
+
+        Raises:
+            ValueError: for a folder that is there, or a run that stands on others.
+        """
+        place = names.expand(os.fspath(folder))
+        if families.PARENTS in self.params:
+            raise ValueError(
+                f"config.model.family is {self.config.model.family!r}, which stands on other runs; accepted: one alone"
+            )
+        if place.exists():
+            raise ValueError(f"{os.fspath(folder)!r} is there; accepted: a new folder")
+        place.mkdir(parents=True)
+        record.write_config(place, configuration.to_json(self.config))
+        record.write_spec(place, self.spec)
+        portable.write(place, self.params, self.step, half=True)
+
     def _encode(self, framed: Mesh, similarity: Similarity) -> Latent:
         if self.family.encode is None:
             raise ValueError(f"the run's config.model.family is {self.config.model.family!r}, which encodes nothing")
@@ -130,17 +150,27 @@ class Restored(NamedTuple):
         return [jax.tree.map(lambda leaf, i=i: leaf[i : i + 1], batch) for i in range(len(batch.code))]
 
 
+def shipped() -> list[str]:
+    """The names of the trained models that come with hexjax."""
+    return sorted(file.parent.name for file in SHIPPED.glob(f"*/{portable.FILE}"))
+
+
 def restore(workdir: str | os.PathLike) -> Restored:
-    """The model of a run folder, on whatever device JAX has.
+    """The model of a run folder, or one that comes with hexjax, by its name, on whatever device JAX has.
 
     Raises:
-        ValueError: if that is no run's folder, or config.json is damaged.
+        ValueError: if that is neither, or config.json is damaged.
         CheckpointError: if the folder holds no good checkpoint.
     """
     folder = names.expand(os.fspath(workdir))
+    if os.fspath(workdir) in shipped() and not folder.exists():
+        folder = SHIPPED / folder.name
     if not (folder / "config.json").is_file():
         reason = "has no config.json" if folder.is_dir() else "is a file" if folder.exists() else "is not there"
-        raise ValueError(f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it")
+        raise ValueError(
+            f"{os.fspath(workdir)!r} {reason}; accepted: the folder of a run, as its training names it"
+            + "".join(f", or {name!r}" for name in shipped())
+        )
     config = configuration.load(folder)
     params, _, step = checkpoint.restore_params(folder)
     spec = record.read_spec(folder) or fields.spec(config, ())

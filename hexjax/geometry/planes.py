@@ -143,6 +143,24 @@ def to_world_axes(planes: Float[Array, "b v 3 h w"]) -> Float[Array, "b v h w 3"
     return jnp.stack(turned, -1)
 
 
+def fill(values: Float[Array, "*b h w"], known: Bool[Array, "*b h w"]) -> Float[Array, "*b h w"]:
+    """Images whose unknown pixels are filled smoothly from the known ones: those stay, and an image without any is 0.
+
+    Means of ever coarser squares, as long as sides are even, then each filled from the coarser one.
+
+    Source: the pull-push algorithm, Gortler et al. 1996 (The Lumigraph), section 3.4.
+    """
+    weights = known.astype(values.dtype)
+    values = values * weights
+    if values.shape[-1] % 2 or values.shape[-2] % 2:
+        mean = values.sum((-2, -1), keepdims=True) / jnp.maximum(weights.sum((-2, -1), keepdims=True), 1)
+        return jnp.where(known, values, mean)
+    quarter = lambda a: a.reshape(*a.shape[:-2], a.shape[-2] // 2, 2, a.shape[-1] // 2, 2).sum((-3, -1))
+    total = quarter(weights)
+    coarse = fill(quarter(values) / jnp.maximum(total, 1), total > 0)
+    return jnp.where(known, values, jax.image.resize(coarse, values.shape, "bilinear"))
+
+
 def fuse(decoded: Hexplane | Array, points: Float[Array, "p 3"], kind: str, threshold: float) -> Float[Array, "p"]:
     """The field at points, negative inside, of what a kind of input decodes to: maps, or for voxels their grid [n, n, n].
 

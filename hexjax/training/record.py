@@ -69,7 +69,7 @@ def write_header(folder: pathlib.Path, line: str, config: str | None, data_path:
         for place in ("", "checkpoints/", "meshes/", "images/", "latents/", "evaluations/**/"):
             for left in folder.glob(f"{place}.*.[0-9]*.tmp"):
                 left.unlink(missing_ok=True)  # of a run that was killed as it wrote a file
-        _write_config(folder, config)
+        write_config(folder, config)
     if config is not None and data_path:
         write_atomically(folder / "checkpoints" / "data_path.txt", names.absolute(data_path))
     versions = ", ".join(f"{package} {importlib.metadata.version(package)}" for package in PACKAGES)
@@ -113,7 +113,7 @@ def _spec_digest(told: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
-def _write_config(folder: pathlib.Path, config: str) -> None:
+def write_config(folder: pathlib.Path, config: str) -> None:
     """Nothing; writes config.json and its digest, which holds for the old text and the new until both are written."""
     file, known = folder / "config.json", folder / "config.sha256"
     digest = f"{hashlib.sha256(config.encode()).hexdigest()}  config.json\n".encode()  # as sha256sum writes it

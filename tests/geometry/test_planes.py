@@ -123,3 +123,18 @@ def test_opposite_views_share_their_outline():
     np.testing.assert_allclose(planes.share_outline(shared), shared, atol=1e-6)
     mask = hexplane.render(shapes.torus(), 32).mask[None] * 1.0
     np.testing.assert_array_equal(planes.share_outline(mask), mask)
+
+
+def test_filling_keeps_what_is_known_stays_between_and_fills_a_constant_with_itself():
+    random = np.random.default_rng(0)
+    for side in (16, 12, 7):
+        known, values = random.random((3, side, side)) < 0.3, random.random((3, side, side)).astype(np.float32)
+        known[2] = False
+        filled = np.asarray(planes.fill(jnp.asarray(values), jnp.asarray(known)))
+        np.testing.assert_array_equal(filled[known], values[known])
+        for image, there, given in zip(filled[:2], known, values):
+            assert given[there].min() - 1e-6 <= image.min()
+            assert image.max() <= given[there].max() + 1e-6
+        assert not filled[2].any()
+        constant = planes.fill(jnp.full((side, side), 0.3), jnp.asarray(known[0]))
+        np.testing.assert_allclose(np.asarray(constant), 0.3, atol=1e-6)

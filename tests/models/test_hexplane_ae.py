@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from hexjax.models import hexplane_ae
+from hexjax.models.parts import hexplanes
 from tests import toys
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -15,13 +15,13 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
     config = toys.config_of("hexplane_ae", kind)
     batch = toys.batch_of(config)
-    truth = hexplane_ae.network_input(batch, "continuous")
+    truth = hexplanes.network_input(batch, "continuous")
     logit = jnp.where(batch["mask"], 60.0, -60.0)[:, :, None]
     raw = truth if kind == "channels" else jnp.concatenate([logit, truth], 2)
-    total, parts = hexplane_ae.surface_loss(raw, batch, config)
+    total, parts = hexplanes.surface_loss(raw, batch, config)
     assert float(total) < 1e-6
     assert float(parts["reconstruction"]) == float(total)
-    maps = hexplane_ae.to_maps(raw, kind)
+    maps = hexplanes.to_maps(raw, kind)
     mask = np.asarray(batch["mask"])
     np.testing.assert_array_equal(np.asarray(maps.mask) > 0.5, mask)
     np.testing.assert_allclose(np.asarray(maps.depth)[mask], np.asarray(batch["depth"])[mask], atol=1e-6)
@@ -30,7 +30,7 @@ def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
 
 def test_decoded_maps_are_in_range():
     raw = jnp.asarray(np.random.default_rng(0).normal(0, 5, (1, 6, 5, 8, 8)), jnp.float32)
-    maps = hexplane_ae.to_maps(raw, "surface")
+    maps = hexplanes.to_maps(raw, "surface")
     assert ((maps.mask >= 0) & (maps.mask <= 1)).all()
     assert ((maps.depth >= 0) & (maps.depth <= 2)).all()
     np.testing.assert_allclose(np.linalg.norm(maps.normal, axis=-1), 1, atol=1e-4)
@@ -80,7 +80,7 @@ def test_what_does_not_fit_is_refused(overrides, text):
 def test_an_unknown_input_is_refused():
     batch = toys.batch_of(toys.config_of("hexplane_ae", "surface"))
     with pytest.raises(ValueError) as error:
-        hexplane_ae.network_input(batch, "voxels")
+        hexplanes.network_input(batch, "voxels")
     assert (
         str(error.value)
         == "config.model.input is 'voxels'; accepted: continuous, binary, silhouettes, silhouette_sdf, depth"

@@ -72,6 +72,13 @@ def attend(
     return jnp.swapaxes(sums / weights.sum(-1, keepdims=True), 1, 2).astype(value.dtype)
 
 
+def feed_forward(x: Float[Array, "*b d"], dtype: jnp.dtype) -> Float[Array, "*b d"]:
+    """A perceptron of 4 widths, added to its input, within a module; it starts as the identity."""
+    width = x.shape[-1]
+    y = linen.Dense(4 * width, dtype=dtype)(linen.RMSNorm(dtype=dtype)(x))
+    return x + linen.Dense(width, dtype=dtype, kernel_init=linen.initializers.zeros)(jax.nn.gelu(y))
+
+
 class Attention(linen.Module):
     """A transformer block (attention, then a perceptron of 4 widths) over tokens; it starts as the identity."""
 
@@ -80,12 +87,11 @@ class Attention(linen.Module):
 
     @linen.compact
     def __call__(self, x: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-        width, zeros = x.shape[-1], linen.initializers.zeros
+        zeros = linen.initializers.zeros
         y = linen.RMSNorm(dtype=self.dtype)(x)
         common = dict(dtype=self.dtype, attention_fn=attend)
         x = x + linen.MultiHeadDotProductAttention(self.heads, out_kernel_init=zeros, **common)(y, y)
-        y = linen.Dense(4 * width, dtype=self.dtype)(linen.RMSNorm(dtype=self.dtype)(x))
-        return x + linen.Dense(width, dtype=self.dtype, kernel_init=zeros)(jax.nn.gelu(y))
+        return feed_forward(x, self.dtype)
 
 
 class Mixer(linen.Module):

@@ -44,9 +44,18 @@ def cross_entropy(logits: Float[Array, "*d"], mask: Bool[Array, "*d"] | Float[Ar
     return jax.nn.softplus(logits) - logits * mask
 
 
-def depth_error(depth: Float[Array, "*d"], truth: Float[Array, "*d"], mask: Bool[Array, "*d"]) -> Float[Array, "*d"]:
-    """Absolute error in world units where there is surface, 0 elsewhere, over the share of pixels with surface."""
-    return jnp.abs(depth - truth) * mask / jnp.maximum(mask.mean(), 1e-6)
+def depth_error(
+    depth: Float[Array, "*d"], truth: Float[Array, "*d"], mask: Bool[Array, "*d"], knee: float = 0.0
+) -> Float[Array, "*d"]:
+    """Error in world units where there is surface, 0 elsewhere, over the share of pixels with surface.
+
+    Args:
+        knee: up to which it is squared, over twice the knee, as Huber's; beyond, and for 0 throughout, it is absolute.
+    """
+    error = jnp.abs(depth - truth)
+    if knee > 0:
+        error = jnp.where(error < knee, error**2 / (2 * knee), error - knee / 2)
+    return error * mask / jnp.maximum(mask.mean(), 1e-6)
 
 
 def normal_error(

@@ -37,6 +37,15 @@ def test_errors_count_surface_only_and_are_means_over_it():
     assert float(losses.normal_error(one, -one, jnp.array([[True]]))[0, 0]) == pytest.approx(2)
 
 
+def test_depth_errors_below_the_knee_are_squared_and_meet_the_others_without_a_step():
+    knee, mask = 0.05, jnp.ones(1, bool)
+    error = lambda distance, knee: float(losses.depth_error(jnp.array([distance]), jnp.zeros(1), mask, knee)[0])
+    assert error(0.02, knee) == pytest.approx(0.02**2 / 0.1)
+    assert error(0.3, knee) == pytest.approx(0.275)
+    assert error(knee - 1e-5, knee) == pytest.approx(error(knee + 1e-5, knee), abs=2.1e-5)
+    assert error(0.3, 0.0) == pytest.approx(0.3)
+
+
 def test_signed_distance_error_forgives_the_slack_and_clamps():
     truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
     zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
