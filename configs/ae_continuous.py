@@ -17,6 +17,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"config variant is {variant!r}; variants of ae_continuous: small")
     config = base.get_config()
+    base.make_hexplane_ae(config)
     config.name = "ae_continuous"
     config.sdf.weight = 0.1
     if variant == "small":

@@ -9,7 +9,7 @@ HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in cod
 
 import ml_collections
 
-from configs import ae_continuous
+from configs import base
 
 VARIANTS = ("", "small")
 
@@ -17,7 +17,9 @@ VARIANTS = ("", "small")
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"config variant is {variant!r}; variants of ae_heads: small")
-    config = ae_continuous.get_config(variant)
+    config = base.get_config()
+    if variant == "small":
+        base.make_small(config)
     config.name = "ae_heads-small" if variant else "ae_heads"
     config.model.family = "hexplane_patches"
     config.model.components = 512  # principal components of a patch that the decoder says

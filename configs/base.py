@@ -23,23 +23,10 @@ def get_config() -> ml_collections.ConfigDict:
     hexplane.resolution_px = 512  # side of each of the six maps
 
     config.model = model = ml_collections.ConfigDict()
-    model.family = "hexplane_ae"  # a module of hexjax/models
+    model.family = "hexplane_ae"  # a module of hexjax/models; keys of its own stand in its configs
     # continuous: depth and normals | binary: six silhouettes | silhouettes: the three independent ones | silhouette_sdf: the
     # same three as signed distances | depth: three depth maps | voxels: a grid of resolution_px nodes a side
     model.input = "continuous"
-    model.stem_px = 4  # pixels a side that one stem cell sees: a power of two
-    model.widths = (
-        32,
-        64,
-        128,
-        256,
-    )  # channels of the convolution levels, finest first; each halves the side of the one before
-    model.blocks = 1  # residual blocks a level
-    model.width_scale = 1.0  # multiplies every channel count but the latent's; 1.14 is about +30 % parameters
-    model.mixer_side = 8  # patches a side of each view in the blocks where all six views see each other
-    model.mixer_width = 512  # channels of those blocks
-    model.mixer_blocks = 5  # on each side of the latent
-    model.mixer_heads = 8
     model.dtype = "float32"  # of the arithmetic inside blocks: float32 | bfloat16
 
     config.latent = latent = ml_collections.ConfigDict()
@@ -166,6 +153,19 @@ def get_config() -> ml_collections.ConfigDict:
     return config
 
 
+def make_hexplane_ae(config: ml_collections.ConfigDict) -> None:
+    """Adds the keys of the family hexplane_ae, which its file checks."""
+    model = config.model
+    model.stem_px = 4  # pixels a side that one stem cell sees: a power of two
+    model.widths = (32, 64, 128, 256)  # channels of the convolution levels, finest first; each halves the side
+    model.blocks = 1  # residual blocks a level, at least 0
+    model.width_scale = 1.0  # above 0: multiplies every channel count but the latent's; 1.14 is about +30 % parameters
+    model.mixer_side = 8  # patches a side of each view where all six views see each other: a divisor of latent.side
+    model.mixer_width = 512  # channels of those blocks, at least 1
+    model.mixer_blocks = 5  # on each side of the latent, at least 0
+    model.mixer_heads = 8  # at least 1
+
+
 def make_laboratory(config: ml_collections.ConfigDict) -> None:
     """Changes an experiment to a sweep of the collapse laboratory: perceptrons on planes of 32^2, many runs at once.
 
@@ -175,7 +175,8 @@ def make_laboratory(config: ml_collections.ConfigDict) -> None:
     config.data.count = 750
     config.model.family = "hexplane_mlp"
     config.model.input = "silhouettes"
-    config.model.widths = (128, 128)
+    config.model.widths = (128, 128)  # of the perceptrons' hidden layers
+    config.model.width_scale = 1.0  # multiplies them
     config.hexplane.resolution_px = 32
     config.latent.kind = "gaussian"
     config.latent.side = 4
@@ -204,11 +205,6 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     """Changes an experiment to its CPU size: about two minutes on two cores."""
     config.name += "-small"
     config.hexplane.resolution_px = 128
-    config.model.stem_px = 8
-    config.model.widths = (96, 160)
-    config.model.mixer_width = 128
-    config.model.mixer_blocks = 2
-    config.model.mixer_heads = 4
     config.latent.side = 8
     config.latent.channels = 64
     config.extract.grid = 192
@@ -218,3 +214,9 @@ def make_small(config: ml_collections.ConfigDict) -> None:
     config.optimiser.decay = "cosine"
     config.optimiser.clip_norm = 1.0
     config.train.steps = 1200
+    if config.model.family == "hexplane_ae":
+        config.model.stem_px = 8
+        config.model.widths = (96, 160)
+        config.model.mixer_width = 128
+        config.model.mixer_blocks = 2
+        config.model.mixer_heads = 4

@@ -15,6 +15,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"config variant is {variant!r}; variants of fsq_continuous: small")
     config = base.get_config()
+    base.make_hexplane_ae(config)
     config.name = "fsq_continuous"
     config.latent.kind = "fsq"
     config.latent.codes = 8

@@ -16,6 +16,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"config variant is {variant!r}; variants of vae_binary: small")
     config = base.get_config()
+    base.make_hexplane_ae(config)
     config.name = "vae_binary"
     config.model.input = "binary"
     config.latent.kind = "gaussian"

@@ -15,6 +15,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
         raise ValueError(f"config variant is {variant!r}; variants of vae_continuous: small")
     config = base.get_config()
+    base.make_hexplane_ae(config)
     config.name = "vae_continuous"
     config.latent.kind = "flow_prior"
     config.kl.final_weight = 1e-6

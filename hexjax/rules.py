@@ -1,8 +1,8 @@
 """What each key of a config accepts, which keys must fit together, and which a variant does not read.
 
-Standard library and ml_collections only. `RULES` holds one rule for each key of configs/base.py; keys that an
-experiment adds are only checked for plain types and NaN. Infinity means "off" where a rule says so. A section of `OPEN`
-has keys of any name, which a command line may add.
+Standard library and ml_collections only. `RULES` holds one rule for each key of configs/base.py. A family's file checks
+the keys of its own; others that an experiment adds are only checked for plain types and NaN. Infinity means "off" where
+a rule says so. A section of `OPEN` has keys of any name, which a command line may add.
 """
 
 import ast
@@ -73,14 +73,6 @@ RULES = {
     "hexplane.resolution_px": whole(8, 4096),
     "model.family": TEXT,
     "model.input": choice(*names.INPUTS),
-    "model.stem_px": POWER_OF_TWO,
-    "model.widths": WIDTHS,
-    "model.blocks": whole(0),
-    "model.width_scale": POSITIVE,
-    "model.mixer_side": whole(1),
-    "model.mixer_width": whole(1),
-    "model.mixer_blocks": whole(0),
-    "model.mixer_heads": whole(1),
     "model.dtype": choice("float32", "bfloat16"),
     "latent.kind": choice(*names.LATENTS),
     "latent.side": whole(1),
@@ -205,10 +197,6 @@ UNREAD = (
     ("optimiser.halve_every_steps", lambda config: config.optimiser.decay != "halving", "optimiser.decay"),
     ("data.source", lambda config: config.data.path != "", "data.path"),
     ("witness.*", lambda config: config.witness.classes == 0, "witness.classes"),
-    ("model.stem_px", lambda config: config.model.family == "hexplane_mlp", "model.family"),
-    ("model.mixer_*", lambda config: config.model.family == "hexplane_mlp", "model.family"),
-    ("model.blocks", lambda config: config.model.family == "hexplane_mlp", "model.family"),
-    ("sdf.weight", lambda config: config.model.family == "hexplane_mlp", "model.family"),
     *((key, lambda config: config.sweep.form == names.RUNS, "sweep.form") for key in SWEEP_RULES if key not in FORMLESS),
 )  # fmt: skip
 
@@ -243,7 +231,7 @@ def validate(config: ml_collections.ConfigDict, mode: str = "train") -> None:
     for section in OPEN:
         _check_open(config, section)
     for key, value in leaves.items():
-        _check_value(key, value)
+        check_value(key, value, rule_of(key))
     names.refuse_missing(config.data.path)
     if mode in ("train", "cell"):
         _check_together(config)
@@ -301,8 +289,12 @@ def _check_open(config: ml_collections.ConfigDict, section: str) -> None:
         raise ValueError(f"config.{section} is missing; configs start from configs/base.py")
 
 
-def _check_value(key: str, value: Any) -> None:
-    rule = rule_of(key)
+def check_value(key: str, value: Any, rule: Rule | None) -> None:
+    """Nothing; the value is what a rule accepts; without a rule any plain one that is a number, if it is a float.
+
+    Raises:
+        ValueError: in one line.
+    """
     if rule is None:
         if isinstance(value, float) and math.isnan(value):
             raise ValueError(f"config.{key} is nan; accepted: a number")
@@ -347,8 +339,6 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         if config[pool].points > config[pool].pool_points:
             most = f"{pool}.pool_points = {config[pool].pool_points}"
             raise ValueError(f"config.{pool}.points is {config[pool].points}; accepted: at most {most}")
-    if config.model.family == "hexplane_ae":
-        _check_network(config)
 
 
 def _check_counts(config: ml_collections.ConfigDict) -> None:
@@ -403,28 +393,6 @@ def _check_witness(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.witness.classes is {classes}; accepted: at most one above the latent's floats of one view, "
             f"latent.side^2 x latent.channels = {config.latent.side**2 * config.latent.channels}"
-        )
-
-
-def _check_network(config: ml_collections.ConfigDict) -> None:
-    model, latent = config.model, config.latent
-    fits = model.stem_px * 2 ** (len(model.widths) - 1) * latent.side
-    side = RULES["hexplane.resolution_px"]
-    if not side.check(fits):
-        raise ValueError(
-            f"config.latent.side is {latent.side}; model.stem_px {model.stem_px} x latent.side x 2^{len(model.widths) - 1} "
-            f"for model.widths {names.shown(model.widths)} is {fits}, and hexplane.resolution_px accepts that alone and "
-            f"{side.accepted}"
-        )
-    if config.hexplane.resolution_px != fits:
-        raise ValueError(
-            f"config.hexplane.resolution_px is {config.hexplane.resolution_px}; accepted: {fits} = model.stem_px "
-            f"{model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} for model.widths "
-            f"{names.shown(model.widths)}"
-        )
-    if latent.side % model.mixer_side:
-        raise ValueError(
-            f"config.model.mixer_side is {model.mixer_side}; accepted: a divisor of latent.side = {latent.side}"
         )
 
 

@@ -13,6 +13,7 @@ import jax
 
 from hexjax import config as configuration
 from hexjax import names, workdirs
+from hexjax.models import family as families
 from hexjax.training import lock, record, signals
 
 OUTCOMES = (names.NON_FINITE, names.COLLAPSED)  # a cell's own end, which is told: the others are trained all the same
@@ -27,9 +28,15 @@ def run(command: Any, train: Train) -> int:
     A signal between the cells, or as one is made ready, ends the sweep at once; within a training it is the training's.
 
     Raises:
-        ValueError: for a cell that is refused; those before it stay, and those after it are not begun.
+        ValueError: for a cell whose family refuses it, before the first; for one that is refused later those before it stay,
+            and those after it are not begun.
     """
     todo, folder, code = configuration.of_cells(command), command.workdir, names.DONE
+    for cell in todo:
+        try:
+            families.check(cell.config)
+        except ValueError as error:
+            raise ValueError(f"config.sweep.cells, {cell.workdir.name}: {error}") from error
     print(f"sweep in {folder}", file=sys.stderr)
     with lock.take(folder):
         record.write_header(folder, command.line, command.json, command.config.data.path)

@@ -21,13 +21,12 @@ ROOT = pathlib.Path(__file__).parent.parent
 SWEEP = (f"--config={ROOT / 'configs' / 'sweeps' / 'size_heads.py'}", "--mode=sweep")
 TOY = (
     "--config.data.count=12", "--config.data.split=(0.5,0.25,0.25)", "--config.hexplane.resolution_px=16",
-    "--config.model.stem_px=4", "--config.latent.side=4", "--config.model.mixer_side=2", "--config.model.mixer_width=8",
-    "--config.model.mixer_blocks=1", "--config.model.mixer_heads=2", "--config.sdf.pool_points=256",
-    "--config.sdf.points=32", "--config.extract.grid=16", "--config.score.samples=200", "--config.evaluate.shapes=1",
+    "--config.latent.side=4", "--config.model.components=16", "--config.model.width=8", "--config.model.blocks=1",
+    "--config.extract.grid=16", "--config.score.samples=200", "--config.evaluate.shapes=1",
     "--config.evaluate.pictures=0", "--config.evaluate.baselines=false", "--config.train.batch_size=2",
     "--config.train.steps=2", "--config.log.every_steps=1",
 )  # fmt: skip
-CELLS = {"large": "latent.channels=3 model.widths=(8,)", "small": "latent.channels=2 model.widths=(8,)"}
+CELLS = {"large": "latent.channels=3 model.width=16", "small": "latent.channels=2 model.width=16"}
 LINES = f"--config.sweep.cells={tuple(f'{name}: {words}' for name, words in CELLS.items())!r}"
 
 
@@ -158,6 +157,15 @@ def test_exit_codes_of_cells_are_those_of_the_sweep(sweep, ends, code, begun):
     assert sweep(*ends) == (code, list(CELLS)[:begun])
 
 
+def test_a_cell_that_its_family_refuses_is_told_before_the_first(tmp_path, capsys):
+    cells = "--config.sweep.cells=('a: seed=1', 'b: model.components=2')"
+    assert command.main([*SWEEP, *TOY, cells, f"--workdir={tmp_path / 'sweep'}"]) == names.REFUSED
+    assert told(capsys)[-1].endswith(
+        "config.sweep.cells, b: config.model.components is 2; accepted: from latent.channels 16 to 80, the numbers of a patch"
+    )
+    assert not (tmp_path / "sweep").exists()
+
+
 def test_a_cell_that_is_refused_ends_the_sweep_in_a_line(tmp_path, capsys, monkeypatch):
     """As its data are loaded: what its config tells is refused before the first cell."""
     given = [*SWEEP, *TOY, LINES, f"--workdir={tmp_path / 'sweep'}", f"--config.data.path={tmp_path / 'heads'}"]
@@ -196,14 +204,14 @@ def test_a_sweep_without_a_folder_has_one_of_its_name_in_results(tmp_path, monke
 def test_cells_of_size_heads_have_the_floats_of_their_names_and_differ_from_ae_heads_in_networks_and_steps_alone():
     found = configuration.of_cells(configuration.parse([*SWEEP]))
     base = rules.flatten(configuration.parse([f"--config={ROOT / 'configs' / 'ae_heads.py'}:small"]).config)
-    own = {"name", "latent.side", "latent.channels", "model.widths", "model.mixer_side", "train.steps"}
+    own = {"name", "latent.side", "latent.channels", "model.width", "model.components", "train.steps"}
     wanted = (65536, 16384, 4096, 2048)
     for cell, floats in zip(found, wanted, strict=True):
         latent = cell.config.latent
         count = 6 * latent.side**2 * latent.channels
         assert cell.workdir.name == f"floats_{count}"
         assert abs(count / floats - 1) < 0.016
-        assert latent.channels <= cell.config.model.widths[-1]
+        assert latent.channels <= cell.config.model.components
         leaves = rules.flatten(cell.config)
         assert {key for key in leaves | base if leaves.get(key) != base.get(key)} <= own
         assert cell.warnings == ()
@@ -255,9 +263,6 @@ def test_what_no_run_can_be_is_refused_before_any():
         "config.sweep.cells, a: config.kl.cap has several values, 1|0.1; accepted with sweep.form = runs: one"
     )
     assert refusal("a: sweep.seeds=2") == "config.sweep.cells, a: config.sweep.seeds is unknown; nearest: sample.seed"
-    assert refusal("a: latent.side=4").startswith(
-        "config.sweep.cells, a: config.hexplane.resolution_px is 128; accepted: "
-    )
     assert refusal("a: seed=1", more=("--config.sweep.form=vmapped",)) == (
         "config.sweep.seeds is missing; configs of sweep.form = vmapped start from base.make_laboratory"
     )

@@ -9,9 +9,11 @@ import pytest
 import trimesh
 
 import hexjax.models
+from configs import ae_continuous
 from hexjax import command, rules, types
 from hexjax.data import ply
 from hexjax.evaluation import restore
+from hexjax.training import step
 from tests import shapes
 
 HERE = pathlib.Path(__file__).parent / "throwaway"
@@ -85,9 +87,11 @@ def test_points_are_encoded_beside_meshes_where_no_field_needs_faces(runs, mixed
     assert command.main([f"--workdir={runs}/points_ae", *given]) == 0
     codes = [np.load(runs / "points_ae" / "latents" / f"{name}.npz")["code"] for name in ("dots", "torus")]
     assert codes[0].shape == codes[1].shape == (1, 8)
-    assert command.main([f"--workdir={runs}/code_table", *given]) == 2
-    told = "dots is points without faces; accepted for the field points: meshes with faces"
-    assert capsys.readouterr().err.splitlines()[-1].endswith(told)
+    assert command.main([f"--workdir={runs}/code_table", *given]) == 0
+    told = "dots: left out, as it is points without faces, and the family reads 'points' of meshes with faces"
+    assert told in capsys.readouterr().err.splitlines()
+    there = [(runs / "code_table" / "latents" / f"{name}.npz").exists() for name in ("dots", "torus")]
+    assert there == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -95,8 +99,15 @@ def test_points_are_encoded_beside_meshes_where_no_field_needs_faces(runs, mixed
     [(f"{HERE}/configs/points_ae.py", "points", mode) for mode in ("train", "ceiling")]
     + [("ae_continuous.py:small", "mask", "train")],
 )
-def test_a_training_on_points_names_them_where_a_field_needs_faces(mixed, tmp_path, capsys, config, field, mode):
-    given = [f"--config={config}", f"--config.data.path={mixed}", "--config.data.count=0", f"--mode={mode}"]
+def test_a_training_on_points_alone_names_them_where_a_field_needs_faces(mixed, tmp_path, capsys, config, field, mode):
+    more = "--config.train.batch_size=1"
+    given = [
+        f"--config={config}",
+        more,
+        f"--config.data.path={mixed}/dots.xyz",
+        "--config.data.count=0",
+        f"--mode={mode}",
+    ]
     assert command.main([*given, f"--workdir={tmp_path}/run"]) == 2
     told = f"the family of config.model.family reads {field!r}; these data give: item, surface, as dots is points without faces"
     assert capsys.readouterr().err.splitlines()[-1].endswith(told)
@@ -121,3 +132,12 @@ def test_a_restored_run_encodes_and_meshes_shapes_that_it_has_not_seen(runs):
         assert latent.code.shape == (1, 8)
         np.testing.assert_array_equal(latent.code, pickle.loads(pickle.dumps(model)).encode(mesh).code)
         assert isinstance(model.mesh(latent, grid=12), types.Mesh)
+
+
+def test_points_among_meshes_are_left_out_of_a_family_of_maps_and_told(mixed, capsys):
+    config = ae_continuous.get_config("small")
+    config.data.path, config.data.count = str(mixed), 0
+    loaded = step.load(config, "ceiling")
+    assert ([item.name for item in loaded.items], loaded.split.train) == (["torus"], (0,))
+    told = "dots: left out, as it is points without faces, and the family reads 'depth' of meshes with faces"
+    assert capsys.readouterr().err.splitlines()[-1] == told

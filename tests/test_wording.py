@@ -55,7 +55,7 @@ def test_every_key_is_nearest_to_itself_with_two_letters_swapped():
 
 @pytest.mark.parametrize("text", ["1" * 5000, "[" * 5000, "-" * 5000, "x" * 5000, "'\n\x1b'", "(1, 2)" * 900])
 @pytest.mark.parametrize(
-    "key", ["train.steps", "model.widths", "latent.kind", "kl.cap", "data.path", "name", "data.cached"]
+    "key", ["train.steps", "data.split", "latent.kind", "kl.cap", "data.path", "name", "data.cached"]
 )
 def test_refusal_of_any_value_is_a_short_line(key, text):
     def give():

@@ -16,6 +16,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         raise ValueError(f"config variant is {variant!r}; variants of collapse_scale: small")
     config = base.get_config()
     config.name = "collapse_scale"
+    base.make_hexplane_ae(config)
     full = {name: config[name].to_dict() for name in ("model", "latent", "hexplane")}
     base.make_laboratory(config)
     for name, values in full.items():  # the network of the other experiments

@@ -14,13 +14,13 @@ import ml_collections
 from configs import ae_heads
 
 VARIANTS = ("",)
-# Floats = 6 views x latent.side^2 x latent.channels, within 1.6 % of 65 536, 16 384, 4 096 and 2 048. Each level of
-# model.widths halves the side, from 16 cells of 8 pixels down to the latent's. No cell has more floats than the last width.
+# latent.side, latent.channels, model.components and model.width. Floats = 6 views x side^2 x channels, within 1.6 % of 65 536,
+# 16 384, 4 096 and 2 048. Patches of 8, 16 and 32 pixels: the larger, the more components and channels, of fewer patches.
 SIZES = {
-    "floats_66048": (16, 43, (128,), 8),
-    "floats_16512": (8, 43, (96, 160), 8),
-    "floats_4128": (4, 43, (96, 160, 192), 4),
-    "floats_2016": (4, 21, (96, 160, 192), 4),
+    "floats_66048": (16, 43, 256, 64),
+    "floats_16512": (8, 43, 384, 128),
+    "floats_4128": (4, 43, 768, 256),
+    "floats_2016": (4, 21, 768, 256),
 }
 
 
@@ -31,8 +31,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.sweep = ml_collections.ConfigDict()
     config.sweep.form = "runs"
     config.sweep.cells = tuple(
-        f"{name}: latent.side={side} latent.channels={channels} "
-        f"model.widths=({','.join(map(str, widths))},) model.mixer_side={mixer}"
-        for name, (side, channels, widths, mixer) in SIZES.items()
+        f"{name}: latent.side={side} latent.channels={channels} model.components={components} model.width={width}"
+        for name, (side, channels, components, width) in SIZES.items()
     )
     return config

@@ -7,6 +7,7 @@ The loop, the evaluation and the tables know nothing else of a model. All functi
 
 import dataclasses
 import importlib
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -142,12 +143,39 @@ def make(spec: Spec, config: ml_collections.ConfigDict, parents: Parents | None 
         ValueError: if there is no such family, it lists those that exist; for a config that the family refuses, and a
             field that nothing gives.
     """
+    check(config)
     given = Given(spec.fields)
     given.why = f", as {why}" if why else ""
     family = get(config.model.family)(spec._replace(fields=given), config, parents or {})
     for name in (*family.reads, *family.sees, *family.conditions):
         given[name]
     return family
+
+
+def check(config: ml_collections.ConfigDict) -> None:
+    """Nothing; what the family's file says of its keys (its `check(config)`, where it has one), before data are loaded.
+
+    Raises:
+        ValueError: if there is no such family; for keys that it refuses.
+    """
+    own = getattr(sys.modules[get(config.model.family).__module__], "check", None)
+    if own is not None:
+        own(config)
+
+
+def check_keys(config: ml_collections.ConfigDict, accepted: Mapping[str, rules.Rule]) -> None:
+    """Nothing; a family's own keys are there, each as its rule accepts it.
+
+    Raises:
+        ValueError: for the first that is not, in one line.
+    """
+    for key, rule in accepted.items():
+        section, name = key.split(".")
+        if name not in config[section]:
+            raise ValueError(
+                f"config.{key} is missing; accepted with model.family = {config.model.family}: {rule.accepted}"
+            )
+        rules.check_value(key, config[section][name], rule)
 
 
 def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> None:

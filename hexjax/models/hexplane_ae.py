@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from flax import linen
 from jaxtyping import Float
 
+from hexjax import names, rules
 from hexjax.geometry import planes
+from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
 from hexjax.models.parts import blocks, hexplanes, latents
 from hexjax.types import Array, Params, Spec
@@ -63,25 +65,51 @@ class Decoder(linen.Module):
         return blocks.cells_to_planes(x, self.stem).astype(jnp.float32)
 
 
+KEYS = {
+    "model.stem_px": rules.POWER_OF_TWO,
+    "model.widths": rules.WIDTHS,
+    "model.blocks": rules.whole(0),
+    "model.width_scale": rules.POSITIVE,
+    "model.mixer_side": rules.whole(1),
+    "model.mixer_width": rules.whole(1),
+    "model.mixer_blocks": rules.whole(0),
+    "model.mixer_heads": rules.whole(1),
+}
+
+
+def check(config: Any) -> None:
+    """Nothing; the family's keys are there and fit.
+
+    Raises:
+        ValueError: where the resolution is not stem times the latent's side, doubled for each level after the first; or
+            the latent's side is no multiple of the mixer's; for an unknown input.
+    """
+    families.check_keys(config, KEYS)
+    hexplanes.check_input(config.model.input)
+    model, side = config.model, config.latent.side
+    doubled = f"2^{len(model.widths) - 1} for model.widths {names.shown(model.widths)}"
+    fits, accepted = model.stem_px * 2 ** (len(model.widths) - 1) * side, rules.RULES["hexplane.resolution_px"]
+    if not accepted.check(fits):
+        raise ValueError(
+            f"config.latent.side is {side}; model.stem_px {model.stem_px} x latent.side x {doubled} is {fits}, and "
+            f"hexplane.resolution_px accepts that alone and {accepted.accepted}"
+        )
+    if config.hexplane.resolution_px != fits:
+        raise ValueError(
+            f"config.hexplane.resolution_px is {config.hexplane.resolution_px}; accepted: {fits} = model.stem_px "
+            f"{model.stem_px} x latent.side {side} x {doubled}"
+        )
+    if side % model.mixer_side:
+        raise ValueError(f"config.model.mixer_side is {model.mixer_side}; accepted: a divisor of latent.side = {side}")
+
+
 def networks(config: Any, statistics: int, resolution: int) -> tuple[Encoder, Decoder]:
     """The two modules of one configuration.
 
     Args:
         statistics: numbers that the encoder gives for each float of the latent.
-
-    Raises:
-        ValueError: where the resolution is not stem times the latent's side, doubled for each level after the first; or
-            the latent's side is no multiple of the mixer's.
     """
     model, latent = config.model, config.latent
-    fits = model.stem_px * 2 ** (len(model.widths) - 1) * latent.side
-    if fits != resolution:
-        levels = f"model.stem_px {model.stem_px} x latent.side {latent.side} x 2^{len(model.widths) - 1} levels"
-        raise ValueError(f"config.hexplane.resolution_px is {resolution}; accepted: {levels} of model.widths = {fits}")
-    if latent.side % model.mixer_side:
-        raise ValueError(
-            f"config.model.mixer_side is {model.mixer_side}; accepted: divisors of latent.side {latent.side}"
-        )
     heads = model.mixer_heads
     scaled = lambda width: max(round(width * model.width_scale / heads), 1) * heads
     mixer = dict(side=model.mixer_side, width=scaled(model.mixer_width), blocks=model.mixer_blocks, heads=heads)
@@ -95,9 +123,8 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration; the maps' resolution is read from the spec's `mask`.
 
     Raises:
-        ValueError: for sizes that do not fit, or an unknown name.
+        ValueError: for an unknown name.
     """
-    hexplanes.check_input(config.model.input)
     latent, resolution = config.latent, spec.fields["mask"].shape[-1]
     views = planes.shape(config.model.input, resolution)[0]
     bottleneck = latents.make(latent, views * latent.side**2)

@@ -13,7 +13,9 @@ import jax.numpy as jnp
 from flax import linen
 from jaxtyping import Float
 
+from hexjax import rules
 from hexjax.geometry import planes
+from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
 from hexjax.models.parts import hexplanes, latents, losses
 from hexjax.types import Array, Batch, Hexplane, Latent, Layout, Params, Spec
@@ -31,6 +33,20 @@ class Perceptron(linen.Module):
         for width in self.widths:
             x = jax.nn.gelu(linen.Dense(width, dtype=self.dtype)(x))
         return linen.Dense(self.outputs, dtype=self.dtype)(x).astype(jnp.float32)
+
+
+KEYS = {"model.widths": rules.WIDTHS, "model.width_scale": rules.POSITIVE}
+
+
+def check(config: Any) -> None:
+    """Nothing; the family's keys are there and fit.
+
+    Raises:
+        ValueError: for one that does not, and for supervision by signed distances, which it has not.
+    """
+    families.check_keys(config, KEYS)
+    if config.sdf.weight > 0:
+        raise ValueError(f"config.sdf.weight is {config.sdf.weight:g}; accepted with model.family = hexplane_mlp: 0")
 
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:

@@ -5,9 +5,6 @@ shapes give their principal components; a patch's code is its first ones, to whi
 patches adds. On the way back another one adds to the code and says the components that follow. Both networks start at
 nothing, so that a run starts at the best linear code and no step is spent to find it. Depth behind outlines is filled
 smoothly for the encoder, lest components be spent on the jump. The parameters' group `basis` is meant to be still.
-
-Keys of its own: model.components, how many of a patch the decoder says; model.width, channels of both networks;
-model.blocks, residual blocks in each of them.
 """
 
 from typing import Any
@@ -17,7 +14,9 @@ import numpy as np
 from flax import linen
 from jaxtyping import Float
 
+from hexjax import rules
 from hexjax.geometry import planes
+from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
 from hexjax.models.parts import blocks, hexplanes, latents
 from hexjax.types import Array, Params, Spec
@@ -26,6 +25,7 @@ from hexjax.types import Array, Params, Spec
 WEIGHTS = np.array([0.05, 1, 0.05, 0.05, 0.05], np.float32)[None, None, :, None, None]
 LOGIT = 20.0  # of a pixel whose mask is given back as it was
 LEAST = 1e-3  # of the largest deviation: a component with less, of few patches, is taken to have so much
+KEYS = {"model.components": rules.whole(1), "model.width": rules.whole(1), "model.blocks": rules.whole(0)}
 INIT_SHAPES = 16  # the most that give components
 
 
@@ -70,11 +70,10 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration; the maps' resolution is read from the spec's `mask`.
 
     Raises:
-        ValueError: for sizes that do not fit, or values given back otherwise than as depth and normals.
+        ValueError: for an unknown name.
     """
     model, latent, resolution = config.model, config.latent, spec.fields["mask"].shape[-1]
     views, side = planes.shape("continuous", resolution)[0], resolution // latent.side
-    check(config, resolution)
     bottleneck = latents.make(latent, views * latent.side**2)
     common = dict(width=model.width, blocks=model.blocks, dtype=jnp.dtype(model.dtype))
     encoder = Refiner(outputs=latent.channels * bottleneck.statistics, **common)
@@ -105,13 +104,14 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     return hexplanes.autoencoder(spec, config, bottleneck, hexplanes.Networks(init, encode, decode))
 
 
-def check(config: Any, resolution: int) -> None:
-    """Nothing; what the family reads is there and fits.
+def check(config: Any) -> None:
+    """Nothing; the family's keys are there and fit.
 
     Raises:
         ValueError: in one line, for the first key that does not.
     """
-    model, latent = config.model, config.latent
+    families.check_keys(config, KEYS)
+    model, latent, resolution = config.model, config.latent, config.hexplane.resolution_px
     for key, value in (("model.input", "continuous"), ("reconstruction.kind", "surface")):
         section, name = key.split(".")
         if config[section][name] != value:

@@ -16,7 +16,7 @@ import numpy as np
 import optax
 from jaxtyping import Int, PRNGKeyArray
 
-from hexjax import rules
+from hexjax import progress, rules
 from hexjax.data import batches, fields, sets, sources, split
 from hexjax.diagnostics import collapse, witness
 from hexjax.models import family as families
@@ -72,6 +72,8 @@ def load(
     Raises:
         ValueError: for data or a family that do not load or do not fit.
     """
+    if mode != "sweep":
+        families.check(config)
     own = config
     if config.data.source == "latents" and not config.data.path:
         if "latents" not in (parents or {}):
@@ -85,6 +87,8 @@ def load(
         shapes.clear()
         shapes[asked] = sets.load(own, entries, mode == "train")
     items, parts = shapes[asked]
+    if mode != "sweep":
+        items, parts = _served(items, parts, config, mode, parents, known)
     train, held_out = ([items[i] for i in part] for part in parts[:2])
     latents = parents["latents"].latents if own is not config else None
     spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known
@@ -109,6 +113,32 @@ def load(
         )
         data = data._replace(held_out=held)
     return Loaded(items, parts, spec, family, data)
+
+
+def _served(
+    items: list[Item],
+    parts: split.Split,
+    config: ml_collections.ConfigDict,
+    mode: str,
+    parents: families.Parents | None,
+    known: Spec | None,
+) -> tuple[list[Item], split.Split]:
+    """The shapes without those of points alone, which are told, where a mode or the family needs faces and others have some."""
+    left_out = [i for i, item in enumerate(items) if not len(item.mesh.faces)]
+    if not 0 < len(left_out) < len(items):
+        return items, parts
+    faced = [item for item in items if len(item.mesh.faces)]
+    family = families.make(fields.spec(config, faced) if known is None else known, config, parents)
+    asked = family.sees if mode == "encode" else (*family.reads, *family.sees)
+    needed = [name for name in asked if name not in (*fields.spec(config, items).fields, *fields.LATENT, "category")]
+    if mode == "encode" and not needed:
+        return items, parts
+    why = f"the family reads {needed[0]!r}" if needed else "scores do"
+    for i in left_out:
+        progress.tell(f"{items[i].name}: left out, as it is points without faces, and {why} of meshes with faces")
+    place = {old: new for new, old in enumerate(i for i in range(len(items)) if i not in set(left_out))}
+    moved = [tuple(place[i] for i in part if i in place) for part in parts[:3]]
+    return faced, parts._replace(train=moved[0], validation=moved[1], test=moved[2])
 
 
 def prepare(
@@ -177,6 +207,8 @@ def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
 
 def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[Any, Seed], TrainState]:
     """A function of the cache and the seed: the state before the first step.
+
+    `fixed` gives the shapes that a family may start from: a run's are those of its diagnostics, more than a batch.
 
     As soon as it is traced it raises a ValueError for a group of `optimiser.scale` that the parameters lack.
     """

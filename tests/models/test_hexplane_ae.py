@@ -5,7 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import base
 from hexjax.models.parts import hexplanes
+from hexjax.training import step
 from tests import toys
 
 pytestmark = pytest.mark.usefixtures("quick_programs")
@@ -55,10 +57,20 @@ def test_each_extra_level_and_thirty_percent_more_parameters():
     [
         (
             {"hexplane.resolution_px": 20},
-            "config.hexplane.resolution_px is 20; accepted: model.stem_px 4 x latent.side 2 x 2^1 levels of "
-            "model.widths = 16",
+            "config.hexplane.resolution_px is 20; accepted: 16 = model.stem_px 4 x latent.side 2 x 2^1 for model.widths "
+            "(8, 16)",
         ),
-        ({"model.mixer_side": 3}, "config.model.mixer_side is 3; accepted: divisors of latent.side 2"),
+        (
+            {"model.stem_px": 1, "model.widths": (8,), "hexplane.resolution_px": 8},
+            "config.latent.side is 2; model.stem_px 1 x latent.side x 2^0 for model.widths (8,) is 2, and "
+            "hexplane.resolution_px accepts that alone and a whole number from 8 to 4096",
+        ),
+        ({"model.mixer_side": 3}, "config.model.mixer_side is 3; accepted: a divisor of latent.side = 2"),
+        ({"model.stem_px": 3}, "config.model.stem_px is 3; accepted: a power of two"),
+        (
+            {"model.widths": (32, 6.5)},
+            'config.model.widths is (32, 6.5); accepted: whole numbers above 0, as in "(64, 128)"',
+        ),
         (
             {"reconstruction.kind": "l1"},
             "config.reconstruction.kind is 'l1'; accepted: surface, channels, gaussian, "
@@ -75,6 +87,16 @@ def test_what_does_not_fit_is_refused(overrides, text):
     with pytest.raises(ValueError) as error:
         toys.family_of(toys.config_of("hexplane_ae", "surface", **overrides))
     assert str(error.value) == text
+
+
+def test_a_config_without_the_keys_of_the_family_is_refused_before_shapes_are_loaded():
+    config = base.get_config()
+    config.data.path = "nowhere.obj"
+    with pytest.raises(ValueError) as error:
+        step.load(config, "train")
+    assert str(error.value) == (
+        "config.model.stem_px is missing; accepted with model.family = hexplane_ae: a power of two"
+    )
 
 
 def test_an_unknown_input_is_refused():
