@@ -58,7 +58,8 @@ def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float
 
 def make(text: str, count: int, together: str) -> Programs:
     """The programs of cells of that `static` text and number of training shapes; together is vmap or map."""
-    config = ml_collections.ConfigDict(json.loads(text))
+    tuples = lambda section: {key: tuple(value) if isinstance(value, list) else value for key, value in section.items()}
+    config = ml_collections.ConfigDict(json.loads(text, object_hook=tuples))
     family = families.make(fields.spec(config, ())._replace(shapes=count), config)
     batch = min(config.train.batch_size, count)
     batch_at = functools.partial(batches.batch_at, batch_size=batch)
