@@ -63,7 +63,7 @@ def start() -> int:
 
 
 def main(arguments: list[str]) -> int:
-    """The exit code of a command line; a refused one loads no JAX and makes no folder."""
+    """The exit code of a command line; a refused one makes no folder, and loads no JAX unless a family refuses it."""
     if not {"-h", "-help", "--help"}.isdisjoint(arguments):
         print(HELP if shell.program() != "hexjax" else HELP.replace("python launch.py", "hexjax"), end="")
         return names.DONE
@@ -94,10 +94,13 @@ def carry_out(command, began: float, stopped: Callable[[], bool] = lambda: False
         ValueError, OSError, MemoryError, RuntimeError: as `failed` tells them.
         KeyboardInterrupt: where stopped() is true once all is loaded.
     """
-    from hexjax import memory
+    from hexjax import cells, memory
     from hexjax.evaluation import evaluate, parents
+    from hexjax.models import family as families
     from hexjax.training import record, step
 
+    if command.mode == "sweep":
+        families.check_cells({cell.name: cell.config for cell in cells.read(command.config)})
     if command.mode not in ("encode", "sweep"):
         memory.check(command.config)
     loads = time.monotonic()

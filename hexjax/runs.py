@@ -32,11 +32,7 @@ def run(command: Any, train: Train) -> int:
             and those after it are not begun.
     """
     todo, folder, code = configuration.of_cells(command), command.workdir, names.DONE
-    for cell in todo:
-        try:
-            families.check(cell.config)
-        except ValueError as error:
-            raise ValueError(f"config.sweep.cells, {cell.workdir.name}: {error}") from error
+    families.check_cells({cell.workdir.name: cell.config for cell in todo})
     print(f"sweep in {folder}", file=sys.stderr)
     with lock.take(folder):
         record.write_header(folder, command.line, command.json, command.config.data.path)

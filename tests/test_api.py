@@ -687,7 +687,7 @@ def test_a_model_is_pickled_and_copied_and_its_name_is_a_line(run):
 
 
 def test_restore_refuses_what_is_no_run_in_a_line(tmp_path, folder, monkeypatch):
-    accepted = "accepted: the folder of a run, as its training names it"
+    accepted = "accepted: the folder of a run, as its training names it, or 'ae_heads-small'"
     (tmp_path / "file").write_text("")
     for place, reason in (("nowhere", "is not there"), ("file", "is a file"), ("", "has no config.json")):
         place = str(tmp_path / place)

@@ -88,7 +88,7 @@ def test_points_are_encoded_beside_meshes_where_no_field_needs_faces(runs, mixed
     codes = [np.load(runs / "points_ae" / "latents" / f"{name}.npz")["code"] for name in ("dots", "torus")]
     assert codes[0].shape == codes[1].shape == (1, 8)
     assert command.main([f"--workdir={runs}/code_table", *given]) == 0
-    told = "dots: left out, as it is points without faces, and the family reads 'points' of meshes with faces"
+    told = "left out, as they are points without faces, and the family reads 'points' of meshes with faces: dots"
     assert told in capsys.readouterr().err.splitlines()
     there = [(runs / "code_table" / "latents" / f"{name}.npz").exists() for name in ("dots", "torus")]
     assert there == [False, True]
@@ -139,5 +139,12 @@ def test_points_among_meshes_are_left_out_of_a_family_of_maps_and_told(mixed, ca
     config.data.path, config.data.count = str(mixed), 0
     loaded = step.load(config, "ceiling")
     assert ([item.name for item in loaded.items], loaded.split.train) == (["torus"], (0,))
-    told = "dots: left out, as it is points without faces, and the family reads 'depth' of meshes with faces"
+    told = "left out, as they are points without faces, and the family reads 'depth' of meshes with faces: dots"
     assert capsys.readouterr().err.splitlines()[-1] == told
+
+
+def test_a_parent_with_a_split_gives_the_latents_of_its_training_shapes(tmp_path):
+    given = ["--config.data.count=4", "--config.data.split=(0.5,0.25,0.25)", "--config.evaluate.baselines=false"]
+    assert launch("points_ae", tmp_path / "parent", *given) == 0
+    assert launch("drawer", tmp_path / "child", f"--config.latents.run={tmp_path}/parent") == 0
+    assert json.loads((tmp_path / "child" / "spec.json").read_text())["shapes"] == 2

@@ -81,11 +81,13 @@ def divide(items: Sequence[Item], config: Any) -> split.Split:
     if not shares:
         return split.split(names, None, (), config.data.split_seed)
     split.split(names, categories, shares, config.data.split_seed)  # it may refuse, before the pairs are looked for
-    if all(len(item.mesh.faces) for item in items):
-        of = hashlib.sha256("".join(cache.digest(item.mesh) for item in items).encode()).hexdigest()
+    faced = [i for i, item in enumerate(items) if len(item.mesh.faces)]  # points are compared with nothing
+    if faced:
+        meshes = [items[i].mesh for i in faced]
+        of = hashlib.sha256("".join(map(cache.digest, meshes)).encode()).hexdigest()
         rule = [getattr(duplicates, name) for name in ("CELLS", "OVERLAP", "ALIKE", "SAMPLES", "LIMIT")]
-        pairs = cache.kept(of, {"duplicates": rule}, lambda: {"pairs": _pairs([item.mesh for item in items])})
-        groups = [tuple(map(int, pair)) for pair in pairs["pairs"]]
+        pairs = cache.kept(of, {"duplicates": rule}, lambda: {"pairs": _pairs(meshes)})
+        groups = [tuple(faced[place] for place in pair) for pair in pairs["pairs"]]
     found = split.split(names, categories, shares, config.data.split_seed, groups)
     if found.duplicates:
         told = ", ".join(f"{one} = {other}" for one, other in found.duplicates[:TOLD])

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+import tempfile
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -126,10 +127,17 @@ class Restored(NamedTuple):
             )
         if place.exists():
             raise ValueError(f"{os.fspath(folder)!r} is there; accepted: a new folder")
-        place.mkdir(parents=True)
-        record.write_config(place, configuration.to_json(self.config))
-        record.write_spec(place, self.spec)
-        portable.write(place, self.params, self.step, half=True)
+        largest = max(float(np.abs(leaf).max(initial=0)) for leaf in jax.tree.leaves(self.params))
+        if not largest <= float(np.finfo(np.float16).max):
+            raise ValueError(f"a parameter is {largest:g} in size; accepted: what float16 holds, up to 65504")
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=place.parent, prefix=f".{place.name}.") as held:
+            whole = pathlib.Path(held) / place.name
+            whole.mkdir()
+            record.write_config(whole, configuration.to_json(self.config))
+            record.write_spec(whole, self.spec)
+            portable.write(whole, self.params, self.step, half=True)
+            whole.rename(place)
 
     def _encode(self, framed: Mesh, similarity: Similarity) -> Latent:
         if self.family.encode is None:

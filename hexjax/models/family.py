@@ -163,19 +163,32 @@ def check(config: ml_collections.ConfigDict) -> None:
         own(config)
 
 
+def check_cells(configs: Mapping[str, ml_collections.ConfigDict]) -> None:
+    """Nothing; `check` of the cells of a sweep, by name.
+
+    Raises:
+        ValueError: for the first that is refused, with its name.
+    """
+    for name, config in configs.items():
+        try:
+            check(config)
+        except ValueError as error:
+            raise ValueError(f"config.sweep.cells, {name}: {error}") from error
+
+
 def check_keys(config: ml_collections.ConfigDict, accepted: Mapping[str, rules.Rule]) -> None:
     """Nothing; a family's own keys are there, each as its rule accepts it.
 
     Raises:
         ValueError: for the first that is not, in one line.
     """
+    leaves = rules.flatten(config)
     for key, rule in accepted.items():
-        section, name = key.split(".")
-        if name not in config[section]:
+        if key not in leaves:
             raise ValueError(
                 f"config.{key} is missing; accepted with model.family = {config.model.family}: {rule.accepted}"
             )
-        rules.check_value(key, config[section][name], rule)
+        rules.check_value(key, leaves[key], rule)
 
 
 def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> None:

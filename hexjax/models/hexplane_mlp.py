@@ -39,14 +39,12 @@ KEYS = {"model.widths": rules.WIDTHS, "model.width_scale": rules.POSITIVE}
 
 
 def check(config: Any) -> None:
-    """Nothing; the family's keys are there and fit.
+    """Nothing; the family's keys are there, each as its rule accepts it.
 
     Raises:
-        ValueError: for one that does not, and for supervision by signed distances, which it has not.
+        ValueError: for one that does not.
     """
     families.check_keys(config, KEYS)
-    if config.sdf.weight > 0:
-        raise ValueError(f"config.sdf.weight is {config.sdf.weight:g}; accepted with model.family = hexplane_mlp: 0")
 
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:

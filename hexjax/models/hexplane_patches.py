@@ -3,10 +3,12 @@
 Each view's maps fall into as many square patches as the latent has cells. Before the first step the patches of a few
 shapes give their principal components; a patch's code is its first ones, to which a small network over neighbouring
 patches adds. On the way back another one adds to the code and says the components that follow. Both networks start at
-nothing, so that a run starts at the best linear code and no step is spent to find it. Depth behind outlines is filled
-smoothly for the encoder, lest components be spent on the jump. The parameters' group `basis` is meant to be still.
+nothing, so that a run starts at the best linear code (but of latents that round, the nearest they give). Depth behind
+outlines is filled smoothly for the encoder, lest components be spent on the jump. The parameters' group `basis` is
+meant to be still.
 """
 
+import functools
 from typing import Any
 
 import jax.numpy as jnp
@@ -27,6 +29,8 @@ LOGIT = 20.0  # of a pixel whose mask is given back as it was
 LEAST = 1e-3  # of the largest deviation: a component with less, of few patches, is taken to have so much
 KEYS = {"model.components": rules.whole(1), "model.width": rules.whole(1), "model.blocks": rules.whole(0)}
 INIT_SHAPES = 16  # the most that give components
+MOST = 8192  # numbers of a patch: components of larger ones take minutes and gigabytes
+times = functools.partial(jnp.matmul, precision="highest")  # as float32 on every device: codes are small differences
 
 
 class Refiner(linen.Module):
@@ -61,7 +65,7 @@ def principal(found: Float[Array, "*p d"], count: int) -> dict[str, Float[Array,
     flat = found.reshape(-1, found.shape[-1])
     mean = flat.mean(0)
     centred = flat - mean[None]
-    variances, components = jnp.linalg.eigh(centred.T @ centred / len(flat))
+    variances, components = jnp.linalg.eigh(times(centred.T, centred) / len(flat))
     deviation = jnp.sqrt(jnp.maximum(variances[::-1][:count], LEAST**2 * variances[-1]))
     return dict(mean=mean, components=components[:, ::-1][:, :count], deviation=deviation)
 
@@ -91,13 +95,13 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def encode(params: Params, x: Array) -> Array:
         basis = params["basis"]
-        code = (patches(x, side) - each(basis["mean"])) @ basis["components"] / each(basis["deviation"])
+        code = times(patches(x, side) - each(basis["mean"]), basis["components"]) / each(basis["deviation"])
         return grown(code[..., : latent.channels], encoder.outputs) + encoder.apply(params["encoder"], code)
 
     def decode(params: Params, cells: Array) -> Array:
         basis = params["basis"]
         code = grown(cells, model.components) + decoder.apply(params["decoder"], cells)
-        found = code * each(basis["deviation"]) @ basis["components"].T + each(basis["mean"])
+        found = times(code * each(basis["deviation"]), basis["components"].T) + each(basis["mean"])
         raw = blocks.cells_to_planes(found, side) / WEIGHTS
         return jnp.concatenate([LOGIT * raw[:, :, :1], raw[:, :, 1:]], 2)
 
@@ -123,6 +127,11 @@ def check(config: Any) -> None:
             f"config.latent.side is {latent.side}; accepted: divisors of hexplane.resolution_px {resolution}"
         )
     most = WEIGHTS.size * (resolution // latent.side) ** 2
+    if most > MOST:
+        raise ValueError(
+            f"config.latent.side is {latent.side}: a patch of hexplane.resolution_px {resolution} has {most} numbers; "
+            f"accepted: sides that leave at most {MOST}"
+        )
     if not latent.channels <= model.components <= most:
         raise ValueError(
             f"config.model.components is {model.components}; accepted: from latent.channels {latent.channels} to {most}, the "

@@ -63,7 +63,7 @@ def train(
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
     adam, knobs, steps = optimiser.make(config), families.knobs(config), config.train.steps
-    init = functools.partial(step.make_init(family, adam, data.probe), seed=config.seed)
+    init = functools.partial(step.make_init(family, adam, step.start(config, data.cache.count)), seed=config.seed)
     target = jax.eval_shape(init, data.cache)  # before anything is compiled: it may refuse
     data = monitor.with_teacher(family, config, data, folder)
     cache, batch_at, fixed, _, held_out = data

@@ -63,10 +63,9 @@ def make(text: str, count: int, together: str) -> Programs:
     family = families.make(fields.spec(config, ())._replace(shapes=count), config)
     batch = min(config.train.batch_size, count)
     batch_at = functools.partial(batches.batch_at, batch_size=batch)
-    first = functools.partial(batches.fixed, items=np.arange(batch))
     adam = optimiser.make(config)
     one_init, one_step = (
-        step.make_init(family, adam, first),
+        step.make_init(family, adam, step.start(config, count)),
         step.make_step(step.objective(family, config), adam, batch_at),
     )
 

@@ -32,6 +32,9 @@ Shapes = dict[str, tuple[list[Item], split.Split]]  # by what asked for them
 Seed = int | Int[Array, ""]
 
 
+START = 16
+
+
 class Data(NamedTuple):
     """What a run trains on: the cache on the device, and how batches come out of it."""
 
@@ -87,10 +90,10 @@ def load(
         shapes.clear()
         shapes[asked] = sets.load(own, entries, mode == "train")
     items, parts = shapes[asked]
-    if mode != "sweep":
-        items, parts = _served(items, parts, config, mode, parents, known)
-    train, held_out = ([items[i] for i in part] for part in parts[:2])
     latents = parents["latents"].latents if own is not config else None
+    if mode != "sweep":
+        items, parts = _served(items, parts, config, mode, parents, known, latents)
+    train, held_out = ([items[i] for i in part] for part in parts[:2])
     spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known
     if mode == "sweep":
         return Loaded(items, parts, spec, None, None)
@@ -122,22 +125,28 @@ def _served(
     mode: str,
     parents: families.Parents | None,
     known: Spec | None,
+    latents: Mapping[str, Array] | None,
 ) -> tuple[list[Item], split.Split]:
     """The shapes without those of points alone, which are told, where a mode or the family needs faces and others have some."""
-    left_out = [i for i, item in enumerate(items) if not len(item.mesh.faces)]
-    if not 0 < len(left_out) < len(items):
+    kept = [i for i, item in enumerate(items) if len(item.mesh.faces)]
+    if len(kept) in (0, len(items)):
         return items, parts
-    faced = [item for item in items if len(item.mesh.faces)]
-    family = families.make(fields.spec(config, faced) if known is None else known, config, parents)
+    faced = [items[i] for i in kept]
+    family = families.make(fields.spec(config, faced, latents) if known is None else known, config, parents)
     asked = family.sees if mode == "encode" else (*family.reads, *family.sees)
-    needed = [name for name in asked if name not in (*fields.spec(config, items).fields, *fields.LATENT, "category")]
+    needed = [name for name in asked if name not in (*fields.spec(config, items, latents).fields, "category")]
     if mode == "encode" and not needed:
         return items, parts
     why = f"the family reads {needed[0]!r}" if needed else "scores do"
-    for i in left_out:
-        progress.tell(f"{items[i].name}: left out, as it is points without faces, and {why} of meshes with faces")
-    place = {old: new for new, old in enumerate(i for i in range(len(items)) if i not in set(left_out))}
+    left = [item.name for item in items if not len(item.mesh.faces)]
+    more = f" and {len(left) - sets.TOLD} more" * (len(left) > sets.TOLD)
+    progress.tell(
+        f"left out, as they are points without faces, and {why} of meshes with faces: {', '.join(left[: sets.TOLD])}{more}"
+    )
+    place = {old: new for new, old in enumerate(kept)}
     moved = [tuple(place[i] for i in part if i in place) for part in parts[:3]]
+    if mode == "train" and not moved[0]:
+        raise ValueError("config.data.split: all training shapes are points without faces; accepted: some with faces")
     return faced, parts._replace(train=moved[0], validation=moved[1], test=moved[2])
 
 
@@ -205,10 +214,15 @@ def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
     return loss
 
 
+def start(config: ml_collections.ConfigDict, count: int) -> Fixed:
+    """The shapes that a family may start from: the first START of so many, or those of a batch where they are more."""
+    return functools.partial(batches.fixed, items=np.arange(min(max(config.train.batch_size, START), count)))
+
+
 def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[Any, Seed], TrainState]:
     """A function of the cache and the seed: the state before the first step.
 
-    `fixed` gives the shapes that a family may start from: a run's are those of its diagnostics, more than a batch.
+    `fixed` gives the shapes that a family may start from: see `start`.
 
     As soon as it is traced it raises a ValueError for a group of `optimiser.scale` that the parameters lack.
     """

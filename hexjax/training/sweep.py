@@ -199,6 +199,10 @@ def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     config = {name: part for name, part in cell.config.to_dict().items() if name not in unread}
     config["sweep"] = {name: value for name, value in config["sweep"].items() if name not in ("cells", "form")}
     config["evaluate"] = {name: value for name, value in config["evaluate"].items() if name != "baselines"}
+    knee = config["reconstruction"].get("depth_knee")
+    config["reconstruction"] = {
+        name: value for name, value in config["reconstruction"].items() if name != "depth_knee" or knee
+    }
     config["train"] = {name: value for name, value in config["train"].items() if name != "ema" or value}
     is_off = {"scale": not config["optimiser"]["scale"], "halve_every_steps": config["optimiser"]["decay"] != "halving"}
     config["optimiser"] = {name: value for name, value in config["optimiser"].items() if not is_off.get(name)}

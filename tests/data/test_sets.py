@@ -39,6 +39,14 @@ def test_shapes_that_are_nearly_the_same_are_told_and_stand_on_one_side(capsys):
     assert again == found
 
 
+def test_near_duplicates_stand_on_one_side_beside_points_too():
+    items = items_of(*"abcdef")
+    cloud = items[0]._replace(name="0", mesh=Mesh(items[0].mesh.vertices, np.zeros((0, 3), np.int32)))
+    _, found = sets.ready([cloud, *items, items[0]._replace(name="g")], config_of(split=(0.5, 0.25, 0.25)))
+    assert found.duplicates == (("a", "g"),)
+    assert any({1, 7} <= set(part) for part in found[:3])
+
+
 @pytest.mark.parametrize(
     ("items", "told"),
     [

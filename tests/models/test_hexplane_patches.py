@@ -61,6 +61,11 @@ def test_patches_are_cut_as_blocks_cut_them_and_hold_the_outline():
             {"model.components": 3},
             "config.model.components is 3; accepted: from latent.channels 4 to 320, the numbers of a patch",
         ),
+        (
+            {"hexplane.resolution_px": 64, "latent.side": 1},
+            "config.latent.side is 1: a patch of hexplane.resolution_px 64 has 20480 numbers; accepted: sides that leave at "
+            "most 8192",
+        ),
         ({"latent.side": 3}, "config.latent.side is 3; accepted: divisors of hexplane.resolution_px 16"),
         (
             {"model.input": "binary"},
@@ -81,6 +86,9 @@ def test_what_does_not_fit_is_refused(overrides, text):
 def test_a_code_is_read_where_it_lies():
     """A change of one patch's code changes its own view alone, as the networks look at one view each."""
     family, _, params = _start(**{"latent.side": 4})
+    params["decoder"] = jax.tree.map(
+        lambda leaf: leaf + 0.1 * jnp.cos(jnp.arange(leaf.size)).reshape(leaf.shape), params["decoder"]
+    )
     code = jnp.zeros((1, 96, 4))
     there = family.decode(params, Latent(code, {}))
     here = family.decode(params, Latent(code.at[0, 5].set(1.0), {}))

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 from hexjax import cells, rules
-from hexjax.data import fields, sources
+from hexjax.data import fields, sources, split
 from hexjax.models import family as families
 from hexjax.training import optimiser, step
-from hexjax.types import Spec
-from tests import toys
+from hexjax.types import Mesh, Spec
+from tests import shapes, toys
 from tests.training import toy
 
 
@@ -191,3 +191,18 @@ def test_too_few_shapes_that_load_are_refused_before_any_is_rendered(tmp_path, m
         step.load(config, "train")
     loaded = step.load(config, "evaluate")
     assert (len(loaded.items), loaded.spec.shapes, loaded.data) == (1, 1, None)
+
+
+def test_points_that_are_left_out_leave_the_other_shapes_in_their_parts():
+    config, mesh = toys.config_of("hexplane_ae", "surface"), shapes.sphere(0.5, 1)
+    cloud = Mesh(mesh.vertices, np.zeros((0, 3), np.int32))
+    items = [toys.item_of(each, name) for name, each in zip("abcde", (mesh, cloud, mesh, cloud, mesh))]
+    parts = split.Split((0, 1, 4), (2,), (3,), "digest", ())
+    kept, moved = step._served(items, parts, config, "train", None, None, None)
+    assert [item.name for item in kept] == ["a", "c", "e"]
+    assert moved == split.Split((0, 2), (1,), (), "digest", ())
+    with pytest.raises(ValueError) as error:
+        step._served(items, parts._replace(train=(1,), validation=(0, 2, 4)), config, "train", None, None, None)
+    assert str(error.value) == (
+        "config.data.split: all training shapes are points without faces; accepted: some with faces"
+    )

@@ -71,7 +71,8 @@ def to_maps(raw: Float[Array, "b v c h w"], reconstruction: str) -> Hexplane:
 
 
 def surface_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str, Array]]:
-    """The reconstruction term on depth and normals, and its parts (mean depth error in world units, and so on)."""
+    """The reconstruction term on depth and normals, and its parts, as mean errors: that of depth in world units or, with a
+    knee, Huber's."""
     reduce = functools.partial(losses.reduced, reduction=config.reconstruction.reduction)
     truth, mask = network_input(batch, "continuous"), batch["mask"]
     if config.reconstruction.kind == "channels":
