@@ -3,9 +3,9 @@
 python launch.py --mode=sweep --config=configs/sweeps/size_heads.py --config.data.path=HEADS     results/size_heads/<cell>/
 python -m hexjax.evaluation.size_curve results/size_heads --into docs/representations.md
 
-Each cell is a run of configs/ae_heads.py:small with another latent and 1000 steps, meant for 15 minutes on two quiet CPU cores
-(not timed there yet); what is finished is not done again. HEADS is a folder of meshes or an NPZ set; without it, 200 heads
-are made in code. The first three have 43 channels, and sides of 16, 8 and 4: each a quarter of the one before; the last has
+Each cell is a run of configs/ae_heads.py:small with another latent and 1000 steps; the sweep takes half an hour on two
+CPU cores, and what is finished is not done again. HEADS is a folder of meshes or an NPZ set; without it, 200 heads are
+made in code. The first three have 43 channels, and sides of 16, 8 and 4: each a quarter of the one before; the last has
 half the channels. The exact sizes are in the cells' names.
 """
 
