@@ -168,7 +168,7 @@ def draw(results: Results) -> bytes:
         axes.minorticks_off()
         axes.set_xlabel("floats of the latent")
         axes.set_ylabel(WRITTEN[DRAWN])
-        axes.set_title(title(results), loc="left")
+        axes.set_title(title(results).replace("; ", ";\n"), loc="left", fontsize=10)
         axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
