@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import ml_collections
 from absl import flags, logging
 
-from hexjax import cells, experiments, names, rules, shell, wording, workdirs
+from hexjax import cells, experiments, names, rules, shell, unread, wording, workdirs
 
 MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
 WRITING = ("train", "ceiling", "sweep")  # the others read a run
@@ -91,7 +91,7 @@ def parse(arguments: list[str]) -> Command:
         _check_goes_on(config, given["workdir"], workdir, kind, mode)
     if workdir is None:
         workdirs.check_default()
-    warnings = rules.unread(config, changed | set(overrides))
+    warnings = unread.lines(config, changed | set(overrides))
     name = config.name if mode == "train" else f"{config.name}-{mode}"
     line, text = _line(arguments), to_json(config)
     command = Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
@@ -115,7 +115,7 @@ def _of_cell(cell: cells.Cell, place: pathlib.Path, line: str) -> Command:
     if kind is not None:
         _check_goes_on(config, text, folder, kind, "train", workdirs.is_finished(folder, config.train.steps))
     told = " ".join(f"{key}={value}" for key, value in cell.overrides.items())
-    warnings = rules.unread(config, set(cell.overrides))
+    warnings = unread.lines(config, set(cell.overrides))
     # What is told after # is no word of the command, which makes all cells.
     line = f"{line} # {cell.name}: {told}"
     return Command("train", config.lock(), folder, config.name, to_json(config), line, warnings)

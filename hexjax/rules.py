@@ -1,4 +1,4 @@
-"""What each key of a config accepts, which keys must fit together, and which a variant does not read.
+"""What each key of a config accepts, and which keys must fit together.
 
 Standard library and ml_collections only. `RULES` holds one rule for each key of configs/base.py. A family's file checks
 the keys of its own; others that an experiment adds are only checked for plain types and NaN. Infinity means "off" where
@@ -6,7 +6,6 @@ a rule says so. A section of `OPEN` has keys of any name, which a command line m
 """
 
 import ast
-import fnmatch
 import importlib
 import math
 import pathlib
@@ -161,45 +160,12 @@ SWEEP_RULES = {  # of configs/sweeps/
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
 
-FORMLESS = ("sweep.form", "sweep.cells")  # what sweeps of every form have
-
-CHARGED = (*names.GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 
 # Numbers beside those of kl that may vary without a new program.
 LIKELIHOOD = ("reconstruction.variance", "reconstruction.sigma_floor")
 KNOBS = ("sdf.weight", "optimiser.learning_rate", "optimiser.clip_norm", *LIKELIHOOD, "witness.weight",
          "witness.prefit_steps")  # fmt: skip
-
-# Keys that a variant does not read: pattern, the test, and the key whose value leaves them unread.
-UNREAD = (
-    ("kl.*", lambda config: config.latent.kind not in CHARGED, "latent.kind"),
-    ("kl.prior_variance", lambda config: config.latent.kind in CHARGED[1:], "latent.kind"),
-    ("kl.log_variance_limit", lambda config: config.latent.kind in CHARGED[3:], "latent.kind"),
-    ("kl.cap_mode", lambda config: config.kl.cap == 1, "kl.cap"),
-    ("latent.bits", lambda config: config.latent.kind in names.DISCRETE, "latent.kind"),
-    ("latent.codes", lambda config: config.latent.kind != "fsq", "latent.kind"),
-    ("latent.estimator", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
-    ("latent.temperature", lambda config: config.latent.kind not in ("bernoulli", "categorical"), "latent.kind"),
-    ("latent.temperature", lambda config: config.latent.estimator != "gumbel", "latent.estimator"),
-    ("latent.pseudo_inputs", lambda config: config.latent.kind != "vamp_prior", "latent.kind"),
-    ("latent.flow_*", lambda config: config.latent.kind != "flow_prior", "latent.kind"),
-    ("reconstruction.*_weight", lambda config: config.reconstruction.kind != "surface", "reconstruction.kind"),
-    ("reconstruction.*_weight", lambda config: config.model.input == "binary", "model.input"),
-    ("reconstruction.depth_knee", lambda config: config.reconstruction.kind != "surface", "reconstruction.kind"),
-    ("reconstruction.depth_knee", lambda config: config.model.input == "binary", "model.input"),
-    ("reconstruction.variance", lambda config: config.reconstruction.kind != "gaussian", "reconstruction.kind"),
-    ("reconstruction.sigma_floor", lambda config: config.reconstruction.kind != "calibrated_gaussian",
-     "reconstruction.kind"),
-    ("extract.threshold", lambda config: config.model.input not in (*names.HULLS, "voxels"), "model.input"),
-    ("sdf.points", lambda config: config.sdf.weight == 0, "sdf.weight"),
-    ("sdf.pool_points", lambda config: config.sdf.weight == 0, "sdf.weight"),
-    ("optimiser.halve_every_steps", lambda config: config.optimiser.decay != "halving", "optimiser.decay"),
-    ("data.source", lambda config: config.data.path != "", "data.path"),
-    ("witness.*", lambda config: config.witness.classes == 0, "witness.classes"),
-    ("sdf.weight", lambda config: config.model.family == "hexplane_mlp", "model.family"),
-    *((key, lambda config: config.sweep.form == names.RUNS, "sweep.form") for key in SWEEP_RULES if key not in FORMLESS),
-)  # fmt: skip
 
 
 def families() -> list[str]:
@@ -395,16 +361,3 @@ def _check_witness(config: ml_collections.ConfigDict) -> None:
             f"config.witness.classes is {classes}; accepted: at most one above the latent's floats of one view, "
             f"latent.side^2 x latent.channels = {config.latent.side**2 * config.latent.channels}"
         )
-
-
-def unread(config: ml_collections.ConfigDict, given: set[str]) -> tuple[str, ...]:
-    """One line for each setting that leaves some of the given keys unread."""
-    lines = []
-    for pattern, is_unread, setting in UNREAD:
-        keys = sorted(key for key in given if fnmatch.fnmatch(key, pattern))
-        if keys and is_unread(config):
-            section, name = setting.split(".")
-            value = config[section][name]
-            told = "set" if setting == "data.path" else f"= {value:g}" if isinstance(value, float) else f"= {value}"
-            lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting} {told}")
-    return tuple(lines)

@@ -1,5 +1,6 @@
 """What a command line may say: every refusal's text, the resumed run's freedom, and what is written to config.json."""
 
+import fnmatch
 import json
 import math
 import os
@@ -11,7 +12,7 @@ import pytest
 
 from configs import base, vae_binary
 from hexjax import config as configuration
-from hexjax import names, rules
+from hexjax import names, rules, unread
 
 ROOT = pathlib.Path(__file__).parent.parent
 ACCEPTED = "accepted: the folder of a run, an empty folder, or a new one"
@@ -404,8 +405,8 @@ def test_keys_that_the_variant_does_not_read_are_told_in_one_line_each():
 
 
 def test_every_unread_row_names_keys_that_exist():
-    for pattern, _, setting in rules.UNREAD:
-        assert any(rules.fnmatch.fnmatch(key, pattern) for key in rules.RULES | rules.SWEEP_RULES), pattern
+    for pattern, _, setting in unread.ROWS:
+        assert any(fnmatch.fnmatch(key, pattern) for key in rules.RULES | rules.SWEEP_RULES), pattern
         assert setting.split(" ")[0] in rules.RULES | rules.SWEEP_RULES
 
 

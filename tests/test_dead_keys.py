@@ -27,7 +27,8 @@ THROWAWAY = ROOT / "tests" / "throwaway"
 EXPERIMENTS = sorted(file.stem for file in (ROOT / "configs").glob("*.py") if file.stem != "base")
 VARIANTS = [(name, variant) for name in EXPERIMENTS for variant in importlib.import_module(f"configs.{name}").VARIANTS]
 # Who reads all keys alike, to check, compare, write or count them.
-BLIND = {ROOT / "hexjax" / name for name in ("config.py", "rules.py", "training/record.py", "training/checkpoint.py")}
+CHECKS = ("config.py", "rules.py", "unread.py", "training/record.py", "training/checkpoint.py")
+BLIND = {ROOT / "hexjax" / name for name in CHECKS}
 CONTROL = "model.unread"  # added to every config: what the test must find
 TOY = {
     "hexplane.resolution_px": 16, "model.stem_px": 8, "model.widths": (4,), "model.mixer_side": 2,

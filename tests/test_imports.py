@@ -34,9 +34,10 @@ MAY = {
     "wording": (),
     "rules": ("wording",),
     "cells": ("rules",),
+    "unread": ("rules",),
     "workdirs": ("rules",),
     "experiments": ("rules", "wording"),
-    "config": ("rules", "cells", "experiments", "shell", "wording", "workdirs"),
+    "config": ("rules", "cells", "unread", "experiments", "shell", "wording", "workdirs"),
     "shell": (),
     "command": (
         "shell",

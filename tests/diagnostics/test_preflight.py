@@ -10,7 +10,7 @@ import pytest
 
 from configs import base
 from hexjax.diagnostics import preflight
-from hexjax.models.parts import latents
+from hexjax.models.parts import posteriors
 from hexjax.types import Latent
 
 PUBLISHED = dict(entries=1_572_864, latent_floats=400_000, likelihood="channels", reduction="mean")
@@ -196,7 +196,7 @@ def test_a_wide_limit_of_the_log_variance_tells_what_a_float_beyond_it_costs():
     for limit, prior in ((10.0, 1.0), (5.0, 0.1)):
         cost = float(said(limit, prior)[0].split("costs ")[1].split(" ")[0])
         latent = Latent(jnp.zeros((1, 1, 1)), dict(mean=jnp.zeros((1, 1, 1)), log_variance=jnp.full((1, 1, 1), limit)))
-        assert cost == pytest.approx(float(latents.gaussian_kl(latent, prior).sum()), rel=1e-3)
+        assert cost == pytest.approx(float(posteriors.gaussian_kl(latent, prior).sum()), rel=1e-3)
     assert (
         said(89.0) == said(math.inf) == ("log-variances have no limit: from 88.7 on a variance is infinite in float32",)
     )

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 from sklearn import datasets, model_selection
 
-from hexjax.models.parts import latents, losses
+from hexjax.models.parts import losses, posteriors
 
 PIXELS, HIDDEN, FLOATS, BATCH = 64, 128, 16, 128
 LAYERS = (PIXELS, HIDDEN), (HIDDEN, 2 * FLOATS), (FLOATS, HIDDEN), (HIDDEN, PIXELS)
@@ -48,7 +48,7 @@ def autoencode(params, x, key):
     """What the decoder says of each pixel, and the latent [b, 1, 16]."""
     layer = lambda number, x: x @ params[number][0] + params[number][1][None]
     statistics = layer(1, jax.nn.relu(layer(0, x)))
-    latent = latents.gaussian(statistics[:, None], key, np.inf)
+    latent = posteriors.gaussian(statistics[:, None], key, np.inf)
     return layer(3, jax.nn.relu(layer(2, latent.code[:, 0]))), latent
 
 
@@ -59,7 +59,7 @@ def means(params, x):
 def bernoulli_terms(params, x, key):
     """Reconstruction and KL in nats of each image, and the latent, of one sample of the posterior."""
     logits, latent = autoencode(params, x, key)
-    return losses.cross_entropy(logits, x).sum(-1), latents.gaussian_kl(latent, 1.0).sum((1, 2)), latent
+    return losses.cross_entropy(logits, x).sum(-1), posteriors.gaussian_kl(latent, 1.0).sum((1, 2)), latent
 
 
 def batches(count, steps, seed):
@@ -95,7 +95,7 @@ def scores(params, x, key, samples):
     def sample(key):
         nll, kl, latent = bernoulli_terms(params, x, key)
         log_prior = -(latent.code**2).sum((1, 2)) / 2  # but for the posterior's constant, which it shares
-        return nll, kl, log_prior - nll - latents.gaussian_log_density(latent)
+        return nll, kl, log_prior - nll - posteriors.gaussian_log_density(latent)
 
     nll, kl, log_weight = jax.lax.map(sample, jax.random.split(key, samples))
     log_likelihood = jax.nn.logsumexp(log_weight, 0) - jnp.log(samples)

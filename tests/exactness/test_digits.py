@@ -16,7 +16,7 @@ import pytest
 from flax import linen as nn
 
 from hexjax.diagnostics import collapse
-from hexjax.models.parts import latents, losses
+from hexjax.models.parts import losses, posteriors
 from tests import own
 from tests.exactness import digits
 
@@ -33,7 +33,7 @@ class Tutorial(nn.Module):
     def __call__(self, x, key):
         hidden = nn.relu(nn.Dense(32)(x))
         statistics = jnp.concatenate([nn.Dense(8)(hidden), 2 * nn.Dense(8)(hidden)], -1)
-        latent = latents.gaussian(statistics[:, None], key, np.inf)
+        latent = posteriors.gaussian(statistics[:, None], key, np.inf)
         hidden = nn.relu(nn.Dense(32)(latent.code[:, 0]))
         return nn.Dense(64)(hidden), latent
 
@@ -51,7 +51,7 @@ def test_the_tutorials_losses_are_reached_at_every_step_that_it_prints():
 
     def loss(params, key):
         logits, latent = model.apply(params, train, key)
-        kl = losses.reduced(latents.gaussian_kl(latent, 1.0), "mean")
+        kl = losses.reduced(posteriors.gaussian_kl(latent, 1.0), "mean")
         return losses.reduced(losses.cross_entropy(logits, train), "mean") + 0.1 * kl
 
     def step(state, number):
@@ -75,11 +75,11 @@ def test_unit_variance_collapses_a_deep_vae_on_continuous_digits_and_a_twentieth
         def loss(params, x, key):
             logits, latent = digits.autoencode(params, x, key)
             nll = losses.nll(logits, x, "gaussian", variance, 0.0)
-            return losses.reduced(nll, "sum") + losses.reduced(latents.gaussian_kl(latent, 1.0), "sum")
+            return losses.reduced(nll, "sum") + losses.reduced(posteriors.gaussian_kl(latent, 1.0), "sum")
 
         params = digits.fit(loss, digits.init(0), train, rows, jax.random.key(0))
         logits, latent = digits.autoencode(params, train, None)
-        return latents.gaussian_kl(latent, 1.0).sum((1, 2)).mean(), latent.statistics["mean"], jax.nn.sigmoid(logits)
+        return posteriors.gaussian_kl(latent, 1.0).sum((1, 2)).mean(), latent.statistics["mean"], jax.nn.sigmoid(logits)
 
     kl, means, decoded = jax.jit(jax.vmap(run))(jnp.array([1.0, 0.05]))
     assert collapse.largest_eigenvalue(train) < 1

@@ -17,7 +17,7 @@ from scipy import optimize
 from sklearn import decomposition
 
 from hexjax.diagnostics import collapse
-from hexjax.models.parts import latents, losses
+from hexjax.models.parts import losses, posteriors
 from tests.exactness import digits
 
 MANY = 24  # floats of the latent: more than ever become active here
@@ -56,7 +56,7 @@ def eigenvalues():
 def encode(model, x, key=None):
     mean = x @ model.encoder
     statistics = jnp.concatenate([mean, jnp.broadcast_to(model.log_variance[None], mean.shape)], -1)
-    return latents.gaussian(statistics[:, None], key, np.inf)
+    return posteriors.gaussian(statistics[:, None], key, np.inf)
 
 
 def means(model, x):
@@ -68,7 +68,7 @@ def sampled_terms(model, variance, x, key):
     """Reconstruction and KL in nats of each image."""
     latent = encode(model, x, key)
     nll = losses.gaussian_nll(latent.code[:, 0] @ model.decoder, x, variance)
-    return nll.sum(-1), latents.gaussian_kl(latent, 1.0).sum((1, 2))
+    return nll.sum(-1), posteriors.gaussian_kl(latent, 1.0).sum((1, 2))
 
 
 @jax.jit

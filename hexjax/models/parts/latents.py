@@ -15,7 +15,7 @@ from jaxtyping import Float
 
 from hexjax import names
 from hexjax.models import family
-from hexjax.models.parts import losses, priors
+from hexjax.models.parts import losses, posteriors, priors
 from hexjax.types import Array, Batch, Latent, Params, Size
 
 KINDS, ESTIMATORS = names.LATENTS, names.ESTIMATORS
@@ -168,103 +168,6 @@ def knobs(config: Any) -> Knobs:
     return {f"kl.{name}": jnp.float32(value) for name, value in config.items() if not isinstance(value, str)}
 
 
-# Kinds
-
-
-def gaussian(
-    statistics: Float[Array, "b t e"], key: Array | None, log_variance_limit: Float[Array, ""] | float
-) -> Latent:
-    """A sample of the Gaussian posterior, with `mean`, `log_variance` and the standard normal `noise` that it is made of.
-
-    Without a key it is the mean, and there is no noise.
-    """
-    mean, log_variance = moments(statistics, log_variance_limit)
-    found = dict(mean=mean, log_variance=log_variance)
-    if key is None:
-        return Latent(mean, found)
-    noise = jax.random.normal(key, mean.shape)
-    return Latent(mean + jnp.exp(log_variance / 2) * noise, found | dict(noise=noise))
-
-
-def moments(statistics: Float[Array, "b t e"], log_variance_limit: Float[Array, ""] | float) -> tuple[Array, Array]:
-    """Mean and clamped log-variance [b,t,d] of a Gaussian posterior."""
-    mean, log_variance = jnp.split(statistics, 2, -1)
-    return mean, jnp.clip(log_variance, -log_variance_limit, log_variance_limit)
-
-
-def gaussian_log_density(latent: Latent) -> Float[Array, "b"]:
-    """Log-density of a code, but for its constant (see `priors`), under the Gaussian posterior that it came from."""
-    total = latent.statistics["log_variance"]
-    if "noise" in latent.statistics:  # rounding would lose it in (code - mean) / deviation
-        total = total + latent.statistics["noise"] ** 2
-    return -total.sum((-2, -1)) / 2
-
-
-def gaussian_kl(latent: Latent, prior_variance: Float[Array, ""] | float) -> Float[Array, "b t d"]:
-    """KL divergence in nats of each latent float's posterior from N(0, prior_variance)."""
-    mean, log_variance = latent.statistics["mean"], latent.statistics["log_variance"]
-    ratio = (jnp.exp(log_variance) + mean**2) / prior_variance
-    return (ratio - 1 - log_variance + jnp.log(prior_variance)) / 2
-
-
-def bernoulli(logits: Float[Array, "b t d"], key: Array | None, estimator: str, temperature: float | None) -> Latent:
-    """Codes in {-1, 1}, sampled (the likelier where key is None), with `mean` (chance of 1), `logits` and `indices` in {0, 1}.
-
-    straight_through: the gradient is that of the code's mean. gumbel: that of the relaxed sample at a temperature.
-    The code itself is hard with both, so that what is decoded in training is what is stored.
-
-    Source: Bengio et al. 2013 (arXiv:1308.3432); Jang et al. 2017 (arXiv:1611.01144), section 2.2.
-    """
-    noisy = logits if key is None else logits + jax.random.logistic(key, logits.shape)
-    soft = jnp.tanh(logits / 2) if estimator == "straight_through" else jnp.tanh(noisy / (2 * temperature))
-    indices = (noisy > 0).astype(jnp.int32)
-    statistics = dict(mean=jax.nn.sigmoid(logits), logits=logits, indices=indices)
-    return Latent(_hard(2.0 * indices - 1, soft), statistics)
-
-
-def bernoulli_kl(logits: Float[Array, "b t d"]) -> Float[Array, "b t d"]:
-    """KL divergence in nats of each float's posterior from Bernoulli(1/2)."""
-    size = jnp.abs(logits)
-    return math.log(2) - jax.nn.softplus(-size) - size * jax.nn.sigmoid(-size)
-
-
-def categorical(logits: Float[Array, "b t d"], key: Array | None, estimator: str, temperature: float | None) -> Latent:
-    """One of d one-hot codes a token, sampled (the likeliest where key is None), with `mean` (chances), `logits`, `indices`.
-
-    Gradients and source as in `bernoulli`, with the softmax as the mean.
-    """
-    noisy = logits if key is None else logits + jax.random.gumbel(key, logits.shape)
-    mean, indices = jax.nn.softmax(logits), noisy.argmax(-1).astype(jnp.int32)
-    soft = mean if estimator == "straight_through" else jax.nn.softmax(noisy / temperature)
-    one_hot = jax.nn.one_hot(indices, logits.shape[-1])
-    return Latent(_hard(one_hot, soft), dict(mean=mean, logits=logits, indices=indices))
-
-
-def categorical_kl(logits: Float[Array, "b t d"]) -> Float[Array, "b t"]:
-    """KL divergence in nats of each token's posterior from equal chances."""
-    log_chance = jax.nn.log_softmax(logits)
-    return (jnp.exp(log_chance) * log_chance).sum(-1) + math.log(logits.shape[-1])
-
-
-def quantise(statistics: Float[Array, "b t d"], codes: int) -> Latent:
-    """Each float bounded to [-1, 1] and rounded to the nearest of `codes` even steps, with `mean` (the code) and `indices`.
-
-    The gradient is that of the bounded float. Published with a shift for even counts, which puts a step at 0 and none
-    opposite the lowest; here the steps lie evenly about 0 for every count, so that two codes are the signs.
-
-    Source: Mentzer et al. 2023 (arXiv:2309.15505), section 3.1; steps about 0: Parker et al. 2024 (arXiv:2411.19842).
-    """
-    bounded = jnp.tanh(statistics)
-    levels = nearest_level(bounded, codes)
-    code = _hard(2 * levels / (codes - 1) - 1, bounded)
-    return Latent(code, dict(mean=code, indices=levels.astype(jnp.int32)))
-
-
-def nearest_level(bounded: Float[Array, "*d"], codes: int) -> Float[Array, "*d"]:
-    """The number, from 0, of the even step in [-1, 1] nearest to each float."""
-    return jnp.floor((bounded + 1) / 2 * (codes - 1) + 0.5)
-
-
 # What `make` puts together
 
 
@@ -312,9 +215,9 @@ def _deterministic(config: Any, tokens: int) -> Bottleneck:
 def _gaussian(config: Any, tokens: int) -> Bottleneck:
     """A Gaussian posterior, with N(0, variance), a mixture of posteriors, or a flow as the prior."""
     shape, more = (tokens, config.channels), {}
-    limited = lambda given, knobs: moments(given, knobs["kl.log_variance_limit"])
+    limited = lambda given, knobs: posteriors.moments(given, knobs["kl.log_variance_limit"])
     if config.kind == "gaussian":
-        rate = lambda params, latent, given, knobs: gaussian_kl(latent, knobs["kl.prior_variance"])
+        rate = lambda params, latent, given, knobs: posteriors.gaussian_kl(latent, knobs["kl.prior_variance"])
         draw = lambda params, key, count, given, knobs: (
             jnp.sqrt(knobs["kl.prior_variance"]) * jax.random.normal(key, (count, *shape))
         )
@@ -333,10 +236,12 @@ def _gaussian(config: Any, tokens: int) -> Bottleneck:
             params, jax.random.normal(key, (count, *seen))
         ).reshape(count, *shape)
     if config.kind != "gaussian":
-        rate = lambda params, latent, *given: gaussian_log_density(latent) - log_prior(params, latent, *given)
+        rate = lambda params, latent, *given: (
+            posteriors.gaussian_log_density(latent) - log_prior(params, latent, *given)
+        )
 
     def encode(statistics: Array, key: Array | None, knobs: Knobs) -> Latent:
-        return gaussian(statistics, key, knobs["kl.log_variance_limit"])
+        return posteriors.gaussian(statistics, key, knobs["kl.log_variance_limit"])
 
     def drawn(*given: Any) -> Latent:
         code = draw(*given)
@@ -352,8 +257,8 @@ def _bernoulli(config: Any, tokens: int) -> Bottleneck:
         indices = jax.random.randint(key, (count, tokens, config.channels), 0, 2, jnp.int32)
         return Latent(2.0 * indices - 1, dict(mean=1.0 * indices, indices=indices))
 
-    encode = lambda statistics, key, knobs: bernoulli(statistics, key, estimator, temperature)
-    rate = lambda params, latent, given, knobs: bernoulli_kl(latent.statistics["logits"])
+    encode = lambda statistics, key, knobs: posteriors.bernoulli(statistics, key, estimator, temperature)
+    rate = lambda params, latent, given, knobs: posteriors.bernoulli_kl(latent.statistics["logits"])
     return _assembled(config, tokens, encode, rate, draw, codes=2, bits=tokens * config.channels)
 
 
@@ -369,8 +274,8 @@ def _categorical(config: Any, tokens: int) -> Bottleneck:
         code = jax.nn.one_hot(indices, config.channels)
         return Latent(code, dict(mean=code, indices=indices))
 
-    encode = lambda statistics, key, knobs: categorical(statistics, key, estimator, temperature)
-    rate = lambda params, latent, given, knobs: categorical_kl(latent.statistics["logits"])
+    encode = lambda statistics, key, knobs: posteriors.categorical(statistics, key, estimator, temperature)
+    rate = lambda params, latent, given, knobs: posteriors.categorical_kl(latent.statistics["logits"])
     bits = math.ceil(tokens * math.log2(config.channels))
     return _assembled(config, tokens, encode, rate, draw, codes=config.channels, bits=bits)
 
@@ -385,7 +290,7 @@ def _fsq(config: Any, tokens: int) -> Bottleneck:
         code = 2 * indices / (codes - 1) - 1
         return Latent(code, dict(mean=code, indices=indices))
 
-    encode = lambda statistics, key, knobs: quantise(statistics, codes)
+    encode = lambda statistics, key, knobs: posteriors.quantise(statistics, codes)
     rate = lambda params, latent, given, knobs: priors.code_nats(params["logits"], latent.statistics["indices"])
     init = lambda key, given: dict(logits=jnp.zeros((*shape, codes)))
     bits = math.ceil(math.prod(shape) * math.log2(codes))
@@ -401,8 +306,3 @@ def _estimator(config: Any) -> tuple[str, float | None]:
     if not config.temperature > 0:
         raise ValueError(f"config.latent.temperature is {config.temperature}; accepted: a number, finite, above 0")
     return config.estimator, config.temperature
-
-
-def _hard(code: Array, soft: Array) -> Array:
-    """The code, with the gradient of its soft twin."""
-    return code + (soft - jax.lax.stop_gradient(soft))

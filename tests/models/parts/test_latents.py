@@ -7,9 +7,8 @@ import ml_collections
 import numpy as np
 import optax
 import pytest
-import scipy.special
 
-from hexjax.models.parts import latents, losses, priors
+from hexjax.models.parts import latents, losses, posteriors, priors
 
 KEY = jax.random.key(0)
 TOKENS, CHANNELS = 5, 4
@@ -249,35 +248,6 @@ def test_knobs_are_the_numbers_of_kl():
 # Gaussian posteriors
 
 
-@pytest.mark.parametrize("variance", [1.0, 0.1])
-def test_kl_is_the_mean_log_ratio_of_samples(variance):
-    latent = latents.gaussian(statistics(), None, np.inf)
-    mean, deviation = (np.asarray(latent.statistics[name]) for name in ("mean", "log_variance"))
-    deviation = np.exp(deviation / 2)
-    z = mean[None] + deviation[None] * np.random.default_rng(0).normal(size=(20000, *mean.shape))
-    log_q = -(((z - mean[None]) / deviation[None]) ** 2) / 2 - np.log(deviation)[None]
-    log_p = -(z**2) / (2 * variance) - 0.5 * np.log(variance)
-    np.testing.assert_allclose(latents.gaussian_kl(latent, variance), (log_q - log_p).mean(0), rtol=0.05, atol=0.1)
-
-
-def test_kl_is_zero_only_at_the_prior():
-    at_prior = jnp.concatenate([jnp.zeros((1, 1, 4)), jnp.full((1, 1, 4), np.log(0.1))], -1)
-    np.testing.assert_allclose(latents.gaussian_kl(latents.gaussian(at_prior, None, np.inf), 0.1), 0, atol=1e-6)
-    assert (latents.gaussian_kl(latents.gaussian(statistics(), None, np.inf), 1.0) > 0).all()
-
-
-def test_the_log_variance_is_clamped_and_infinity_clamps_nothing():
-    wide = statistics(spread=30)
-    assert np.abs(latents.gaussian(wide, None, 5.0).statistics["log_variance"]).max() == 5
-    np.testing.assert_array_equal(latents.gaussian(wide, None, np.inf).statistics["log_variance"], wide[..., 4:])
-
-
-def test_without_a_key_the_code_is_the_mean():
-    latent = latents.gaussian(statistics(), None, np.inf)
-    np.testing.assert_array_equal(latent.code, latent.statistics["mean"])
-    assert (latents.gaussian(statistics(), KEY, np.inf).code != latent.code).all()
-
-
 def test_draws_from_the_gaussian_prior_have_its_variance():
     bottleneck = made("gaussian")
     for given, variance in ((None, 1), (knobs(prior_variance=0.1), 0.1)):
@@ -301,7 +271,7 @@ def mean_rate(bottleneck, params, said, given, count=4000):
 
 def test_an_untrained_flow_costs_what_the_standard_normal_does():
     bottleneck, _, said, _ = case("flow_prior")
-    analytic = latents.gaussian_kl(latents.gaussian(said, None, np.inf), 1.0).sum((1, 2))
+    analytic = posteriors.gaussian_kl(posteriors.gaussian(said, None, np.inf), 1.0).sum((1, 2))
     np.testing.assert_allclose(mean_rate(bottleneck, bottleneck.init(KEY, None), said, None), analytic, rtol=0.02)
 
 
@@ -388,56 +358,6 @@ def test_only_what_is_learned_becomes_a_parameter(kind):
 # Discrete codes
 
 
-def drawn(function, logits, key, estimator):
-    """The codes of a kind, on the host."""
-    return jax.device_get(jax.jit(function, static_argnums=(2, 3))(logits, key, estimator, 0.5))
-
-
-@pytest.mark.parametrize("estimator", latents.ESTIMATORS)
-def test_bernoulli_codes_are_signs_with_the_chances_of_their_logits(estimator):
-    logits = np.linspace(-3, 3, 7, dtype=np.float32)[None, None]
-    latent = drawn(latents.bernoulli, np.tile(logits, (20000, 1, 1)), KEY, estimator)
-    assert set(np.unique(latent.code)) == {-1.0, 1.0}
-    np.testing.assert_allclose((latent.code > 0).mean(0)[0], scipy.special.expit(logits[0, 0]), atol=0.012)
-    np.testing.assert_array_equal(latent.code, 2 * latent.statistics["indices"] - 1)
-    np.testing.assert_allclose(latent.statistics["mean"][0], scipy.special.expit(logits[0]), rtol=1e-6)
-    mode = drawn(latents.bernoulli, logits, None, estimator).code
-    np.testing.assert_array_equal(mode[0, 0], [-1, -1, -1, -1, 1, 1, 1])
-
-
-def test_the_straight_through_slope_is_that_of_the_mean_and_gumbel_s_that_of_the_relaxed_sample():
-    logits = statistics()
-    loss = lambda *given: lambda x: (latents.bernoulli(x, KEY, *given).code * logits).sum()
-    slope = lambda *given: jax.jit(jax.grad(loss(*given)))(logits)
-    logistic = jax.jit(jax.random.logistic, static_argnums=1)(KEY, logits.shape)
-    logits, chance = np.asarray(logits), scipy.special.expit(logits)
-    np.testing.assert_allclose(
-        slope("straight_through", None), logits * 2 * chance * (1 - chance), rtol=1e-4, atol=1e-6
-    )
-    relaxed = scipy.special.expit((logits + np.asarray(logistic)) / 0.5)
-    np.testing.assert_allclose(slope("gumbel", 0.5), logits * 2 * relaxed * (1 - relaxed) / 0.5, rtol=1e-3, atol=1e-5)
-
-
-@pytest.mark.parametrize("estimator", latents.ESTIMATORS)
-def test_categorical_codes_are_one_hot_with_the_chances_of_their_logits(estimator):
-    logits = np.array([0.0, 1.0, -1.0, 2.0], np.float32)[None, None]
-    latent = drawn(latents.categorical, np.tile(logits, (20000, 1, 1)), KEY, estimator)
-    np.testing.assert_array_equal(latent.code, np.eye(4)[latent.statistics["indices"]])
-    np.testing.assert_allclose(latent.code.mean(0), scipy.special.softmax(logits[0], -1), atol=0.012)
-    np.testing.assert_array_equal(drawn(latents.categorical, logits, None, estimator).code[0, 0], [0, 0, 0, 1])
-
-
-def test_the_categorical_slope_is_that_of_the_softmax_of_what_was_drawn_or_of_the_mean():
-    logits, weight = statistics(), statistics(1)
-    slope_of = lambda code: jax.jit(jax.grad(lambda x: (code(x) * weight).sum()))(logits)
-    slope = lambda *given: slope_of(lambda x: latents.categorical(x, KEY, *given).code)
-    mean = slope_of(jax.nn.softmax)
-    relaxed = slope_of(lambda x: jax.nn.softmax((x + jax.random.gumbel(KEY, x.shape)) / 0.5))
-    np.testing.assert_allclose(slope("straight_through", None), mean, atol=1e-6)
-    np.testing.assert_allclose(slope("gumbel", 0.5), relaxed, atol=1e-5)
-    assert np.abs(mean).max() > 0.1
-
-
 @pytest.mark.parametrize("kind", ["bernoulli", "categorical"])
 def test_discrete_rates_are_the_mean_log_ratio_of_samples(kind):
     logits = 2 * statistics(floats=CHANNELS)
@@ -453,32 +373,6 @@ def test_discrete_rates_are_the_mean_log_ratio_of_samples(kind):
     most = np.log(2 if kind == "bernoulli" else CHANNELS)
     sure = bottleneck.rate({}, bottleneck.encode(1e6 * logits, None, knobs()), None, knobs())
     np.testing.assert_allclose(sure, most, rtol=1e-6)
-
-
-@pytest.mark.parametrize("codes", [2, 3, 4, 5, 8, 255, 256])
-def test_finite_scalar_codes_are_all_reached_even_and_symmetric(codes):
-    said = np.arctanh(np.linspace(-0.99999, 0.99999, 4 * codes + 1)).astype(np.float32)[None, None]
-
-    @jax.jit
-    def quantised(said):
-        latent = latents.quantise(said, codes)
-        return latent, latents.nearest_level(latent.code, codes)
-
-    latent, nearest = jax.device_get(quantised(said))
-    np.testing.assert_allclose(np.unique(latent.code), np.linspace(-1, 1, codes), atol=1e-6)
-    assert set(np.unique(latent.statistics["indices"])) == set(range(codes))
-    np.testing.assert_allclose(latent.code, 2 * latent.statistics["indices"] / (codes - 1) - 1, atol=1e-6)
-    np.testing.assert_array_equal(nearest, latent.statistics["indices"])
-    apart = np.abs(latent.code - np.tanh(said)).max()
-    assert apart <= 1 / (codes - 1) + 1e-5
-
-
-@pytest.mark.parametrize("codes", [2, 5])
-def test_the_slope_of_a_rounded_float_is_that_of_the_bounded_one(codes):
-    said = statistics()
-    slope = np.asarray(jax.jit(jax.grad(lambda x: (latents.quantise(x, codes).code * said).sum()))(said))
-    np.testing.assert_allclose(slope, said * (1 - np.tanh(said) ** 2), atol=1e-6)
-    assert (np.abs(slope) > 0).mean() > 0.99
 
 
 def test_code_frequencies_are_fitted_and_move_no_encoder():
