@@ -22,7 +22,8 @@ from tests.training import toy
 pytestmark = pytest.mark.usefixtures("quick_programs")
 
 TOY = {
-    "model.family": "hexplane_mlp", "model.input": "silhouettes", "model.widths": (16,), "hexplane.resolution_px": 8,
+    "model.family": "hexplane_mlp", "model.input": "silhouettes", "model.widths": (16,),
+    "model.width_scale": 1.0, "hexplane.resolution_px": 8,
     "latent.kind": "gaussian", "latent.side": 1, "latent.channels": 4, "reconstruction.kind": "bernoulli",
     "reconstruction.reduction": "sum", "kl.final_weight": 1.0, "train.steps": 4, "train.batch_size": 2,
     "diagnostics.every_steps": 2, "diagnostics.shapes": 8, "data.count": 8, "evaluate.every_steps": 0,

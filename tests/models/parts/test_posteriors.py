@@ -8,7 +8,7 @@ from hexjax import names
 from hexjax.models.parts import posteriors
 
 KEY = jax.random.key(0)
-CHANNELS = 4
+TOKENS, CHANNELS = 5, 4
 
 
 def statistics(seed=0, spread=1.0, batch=3, floats=2 * CHANNELS):
