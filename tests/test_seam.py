@@ -143,6 +143,7 @@ def test_points_among_meshes_are_left_out_of_a_family_of_maps_and_told(mixed, ca
     assert capsys.readouterr().err.splitlines()[-1] == told
 
 
+@pytest.mark.slow
 def test_a_parent_with_a_split_gives_the_latents_of_its_training_shapes(tmp_path):
     given = ["--config.data.count=4", "--config.data.split=(0.5,0.25,0.25)", "--config.evaluate.baselines=false"]
     assert launch("points_ae", tmp_path / "parent", *given) == 0
