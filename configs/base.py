@@ -114,6 +114,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.checkpoint = checkpoint = ml_collections.ConfigDict()
     checkpoint.every_steps = 500
     checkpoint.keep = 3  # newest checkpoints kept
+    checkpoint.keep_every_steps = 0  # checkpoints at multiples of it stay for good, for --mode=view; 0: none
     config.validate = validate = ml_collections.ConfigDict()
     validate.every_steps = 100  # the loss on fixed items with fixed keys
     config.evaluate = evaluate = ml_collections.ConfigDict()

@@ -25,6 +25,8 @@ Flags
   --workdir=DIR               a run to go on with or to read, or an empty or new folder for a new one;
                               without it a new folder results/NNN-NAME is made and named in the first line
   --mode=MODE                 one of those below; train if left out
+  --out=FILE.html             what --mode=export writes
+  --address=HOST:PORT         where --mode=view is served; 127.0.0.1:8000 if left out, which this machine alone can reach
   -h, --help                  this text
 
 Modes
@@ -35,6 +37,9 @@ Modes
   ceiling   the best that the representation allows, without a network
   sweep     the many trainings of configs/sweeps/*.py; goes on where it stopped
             (its folder, where a cell is a run: results/SWEEP, or --workdir, and in it one of each cell)
+  view      a page in the browser: shapes, their maps, what a run or several (--workdir=RUN,RUN) made of them,
+            and what any mesh that is dropped on it becomes; without a run, maps and their ceiling
+  export    the same page as one file, --out=FILE.html, which needs no network and no hexjax
 
 Examples
   python launch.py --config=ae_continuous.py:small                                 a head made in code, two CPU cores
@@ -42,6 +47,7 @@ Examples
   python launch.py --config=vae_continuous.py:small --config.data.path=heads --config.data.count=0
   python launch.py --workdir=results/001-NAME --config.train.steps=5000            go on, for more steps
   python launch.py --workdir=results/001-NAME --mode=encode
+  python launch.py --workdir=results/001-NAME --mode=view
 
 Exit codes
   0 done, 2 refused, 3 a number was not finite, 4 stopped for a collapsed latent, 75 interrupted (a training is saved
@@ -74,6 +80,8 @@ def main(arguments: list[str]) -> int:
         for line in (*command.warnings, *configuration.set_environment()):
             say(f"warning: {line}")
         find_device()
+        if command.mode in configuration.PAGES:
+            return show(command)
         if command.mode != "sweep" or command.config.sweep.form == names.VMAPPED:
             return carry_out(command, BEGAN)
         from hexjax import runs
@@ -112,6 +120,27 @@ def carry_out(command, began: float, stopped: Callable[[], bool] = lambda: False
     if stopped():
         raise KeyboardInterrupt
     return run(command, loaded, given, time.monotonic() - loads, began)
+
+
+def show(command) -> int:
+    """The exit code of --mode=view, when a signal ends it, or --mode=export; nothing is written in a run's folder.
+
+    Raises:
+        ValueError, OSError, RuntimeError: as `failed` tells them.
+    """
+    from hexjax.evaluation import parents, plans
+    from hexjax.training import record, step
+    from hexjax.viewer import contents, export, server
+
+    config, folder = command.config, command.workdir
+    known, given = folder and record.read_spec(folder), parents.load(config, folder)
+    loaded = step.load(config, command.mode, known, given.parents, given.params)
+    items = plans.shown(loaded.items, config, folder, export.SHAPES if command.mode == "export" else 0)
+    runs = [contents.open_run(each.workdir, each.config, items) for each in (command, *command.others)]
+    if command.mode == "view":
+        return server.serve(contents.Contents(runs, items), command.address, config.data.up)
+    export.export(contents.Contents(runs, items, export.COARSE), command.out)
+    return names.DONE
 
 
 def run(command, loaded, given=None, seconds: float | None = None, began: float = BEGAN) -> int:

@@ -12,6 +12,7 @@ import json
 import math
 import os
 import pathlib
+import re
 import shlex
 import shutil
 import tempfile
@@ -22,7 +23,12 @@ from absl import flags, logging
 
 from hexjax import cells, experiments, names, rules, shell, unread, wording, workdirs
 
-MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep")
+MODES = ("train", "evaluate", "encode", "sample", "ceiling", "sweep", "view", "export")
+PAGES = ("view", "export")  # write in no run's folder, and show several runs
+FLAGS = ("--config", "--workdir", "--mode", "--out", "--address")
+DEFAULT = "ae_continuous.py:small"  # what a page shows shapes by where neither a run nor a config is named
+ADDRESS = "127.0.0.1:8000"
+GENERATOR = '<meta name="generator" content="hexjax">'  # by which a page that --mode=export wrote is known
 WRITING = ("train", "ceiling", "sweep")  # the others read a run
 # glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX: what was freed is kept, in one heap.
 MALLOC = ((-4, 0), (-1, -1), (-8, 1))
@@ -35,8 +41,8 @@ FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract
 TOLD = 8  # keys that a refusal lists
 # Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
 ADDED = ("evaluate.*", "sample.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
-         "optimiser.halve_every_steps", "train.ema", "data.split", "data.split_seed", "data.close", "data.augment",
-         "reconstruction.depth_knee")  # fmt: skip
+         "checkpoint.keep_every_steps", "optimiser.halve_every_steps", "train.ema", "data.split", "data.split_seed",
+         "data.close", "data.augment", "reconstruction.depth_knee")  # fmt: skip
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
@@ -52,6 +58,9 @@ class Command(NamedTuple):
     json: str | None  # the text of its config.json; None where a run is read, whose own stays
     line: str  # the command as typed, absolute paths cut to file names
     warnings: tuple[str, ...]
+    out: pathlib.Path | None = None  # the file that --mode=export writes
+    address: tuple[str, int] = ("", 0)  # host and port where --mode=view is served
+    others: tuple["Command", ...] = ()  # of the other runs that a page shows
 
 
 def parse(arguments: list[str]) -> Command:
@@ -61,16 +70,31 @@ def parse(arguments: list[str]) -> Command:
         ValueError: for anything that is not accepted, in one line.
     """
     given, overrides = _split(arguments)
+    several = (given["workdir"] or "").split(",") if given["mode"] in PAGES else []
+    if len(several) < 2:
+        return _parse(given, overrides, arguments)
+    first, *others = [_parse(given | {"workdir": text}, overrides, arguments) for text in several if text]
+    return first._replace(others=tuple(others))
+
+
+def _parse(given: dict[str, str | None], overrides: dict[str, str], arguments: list[str]) -> Command:
     mode = _check_mode(given["mode"])
-    workdir, kind = workdirs.check(given["workdir"]) if given["workdir"] else (None, None)
+    page = _check_page(given, mode)
+    workdir, kind = workdirs.check(given["workdir"], mode not in PAGES) if given["workdir"] else (None, None)
     has_run = kind is not None
-    if mode not in WRITING and not (has_run and workdirs.is_trained(workdir)):
+    if mode in PAGES and given["workdir"] and not has_run:
+        raise ValueError(
+            f"--mode={mode} shows a run; accepted: --workdir=DIR of one, got {names.shown(given['workdir'])}"
+        )
+    if mode not in (*WRITING, *PAGES) and not (has_run and workdirs.is_trained(workdir)):
         got = names.shown(given["workdir"])
         raise ValueError(f"--mode={mode} reads a trained run; accepted: --workdir=DIR of one, got {got}")
     if given["config"] is not None:
         config, changed = experiments.load(given["config"])
     elif has_run:
         config, changed = load(workdir), set()
+    elif mode in PAGES:
+        config, changed = experiments.load(DEFAULT)[0], set()
     else:
         raise ValueError(
             "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more"
@@ -89,12 +113,12 @@ def parse(arguments: list[str]) -> Command:
         workdir = None  # it reads the run's config, and must not write over its scores
     elif has_run:
         _check_goes_on(config, given["workdir"], workdir, kind, mode)
-    if workdir is None:
+    if workdir is None and mode not in PAGES:
         workdirs.check_default()
     warnings = unread.lines(config, changed | set(overrides))
     name = config.name if mode == "train" else f"{config.name}-{mode}"
     line, text = _line(arguments), to_json(config)
-    command = Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings)
+    command = Command(mode, config.lock(), workdir, name, text if mode in WRITING else None, line, warnings, *page)
     more = of_cells(command) if mode == "sweep" and cells.are_runs(config) else ()
     told = (f"{cell.workdir.name}: {line}" for cell in more for line in cell.warnings)
     return command._replace(warnings=(*warnings, *told))
@@ -243,6 +267,8 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
     flags.DEFINE_string("config", None, "", flag_values=parser)
     flags.DEFINE_string("workdir", None, "", flag_values=parser)
     flags.DEFINE_string("mode", "train", "", flag_values=parser)
+    flags.DEFINE_string("out", None, "", flag_values=parser)
+    flags.DEFINE_string("address", None, "", flag_values=parser)
     try:
         rest = parser(["launch.py", *arguments], known_only=True)[1:]
     except flags.Error as error:
@@ -253,18 +279,15 @@ def _split(arguments: list[str]) -> tuple[dict[str, str | None], dict[str, str]]
         if not head.startswith("--"):
             stray = names.cut(head + equals + value)
             hint = f"; did you mean --{stray}?" if equals else ""
-            raise ValueError(
-                f"stray argument '{stray}'; accepted: --config, --workdir, --mode, --config.KEY=VALUE{hint}"
-            )
+            raise ValueError(f"stray argument '{stray}'; accepted: {', '.join(FLAGS)}, --config.KEY=VALUE{hint}")
         if not head.startswith("--config."):
-            known = ("--config", "--workdir", "--mode")
             raise ValueError(
-                f"unknown flag {names.cut(head)}; flags: {', '.join(known)}, --config.KEY{wording.nearest(head, known)}"
+                f"unknown flag {names.cut(head)}; flags: {', '.join(FLAGS)}, --config.KEY{wording.nearest(head, FLAGS)}"
             )
         if not equals and (not rest or rest[0].startswith("--")):
             raise ValueError(f"{names.cut(head)} has no value; accepted: {names.cut(head)}=VALUE")
         overrides[head.removeprefix("--config.")] = value if equals else rest.pop(0)
-    return {name: parser[name].value for name in ("config", "workdir", "mode")}, overrides
+    return {name.strip("-"): parser[name.strip("-")].value for name in FLAGS}, overrides
 
 
 def set_environment() -> tuple[str, ...]:
@@ -297,6 +320,33 @@ def _check_mode(mode: str) -> str:
     if mode not in MODES:
         raise ValueError(f"--mode is {names.shown(mode)}; modes: {', '.join(MODES)}{wording.nearest(mode, MODES)}")
     return mode
+
+
+def _check_page(given: dict[str, str | None], mode: str) -> tuple[pathlib.Path | None, tuple[str, int]]:
+    """The file that a page is written to, and the host and port where one is served."""
+    out, address = given["out"], given["address"]
+    for name, text, own in (("out", out, "export"), ("address", address, "view")):
+        if text is not None and mode != own:
+            raise ValueError(f"--{name} is {names.shown(text)}; accepted with --mode={own} alone")
+    if mode == "export" and not (out or "").lower().endswith(".html"):
+        got = "there is no --out" if out is None else f"--out is {names.shown(out)}"
+        raise ValueError(f"{got}; accepted: --out=FILE.html")
+    file = None if out is None else rules.expand(out)
+    if file is not None and not file.parent.is_dir():
+        raise ValueError(
+            f"--out is {names.shown(out)}, in a folder that is not there; accepted: one in a folder that is"
+        )
+    if file is not None and file.exists() and not _is_page(file):
+        raise ValueError(f"--out is {names.shown(out)}, which is there and is no page of hexjax; accepted: a new file")
+    host, _, port = (address or ADDRESS).rpartition(":")
+    if not host or not port.isdigit() or not int(port) < 65536 or not re.fullmatch(r"[\w.:\[\]-]+", host):
+        told = f"accepted: HOST:PORT, as {ADDRESS}, with a port up to 65535; 0 takes a free one"
+        raise ValueError(f"--address is {names.shown(address)}; {told}")
+    return file, (host.strip("[]"), int(port))
+
+
+def _is_page(file: pathlib.Path) -> bool:
+    return file.is_file() and GENERATOR.encode() in file.read_bytes()[:1000]
 
 
 def _compare(

@@ -122,6 +122,7 @@ RULES = {
     "log.every_steps": whole(1),
     "checkpoint.every_steps": whole(0),
     "checkpoint.keep": whole(1),
+    "checkpoint.keep_every_steps": whole(0),
     "validate.every_steps": whole(0),
     "evaluate.every_steps": whole(0),
     "evaluate.shapes": whole(0),

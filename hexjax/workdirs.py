@@ -22,8 +22,11 @@ LONGEST = 255  # bytes of a name, on common file systems
 SHOWN = 3  # files that a refusal names
 
 
-def check(text: str) -> tuple[pathlib.Path, str | None]:
+def check(text: str, writes: bool = True) -> tuple[pathlib.Path, str | None]:
     """The folder, and what made it (`made_by`), or None where no run did.
+
+    Args:
+        writes: whether something is to be written there.
 
     Raises:
         ValueError: where it holds something else, or nothing can be written.
@@ -40,7 +43,7 @@ def check(text: str) -> tuple[pathlib.Path, str | None]:
         raise ValueError(f"{said}, {what}; {ACCEPTED}")
     if folder.resolve() == RESULTS.resolve():
         raise ValueError(f"{said}, the folder that all runs are numbered in; {ACCEPTED}")
-    if not is_writable(folder):
+    if writes and not is_writable(folder):
         where = "a folder" if there == folder else f"inside {names.shown(str(there))}, a folder"
         raise ValueError(f"{said}, {where} that cannot be written; {ACCEPTED}")
     made = made_by(folder) if there == folder else None

@@ -41,3 +41,20 @@ def make(items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathl
     trained = [i for i, each in enumerate(standings) if each.part == rows.TRAINED]
     probed = (trained or list(range(len(items))))[: config.diagnostics.shapes]
     return Plan([items[i] for i in places], places, chosen, frozenset(shown if pictures else ()), trained, probed)
+
+
+def shown(
+    items: Sequence[Item], config: ml_collections.ConfigDict, folder: pathlib.Path | None, most: int = 0
+) -> list[Item]:
+    """The shapes that a page shows, those that an evaluation takes, what is held out first; at most so many (0: all).
+
+    Args:
+        folder: of the run; None: of none.
+    """
+    if folder is None:
+        found = list(items)[: config.evaluate.shapes or None]
+    else:
+        plan = make(items, config, folder, False)
+        order = sorted(range(len(plan.items)), key=lambda i: plan.standings[i].part != rows.HELD_OUT)
+        found = [plan.items[i] for i in order]
+    return found[: most or None]

@@ -60,12 +60,13 @@ def _be_quiet() -> None:
 class Store:
     """The checkpoints of one run, in one folder."""
 
-    def __init__(self, folder: pathlib.Path, keep: int, writes: bool = True):
+    def __init__(self, folder: pathlib.Path, keep: int, writes: bool = True, keep_every: int = 0):
         self.folder = folder.resolve()
         self.config: dict[str, Any] = {}  # of the run when it saved what is restored
         _be_quiet()
         options = ocp.CheckpointManagerOptions(
             max_to_keep=keep if writes else None,
+            keep_period=keep_every or None,  # steps that are multiples of it stay for good
             create=writes,
             cleanup_tmp_directories=writes,
             # else a folder that cannot be made is waited for, five minutes long
@@ -148,9 +149,11 @@ class Store:
         self.config = items["config"]
         return TrainState(items["rest"]["step"], items["params"], items["rest"]["optimiser"], items.get("average"))
 
-    def _newest_good(self, target: dict[str, Any] | None) -> tuple[int | None, dict[str, Any], list[int]]:
+    def _newest_good(
+        self, target: dict[str, Any] | None, only: int | None = None
+    ) -> tuple[int | None, dict[str, Any], list[int]]:
         damaged = []
-        for step in sorted(self.manager.all_steps(), reverse=True):
+        for step in sorted(self.manager.all_steps() if only is None else [only], reverse=True):
             try:
                 return step, self._read(step, target), damaged
             except MemoryError:
@@ -159,6 +162,8 @@ class Store:
                 if (number := _number(error)) in FAULTS:
                     place = getattr(error, "filename", None) or str(self.folder / str(step))
                     raise OSError(number, os.strerror(number), place) from error
+                if only is not None:
+                    raise CheckpointError(f"checkpoint {step} cannot be restored: {_reason(error)}") from error
                 print(f"checkpoint {step} cannot be restored: {_reason(error)}; trying an older one", file=sys.stderr)
                 damaged.append(step)
         if damaged:
@@ -189,8 +194,10 @@ class Store:
         return items
 
 
-def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
+def restore_params(folder: pathlib.Path, step: int | None = None) -> tuple[Params, dict[str, Any], int]:
     """Parameters as a plain tree of NumPy arrays, the run's config, and the step: from the run's folder alone.
+
+    They are those of the newest good step, or of the one that is asked for.
 
     They are the averaged ones where the run keeps an average (`train.ema`): those that its evaluation scores. A folder of
     parameters alone (`portable`) has no config beside them.
@@ -199,24 +206,34 @@ def restore_params(folder: pathlib.Path) -> tuple[Params, dict[str, Any], int]:
         CheckpointError: if the folder holds no good checkpoint.
     """
     if not _steps(folder / "checkpoints") and (folder / portable.FILE).is_file():
-        params, step = portable.read(folder)
-        return params, {}, step
+        params, found = portable.read(folder)
+        if step not in (None, found):
+            raise CheckpointError(f"{folder.name} holds the parameters of step {found}, not of {step}")
+        return params, {}, found
     if not (folder / "checkpoints").is_dir():
         raise CheckpointError(f"{folder.name} holds no checkpoints")
     before = None
     while True:
         with Store(folder / "checkpoints", keep=1, writes=False) as store:
             try:
-                step, items, _ = store._newest_good(None)
+                found, items, _ = store._newest_good(None, step)
                 break
             except CheckpointError:
+                if step is not None:
+                    raise
                 newest = max(_steps(store.folder), default=None)
                 if newest in (before, store.newest()):
                     raise
                 before = newest  # a training went on, and put newer ones in their place
-    if step is None:
+    if found is None:
         raise CheckpointError(f"{folder.name} holds no checkpoints")
-    return items["average"] if "average" in items else items["params"], items["config"], step
+    return items["average"] if "average" in items else items["params"], items["config"], found
+
+
+def steps(folder: pathlib.Path) -> list[int]:
+    """The steps whose parameters a run's folder holds, good or not, in order."""
+    kept = sorted(_steps(folder / "checkpoints"))
+    return kept or ([portable.read(folder)[1]] if (folder / portable.FILE).is_file() else [])
 
 
 def kept(folder: pathlib.Path) -> str:

@@ -35,3 +35,19 @@ def take(folder: pathlib.Path) -> IO[str]:
     file.write(str(os.getpid()))
     file.flush()
     return file
+
+
+def is_held(folder: pathlib.Path) -> bool:
+    """Whether another process writes in a folder, as a training does; nothing is made there.
+
+    The lock is tried only where the process that took it last is there, so that one that starts now is never in its way.
+    """
+    try:
+        with (folder / FILE).open("rb") as file:
+            os.kill(int(file.read()), 0)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except (BlockingIOError, PermissionError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False

@@ -47,7 +47,8 @@ def train(
     """
     try:
         try:
-            with Signals() as signals, checkpoint.Store(folder / "checkpoints", config.checkpoint.keep) as store:
+            kept = config.checkpoint.keep, True, config.checkpoint.keep_every_steps
+            with Signals() as signals, checkpoint.Store(folder / "checkpoints", *kept) as store:
                 return _train(family, config, data, folder, evaluate, signals, store)
         except NonFiniteError as error:
             print(f"stopped: {error}; {checkpoint.kept(folder / 'checkpoints')}", file=sys.stderr)

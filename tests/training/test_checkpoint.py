@@ -43,6 +43,18 @@ def test_newest_state_comes_back_bit_for_bit_and_old_ones_go(folder):
     assert {item.name for item in (folder / "checkpoints").iterdir()} == {"4", "6"}
 
 
+def test_multiples_are_kept_for_good_and_every_step_that_is_there_can_be_asked_for(tmp_path):
+    with checkpoint.Store(tmp_path / "checkpoints", keep=1, keep_every=4) as store:
+        for step in (2, 4, 6, 8, 10):
+            store.save(make_state(step), CONFIG)
+        store.wait()
+    assert checkpoint.steps(tmp_path) == [4, 8, 10]
+    params, _, step = checkpoint.restore_params(tmp_path, 4)
+    assert (checkpoint.digest(params), step) == (checkpoint.digest(make_state(4).params), 4)
+    with pytest.raises(checkpoint.CheckpointError, match=r"^checkpoint 6 cannot be restored: "):
+        checkpoint.restore_params(tmp_path, 6)
+
+
 def test_empty_folder_restores_nothing(tmp_path):
     with checkpoint.Store(tmp_path / "checkpoints", keep=2) as store:
         assert store.restore(make_state(0)) is None

@@ -27,7 +27,10 @@ def test_second_one_is_refused_until_the_first_is_killed(tmp_path):
         for _ in range(2):
             with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
                 lock.take(folder)
+        assert lock.is_held(folder)
         process.kill()
+    assert not lock.is_held(folder)
+    assert not lock.is_held(tmp_path / "none")
     with lock.take(folder):
         assert (folder / ".lock").read_text() == str(os.getpid())
 
