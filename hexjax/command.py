@@ -26,7 +26,7 @@ Flags
                               without it a new folder results/NNN-NAME is made and named in the first line
   --mode=MODE                 one of those below; train if left out
   --out=FILE.html             what --mode=export writes
-  --address=HOST:PORT         where --mode=view is served; 127.0.0.1:8000 if left out, which this machine alone can reach
+  --address=HOST:PORT         where --mode=view is served; 127.0.0.1:8000 if left out, for this machine alone
   -h, --help                  this text
 
 Modes

@@ -28,7 +28,6 @@ PAGES = ("view", "export")  # write in no run's folder, and show several runs
 FLAGS = ("--config", "--workdir", "--mode", "--out", "--address")
 DEFAULT = "ae_continuous.py:small"  # what a page shows shapes by where neither a run nor a config is named
 ADDRESS = "127.0.0.1:8000"
-GENERATOR = '<meta name="generator" content="hexjax">'  # by which a page that --mode=export wrote is known
 WRITING = ("train", "ceiling", "sweep")  # the others read a run
 # glibc's M_MMAP_MAX, M_TRIM_THRESHOLD and M_ARENA_MAX: what was freed is kept, in one heap.
 MALLOC = ((-4, 0), (-1, -1), (-8, 1))
@@ -346,7 +345,7 @@ def _check_page(given: dict[str, str | None], mode: str) -> tuple[pathlib.Path |
 
 
 def _is_page(file: pathlib.Path) -> bool:
-    return file.is_file() and GENERATOR.encode() in file.read_bytes()[:1000]
+    return file.is_file() and names.GENERATOR.encode() in file.read_bytes()[:1000]
 
 
 def _compare(

@@ -104,6 +104,7 @@ def _cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: 2 * most // 3]}…{text[1 - most + 2 * most // 3 :]}"
 
 
+GENERATOR = '<meta name="generator" content="hexjax">'  # by which a page that --mode=export wrote is known
 SHARES = '() (all shapes train) or three numbers, at least 0, of sum 1, the first above 0, as in "(0.8, 0.1, 0.1)"'
 
 

@@ -22,18 +22,19 @@ SMALL = f"{CONFIG}:small"
 REFUSED = {
     (): "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more",
     ("--config",): "Missing value for flag --config",
-    ("--confg=a.py",): "unknown flag --confg; flags: --config, --workdir, --mode, --config.KEY; nearest: --config",
-    (SMALL, "--steps=5"): "unknown flag --steps; flags: --config, --workdir, --mode, --config.KEY",
+    ("--confg=a.py",): "unknown flag --confg; flags: --config, --workdir, --mode, --out, --address, --config.KEY; nearest: --config",
+    (SMALL, "--steps=5"): "unknown flag --steps; flags: --config, --workdir, --mode, --out, --address, --config.KEY",
     (SMALL, "config.train.steps=3"): (
-        "stray argument 'config.train.steps=3'; accepted: --config, --workdir, --mode, --config.KEY=VALUE; "
+        "stray argument 'config.train.steps=3'; accepted: --config, --workdir, --mode, --out, --address, --config.KEY=VALUE; "
         "did you mean --config.train.steps=3?"
     ),
-    (SMALL, "head.ply"): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --config.KEY=VALUE",
+    (SMALL, "head.ply"): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --out, --address, --config.KEY=VALUE",
     (SMALL, "--config.train.steps"): "--config.train.steps has no value; accepted: --config.train.steps=VALUE",
     (
         SMALL,
         "--mode=trian",
-    ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep; nearest: train",
+    ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep, view, export; nearest: "
+    "train",
     ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
     ("--config=ae",): "--config is 'ae': no such file; nearest: ae_continuous.py, ae_heads.py, ae_shapes.py",
     ("--config=ae_continous:small",): "--config is 'ae_continous:small': no such file; nearest: ae_continuous.py",
@@ -149,6 +150,23 @@ REFUSED = {
     ("--config=configs/sweeps/collapse_cause.py", "--mode=sweep", "--config.sweep.cells=('a: kl.capp=1',)"): (
         "config.sweep.cells, a: config.kl.capp is unknown; nearest: kl.cap"
     ),
+    (SMALL, "--out=page.html"): "--out is 'page.html'; accepted with --mode=export alone",
+    (SMALL, "--mode=export", "--out=a.html", "--address=127.0.0.1:1"): (
+        "--address is '127.0.0.1:1'; accepted with --mode=view alone"
+    ),
+    (SMALL, "--mode=export"): "there is no --out; accepted: --out=FILE.html",
+    (SMALL, "--mode=export", "--out=page.glb"): "--out is 'page.glb'; accepted: --out=FILE.html",
+    (SMALL, "--mode=export", "--out=nowhere/a.html"): (
+        "--out is 'nowhere/a.html', in a folder that is not there; accepted: one in a folder that is"
+    ),
+    ("--mode=view", "--address=8000"): (
+        "--address is '8000'; accepted: HOST:PORT, as 127.0.0.1:8000, with a port up to 65535; 0 takes a free one"
+    ),
+    ("--mode=view", "--address=localhost:70000"): (
+        "--address is 'localhost:70000'; accepted: HOST:PORT, as 127.0.0.1:8000, with a port up to 65535; 0 takes a free "
+        "one"
+    ),
+    ("--mode=view", "--workdir=nowhere"): "--mode=view shows a run; accepted: --workdir=DIR of one, got 'nowhere'",
     (SMALL, "--config.data.up=Y"): "config.data.up is 'Y'; accepted: y | z",
     (SMALL, "--config.data.path=missing.ply"): (
         "config.data.path is 'missing.ply': no such file or folder as 'missing.ply'; "
@@ -179,6 +197,20 @@ REFUSED = {
         "config.data.source is 'spott'; accepted: procedural | solids | latents | demosthenes | goathead | spot"
     ),
 }
+
+
+def test_a_file_that_is_no_page_is_not_written_over(tmp_path):
+    for name, content in (("mine.html", "<html>"), ("page.html", f"<html>{names.GENERATOR}")):
+        (tmp_path / name).write_text(content)
+    told = refusal(SMALL, "--mode=export", f"--out={tmp_path}/mine.html")
+    assert told.endswith("mine.html', which is there and is no page of hexjax; accepted: a new file")
+    assert configuration.parse([SMALL, "--mode=export", f"--out={tmp_path}/page.html"]).out == tmp_path / "page.html"
+
+
+def test_a_page_needs_no_config_and_takes_an_address():
+    command = configuration.parse(["--mode=view", "--address=[::1]:0", "--config.data.count=3"])
+    assert (command.address, command.workdir, command.config.name) == (("::1", 0), None, "ae_continuous-small")
+    assert configuration.parse(["--mode=view"]).address == ("127.0.0.1", 8000)
 
 
 @pytest.fixture(autouse=True)

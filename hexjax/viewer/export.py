@@ -13,8 +13,7 @@ import zlib
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hexjax import progress
-from hexjax.config import GENERATOR
+from hexjax import names, progress
 from hexjax.training import record
 from hexjax.viewer import messages, server
 from hexjax.viewer.contents import Contents
@@ -187,5 +186,5 @@ def _assemble(text: str, held: str) -> str:
         f"default-src 'none'; script-src {' '.join(digests['script'])}; style-src {' '.join(digests['style'])}; "
         "img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    head = f'{GENERATOR}\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
+    head = f'{names.GENERATOR}\n<meta http-equiv="Content-Security-Policy" content="{policy}">'
     return text.replace('<meta charset="utf-8">', f'<meta charset="utf-8">\n{head}', 1)

@@ -80,7 +80,7 @@ def _read(file: pathlib.Path, shown: str) -> tuple[Mesh, list[str]]:
 
 def _limit() -> None:
     """Nothing; this process takes no more time and memory than a mesh may."""
-    size = int(pathlib.Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    size = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))

@@ -202,12 +202,12 @@ def test_reading_needs_no_right_to_write(folder, tmp_path_factory):
 def test_steps_that_a_training_replaces_while_they_are_read_are_not_called_damaged(folder, monkeypatch, capsys):
     find = checkpoint.Store._newest_good
 
-    def replaced(store, target):
+    def replaced(store, target, only=None):
         if store.newest() == 6:  # the run goes on: step 8 comes, and those that were found go
             with checkpoint.Store(folder / "checkpoints", keep=1) as other:
                 other.save(make_state(8), CONFIG)
                 other.wait()
-        return find(store, target)
+        return find(store, target, only)
 
     monkeypatch.setattr(checkpoint.Store, "_newest_good", replaced)
     assert checkpoint.restore_params(folder)[2] == 8
