@@ -11,9 +11,11 @@ import trimesh
 import hexjax.models
 from configs import ae_continuous
 from hexjax import command, rules, types
-from hexjax.data import ply
+from hexjax import config as configuration
+from hexjax.data import ply, sources
 from hexjax.evaluation import restore
 from hexjax.training import step
+from hexjax.viewer import contents
 from tests import shapes
 
 HERE = pathlib.Path(__file__).parent / "throwaway"
@@ -141,6 +143,33 @@ def test_points_among_meshes_are_left_out_of_a_family_of_maps_and_told(mixed, ca
     assert ([item.name for item in loaded.items], loaded.split.train) == (["torus"], (0,))
     told = "left out, as they are points without faces, and the family reads 'depth' of meshes with faces: dots"
     assert capsys.readouterr().err.splitlines()[-1] == told
+
+
+def page_of(runs, name):
+    """What a page is told of the run of a family, of the shapes it was trained on."""
+    config = configuration.load(runs / name)
+    data = configuration.load(runs / "points_ae").data
+    items = sources.items("", data.source, "y", data.count, 0)
+    page = contents.Contents([contents.open_run(runs / name, config, items)], items)
+    stages = lambda key: [one for one in page.messages(key) if one.stage != "progress"]
+    return page.index()["runs"][0], stages
+
+
+@pytest.mark.parametrize("name", ["points_ae", "code_table"])
+def test_a_page_shows_of_a_family_without_maps_what_it_sees_and_its_code(runs, name):
+    run, stages = page_of(runs, name)
+    seen = stages("seen/0/0")
+    assert [one.stage for one in seen] == ["points", "mesh", "scores"]
+    assert seen[0].arrays["points"].shape[1:] == (3,)
+    assert [one.stage for one in stages(f"made/0/{run['steps'][-1]}/1")] == ["code", "mesh", "scores"]
+
+
+def test_a_page_offers_of_a_family_that_only_draws_its_draws(runs):
+    run, stages = page_of(runs, "drawer")
+    assert (run["between"], run["directions"], run["draws"]) == (None, None, contents.DRAWS)
+    assert [one.stage for one in stages(f"draw/0/{run['steps'][-1]}/0")] == ["code", "mesh"]
+    with pytest.raises(ValueError, match=r"^the family drawer encodes nothing: it draws$"):
+        stages(f"made/0/{run['steps'][-1]}/0")
 
 
 @pytest.mark.slow

@@ -226,6 +226,8 @@ class Contents:
 
     def _draw(self, number: str, step: str, draw: str) -> Iterator[Message]:
         run, params = self.runs[int(number)], self._params(int(number), int(step))
+        if run.family.sample is None or run.family.conditions:
+            raise ValueError(f"the family {run.config.model.family} draws nothing with latent.kind = {run.config.latent.kind}")
         yield messages.progress("drawing")
         key = batches.stream_key(run.config.sample.seed, "sample", 0)  # as --mode=sample
         latent = jax.jit(run.family.sample)(params, key, {"draw": np.array([int(draw)], np.int32)})

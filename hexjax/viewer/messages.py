@@ -17,7 +17,7 @@ from hexjax.types import Array, Hexplane, Latent, Layout, Mesh
 
 KINDS = ("depth", "normals", "mask")
 SHORT = 65535  # the largest of uint16
-PLACES, DEPTHS = 16383, 4095  # steps of a packed coordinate over the cube's side, and of a packed depth
+PLACES, DEPTHS = 16384, 4096  # steps of a packed coordinate over the cube's side, and of a packed depth
 UNIT = 127  # of a packed normal's coordinate
 HIDDEN = 0.25  # coverage below which a page shows nothing of a pixel
 SMALLEST = 100  # faces that are never fewer
