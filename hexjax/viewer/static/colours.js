@@ -36,11 +36,12 @@ const coverageTable = table((t) => COVERAGE.map((value) => 255 + t * (value - 25
 const entry = (t) => 3 * Math.min(255, Math.max(0, Math.round(255 * t) || 0));
 const normalBytes = (x, y, z) => [127.5 + 127.5 * x, 127.5 + 127.5 * y, 127.5 + 127.5 * z];
 
-/** A horizontal bar of a palette, as a canvas one pixel high that CSS stretches. */
+const at = (colours, t) => [...colours.subarray(entry(t), entry(t) + 3)];
+
+/** A horizontal bar of a palette. */
 function ramp(colours) {
-  const canvas = make('canvas', { className: 'ramp', width: 256, height: 1 });
-  const image = new ImageData(256, 1);
-  for (let i = 0; i < 256; i++) image.data.set([...colours.subarray(3 * i, 3 * i + 3), 255], 4 * i);
-  canvas.getContext('2d').putImageData(image, 0, 0);
-  return canvas;
+  const stops = Array.from({ length: 33 }, (_, i) => `rgb(${at(colours, i / 32).join(' ')})`);
+  const bar = make('div', { className: 'ramp' });
+  bar.style.background = `linear-gradient(to right, ${stops.join(', ')})`;
+  return bar;
 }

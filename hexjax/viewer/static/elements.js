@@ -48,10 +48,10 @@ const fixed = (value, digits) => (Number.isFinite(value) ? minus(value.toFixed(d
 /** Three significant figures, without a power of ten where it can be helped. */
 function short(value) {
   if (value === null || !Number.isFinite(value)) return '\u2013';
-  if (Number.isInteger(value)) return minus(grouped(value));
   const size = Math.abs(value);
-  if (size >= 100) return minus(value.toFixed(0));
-  return minus(size >= 0.001 ? value.toFixed(size >= 10 ? 1 : size >= 1 ? 2 : size >= 0.1 ? 3 : 4) : value.toExponential(1));
+  if (size >= 100) return minus(grouped(Math.round(value)));
+  if (size >= 0.1) return minus(value.toFixed(size >= 10 ? 1 : size >= 1.5 ? 2 : 3));
+  return minus(size >= 1e-4 || size === 0 ? value.toPrecision(3) : value.toExponential(1));
 }
 
 /** Calls `action` once, `delay` ms after the last call. */

@@ -142,5 +142,6 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
 
 function noSliders(run, step) {
   if (step === null) return 'No latent: there is no checkpoint.';
-  return run.between || run.directions || run.draws ? 'This page holds no other latents of this checkpoint.' : '';
+  return run.between || run.directions || run.draws ? 'This page holds no other latents of this checkpoint.'
+    : 'This run offers no way through its latents.';
 }

@@ -41,17 +41,24 @@ function refreshTraining() {
   Object.assign($('#step'), { max: Math.max(0, saved.length - 1), value: Math.max(0, at), disabled: saved.length < 2 });
   $('#step-value').textContent = only ?? `${grouped(page.step)} of ${grouped(run().total)}`;
   $('#step').setAttribute('aria-valuetext', $('#step-value').textContent);
-  showCurves($('#chart'), run(), page.step, (words) => caption('training', words || curveNames()));
-  caption('training', curveNames());
+  showCurves($('#chart'), run(), page.step, (words) => (words ? caption('training', words) : nameCurves()));
+  nameCurves();
 }
 
-const curveNames = () => run().curves.map(({ name }) => name).join(', ');
+function nameCurves() {
+  caption('training', '');
+  $('#training .caption').append(...run().curves.map(({ name }, i) =>
+    make('span', { className: `key key-${i}`, textContent: name })));
+}
 
-function reasonOf({ study, verdict, state, step, total, steps: saved }) {
-  if (study && verdict) return `The study reported: ${study} This run: ${verdict.name}, ${verdict.reason}`;
-  if (verdict) return `${verdict.name}: ${verdict.reason}`;
-  if (!saved.length) return NO_CHECKPOINT[state] || '';
-  return state === 'training' ? `Training, step ${grouped(saved.at(-1))} of ${grouped(total)}.` : study;
+/** What is said of a run below the header: text and elements. */
+function reasonOf({ study, verdict, state, total, steps: saved }) {
+  const now = state === 'training' && saved.length ? `Training, step ${grouped(saved.at(-1))} of ${grouped(total)}. ` : '';
+  const before = study ? `The study reported: ${study} ` : '';
+  if (!verdict) return [saved.length ? now : `${NO_CHECKPOINT[state] || ''} `, before];
+  const name = make('b', { textContent: verdict.name });
+  name.dataset.verdict = verdict.name;
+  return [now, before, study ? 'This run: ' : '', name, ', ', verdict.reason];
 }
 
 /** Fills what depends on the index alone. */
@@ -60,17 +67,16 @@ function fill() {
   segmented($('#runs'), runs.map(({ label, name }, i) => ({ value: i, label, title: name })), setRun);
   $('#runs').hidden = runs.length < 2;
   $('#reasons').replaceChildren(...runs.map((one, i) => {
-    const line = make('p', { textContent: reasonOf(one) });
+    const line = make('p', {}, ...reasonOf(one));
     line.dataset.run = i;
     return line;
   }));
-  const groups = { train: 'trained on', test: 'held out', new: 'opened here' };
   const options = shapes.map((one, i) => {
     const more = [one.category, plural(one.faces, 'face')].filter(Boolean).join(', ');
     return { part: one.part, option: new Option(`${one.name}, ${more}`, i) };
   });
   const of = (part) => options.filter((one) => (one.part || '') === part).map(({ option }) => option);
-  $('#shape').replaceChildren(...of(''), ...Object.entries(groups).filter(([part]) => of(part).length)
+  $('#shape').replaceChildren(...of(''), ...Object.entries(PARTS).filter(([part]) => of(part).length)
     .map(([part, label]) => make('optgroup', { label }, ...of(part))));
   $('#previous').disabled = $('#next').disabled = shapes.length < 2;
   $('#open').hidden = !live;

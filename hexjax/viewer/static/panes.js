@@ -14,11 +14,16 @@ function refreshInput() {
   once('input', [mesh, scenes.input], () => {
     scenes.input?.setSurface(mesh);
     scenes.input?.dress({ coloured: false, edges: page.wireframe });
-    caption('input', mesh ? plural(mesh.faces, 'face') : '');
+    caption('input', mesh ? inputWords(mesh) : '');
     const told = (mesh && mesh.told) || [];
     $('#input .told').replaceChildren(...told.map((text) => make('li', { textContent: text })));
     surfaceState(slots.input, mesh);
   });
+}
+
+function inputWords(mesh) {
+  const { category, part } = shape();
+  return [PARTS[part], category, plural(mesh.faces, 'face')].filter(Boolean).join(', ');
 }
 
 /** "no surface", where a mesh is there and empty; and the number of its faces for those who read the page by program. */

@@ -3,7 +3,7 @@
 
 const YAW = Math.PI / 6; // of the first view: faces of heads look along +z
 const PITCH = 0.16;
-const DISTANCE = 6.1; // the cube's corners fit
+const DISTANCE = 5.75; // the cube's corners fit
 const CREASE = Math.cos((50 * Math.PI) / 180); // smooth across flatter edges only
 const FAN = 64; // faces about one vertex above which all are averaged: the time would grow with their square
 

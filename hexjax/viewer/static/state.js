@@ -2,6 +2,7 @@
 'use strict';
 
 const SLIDER_MS = 90;
+const PARTS = { train: 'trained on', test: 'held out', new: 'opened here' };
 
 const page = {
   index: null, run: 0, step: null, shape: 0, kind: 'depth', source: 'input', sourceBefore: null, white: false,
