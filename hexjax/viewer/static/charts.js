@@ -81,7 +81,7 @@ function pointWords(curves, verdicts, at) {
 
 /** A code [t, d] as an image, tokens along and features down (one token: features along), from -limit to limit. */
 function showCode(canvas, message) {
-  canvas.hidden = !message;
+  canvas.classList.toggle('away', !message);
   if (!message) return '';
   const { data, shape: [tokens, features] } = message.arrays.code;
   const flat = tokens === 1;

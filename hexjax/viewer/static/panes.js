@@ -102,16 +102,17 @@ function refreshMade() {
   $('#error').disabled = !mesh?.arrays.error;
   $('#ghost').disabled = !trained || !ceiling;
   $('#save').disabled = !mesh || !scenes.made;
-  $('#made-title').textContent = !trained ? 'Ceiling' : page.latent ? 'From the latent' : 'Reconstruction';
+  $('#made-title').textContent = !trained ? 'Ceiling' : page.latent ? 'Latent' : 'Reconstruction';
   caption('made', madeWords(mesh, trained));
   const code = trained ? latest('made', 'code') : null;
+  $('#code').hidden = !trained;
   once('code', [code], () => caption('latent', showCode($('#code'), code)));
 }
 
 function madeWords(mesh, trained) {
   if (page.latent) return latentWords(run(), page.index.shapes, page.shape, page.latent);
   if (!mesh) return '';
-  return `${trained ? `step ${grouped(page.step)}` : 'what the input\u2019s own maps give'}, ${plural(mesh.faces, 'face')}`;
+  return `${trained ? `step ${grouped(page.step)}` : 'no network'}, ${plural(mesh.faces, 'face')}`;
 }
 
 function refreshScores() {
@@ -127,6 +128,7 @@ function refreshScores() {
         make('th', { scope: 'row' }, name, make('small', { textContent: `${unit ? ` ${unit}` : ''} ${best === 'high' ? '\u2191' : '\u2193'}` })),
         ...cells('td', [value(made, name), value(ceiling, name)]))),
     ] : []));
+    $('#scores table').classList.toggle('away', Boolean(page.latent));
     caption('scores', page.latent ? 'no input to compare this shape with' : page.step === null ? 'of the ceiling alone' : '');
   });
 }

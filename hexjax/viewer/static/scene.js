@@ -38,9 +38,16 @@ const linear = (rgb) => new THREE.Color().setRGB(...rgb);
 function clay(options) {
   const material = new THREE.MeshLambertMaterial({ side: THREE.DoubleSide, ...options });
   const tint = `if (!gl_FrontFacing) diffuseColor.rgb *= vec3(${INSIDE.map((x) => x.toFixed(2)).join(', ')});`;
+  return withFragment(material, tint);
+}
+
+/** The material with a line more where its fragments get their colour. */
+function withFragment(material, line) {
   material.onBeforeCompile = (shader) => {
-    shader.fragmentShader = shader.fragmentShader.replace('#include <color_fragment>', `#include <color_fragment>\n${tint}`);
+    const chunk = '#include <color_fragment>';
+    shader.fragmentShader = shader.fragmentShader.replace(chunk, `${chunk}\n${line}`);
   };
+  material.customProgramCacheKey = () => line;
   return material;
 }
 
@@ -50,9 +57,10 @@ const MATERIALS = {
   coloured: clay({ vertexColors: true, ...offset }),
   cells: clay({ color: linear([1, 1, 1]) }),
   ghost: new THREE.MeshLambertMaterial({ color: linear([0.1, 0.34, 0.62]), transparent: true, opacity: 0.3, depthWrite: false }),
-  edges: new THREE.MeshBasicMaterial({ color: 0x14181c, wireframe: true, transparent: true, opacity: 0.3 }),
   points: new THREE.PointsMaterial({ size: 0.014, vertexColors: true }),
-  probe: new THREE.PointsMaterial({ size: 7, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
+  probe: withFragment(
+    new THREE.PointsMaterial({ size: 9, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
+    'if (length(gl_PointCoord - 0.5) > 0.5) discard;'),
 };
 
 /** One canvas: its lights turn with the camera, and what it shows stands in named slots. */
@@ -62,6 +70,7 @@ class View {
     this.renderer = new THREE.WebGLRenderer({ canvas, antialias: true, alpha: true, preserveDrawingBuffer: true });
     this.scene = new THREE.Scene();
     this.slots = {};
+    this.edges = new THREE.MeshBasicMaterial({ color: 0x14181c, wireframe: true, transparent: true });
     this.lights = new THREE.Group();
     const light = (strength, ...place) => {
       const one = new THREE.DirectionalLight(0xffffff, strength);
@@ -114,7 +123,8 @@ class View {
   /** A mesh message (or null) as the surface of this pane, with its edges; errors are coloured up to the limit. */
   setSurface(message, limit) {
     const geometry = message && message.arrays.faces.data.length ? surfaceGeometry(message, limit) : null;
-    this.set('edges', geometry && new THREE.Mesh(geometry, MATERIALS.edges));
+    this.edges.opacity = geometry && Math.min(0.4, 36 / Math.sqrt(message.faces)); // many edges would else hide the surface
+    this.set('edges', geometry && new THREE.Mesh(geometry, this.edges));
     this.set('surface', geometry && new THREE.Mesh(geometry, MATERIALS.plain));
   }
 
