@@ -24,10 +24,11 @@ function showCurves(holder, run, step, told) {
     ...levels(low, high).map((value) => svg('g', { class: 'level' },
       svg('path', { d: `M${EDGES.left} ${y(value)}H${width - EDGES.right}` }),
       svg('text', { x: EDGES.left - 6, y: y(value) + 3.5, 'text-anchor': 'end' }, String(value)))),
-    ...steps(last, width).map((at) => svg('text', { x: x(at), y: height - 4, 'text-anchor': anchor(at, last) }, grouped(at))),
+    ...steps(last, width).map((at) =>
+      svg('text', { x: x(at), y: height - 4, 'text-anchor': anchor(at, last) }, grouped(at))),
     ...ribbon(run.verdicts, last, x, floor + 6),
     ...curves.map((curve, i) => svg('path', { class: `curve curve-${i}`, d: line(curve, x, y) })),
-    svg('path', { class: 'marker', d: `M${x(step || 0)} ${EDGES.top}V${floor + 6 + RIBBON}`, ...(step ? {} : { hidden: '' }) }));
+    ...(step === null ? [] : [svg('path', { class: 'marker', d: `M${x(step)} ${EDGES.top}V${floor + 6 + RIBBON}` })]));
   picture.addEventListener('pointermove', (event) => {
     const at = ((event.offsetX - EDGES.left) / (width - EDGES.left - EDGES.right)) * last;
     told(pointWords(curves, run.verdicts, at));
@@ -66,7 +67,8 @@ function steps(last, width) {
 /** Each verdict holds from its step to the next one's. */
 const ribbon = (verdicts, last, x, top) => verdicts.map(({ step, name }, i) => {
   const end = i + 1 < verdicts.length ? verdicts[i + 1].step : Math.min(last, step + (verdicts[1]?.step ?? last));
-  const bar = svg('rect', { x: x(step), y: top, width: Math.max(1, x(end) - x(step)), height: RIBBON, 'data-verdict': name });
+  const bar = svg('rect', { x: x(step), y: top, width: Math.max(1, x(end) - x(step)), height: RIBBON });
+  bar.dataset.verdict = name;
   bar.append(svg('title', {}, `${name} at step ${step}`));
   return bar;
 });

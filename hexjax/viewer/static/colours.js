@@ -2,7 +2,9 @@
 'use strict';
 
 // matplotlib's viridis at eleven places.
-const VIRIDIS = ['440154', '482475', '414487', '355f8d', '2a788e', '21918c', '22a884', '44bf70', '7ad151', 'bddf26', 'fde725'];
+const VIRIDIS = [
+  '440154', '482475', '414487', '355f8d', '2a788e', '21918c', '22a884', '44bf70', '7ad151', 'bddf26', 'fde725',
+];
 const CLAY = [0.6, 0.585, 0.565]; // linear, as all of ERRORS
 const ERRORS = [CLAY, [0.8, 0.52, 0.12], [0.78, 0.2, 0.04], [0.46, 0.03, 0.07], [0.13, 0.01, 0.12]];
 const INSIDE = [0.42, 0.52, 0.7]; // what is left of the light on faces seen from behind
@@ -34,7 +36,7 @@ const divergingTable = table((t) => blend(DIVERGING.map(hexBytes), t));
 const coverageTable = table((t) => COVERAGE.map((value) => 255 + t * (value - 255)));
 
 const entry = (t) => 3 * Math.min(255, Math.max(0, Math.round(255 * t) || 0));
-const normalBytes = (x, y, z) => [127.5 + 127.5 * x, 127.5 + 127.5 * y, 127.5 + 127.5 * z];
+const normalByte = (part) => 127.5 + 127.5 * part;
 
 const at = (colours, t) => [...colours.subarray(entry(t), entry(t) + 3)];
 

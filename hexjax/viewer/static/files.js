@@ -21,7 +21,9 @@ async function openFile(file) {
   const refused = refusalOf(file);
   notice(refused);
   if (refused) return;
+  page.uploading = true;
   tell(slots.input, { progress: `reading ${file.name}` });
+  tellState();
   try {
     const { shape: number } = await upload(file);
     page.index = await loadIndex();
@@ -31,6 +33,8 @@ async function openFile(file) {
     if (problem instanceof Stopped) setStopped(true);
     else notice(problem.message);
   } finally {
+    page.uploading = false;
+    tellState();
     if (slots.input.status !== 'loading') tell(slots.input, { progress: '' });
   }
 }
@@ -47,8 +51,8 @@ async function renew() {
     page.index = await loadIndex();
     setStopped(false);
   } catch (problem) {
-    if (!(problem instanceof Stopped)) throw problem;
-    setStopped(true);
+    if (problem instanceof Stopped) setStopped(true);
+    else notice(problem.message);
     tellState();
     return;
   }

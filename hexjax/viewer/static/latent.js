@@ -36,11 +36,9 @@ function latentWords(run, shapes, shape, latent) {
 const signed = (value) => (value > 0 ? '+' : '') + minus(value.toFixed(1));
 const evenly = (low, high, count) => Array.from({ length: count + 1 }, (_, i) => low + ((high - low) * i) / count);
 
-/** The values that a slider stops at. */
-function betweenValues(run, turned) {
-  const values = run.between.values || evenly(0, 1, STEPS_BETWEEN);
-  return turned ? values.map((value) => 1 - value).reverse() : values;
-}
+
+/** The values that sliders stop at; those between two shapes read the same from either end. */
+const betweenValues = (run) => run.between.values || evenly(0, 1, STEPS_BETWEEN);
 const directionValues = (run) => run.directions.values || evenly(-DEVIATIONS, DEVIATIONS, 20 * DEVIATIONS);
 
 /** A row of the panel: a label, a slider over values, and what it stands at. */
@@ -76,7 +74,7 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
   back.addEventListener('click', () => release(null));
   if (rows.length || buttons.children.length) buttons.append(back);
   holder.replaceChildren(...rows.map(({ row }) => row), buttons);
-  if (buttons.children.length === 0) buttons.append(make('p', { className: 'none', textContent: noSliders(run, step) }));
+  if (!buttons.children.length) buttons.append(make('p', { className: 'none', textContent: noSliders(run, step) }));
 
   function release(latent, row) {
     rest(row);
@@ -90,14 +88,13 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
     if (!able.length) return [];
     const select = make('select', { id: 'other' }, ...able.map((i) => new Option(shapes[i].name, i)));
     select.setAttribute('aria-label', 'the other shape');
-    const turned = pairOf(run, shape, able[0])[2];
     const label = make('span', { className: 'to' }, 'to', select);
-    const one = sliderRow(label, betweenValues(run, turned), 0, (t) => t.toFixed(2), (t) => send(t));
     const send = (t) => release({ kind: 'between', other: Number(select.value), t }, one);
+    const one = sliderRow(label, betweenValues(run), 0, (t) => t.toFixed(2), send);
     one.input.id = 'between';
     one.input.setAttribute('aria-label', 'between the shown shape and the other');
     select.addEventListener('change', () => {
-      if (!back.disabled) release(null);
+      if (Number(one.input.value)) send(betweenValues(run)[one.input.value]);
     });
     return [one];
   }
@@ -105,10 +102,11 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
   function directionRows() {
     const { share, count, together } = run.directions;
     const values = directionValues(run);
-    if (!can({ kind: 'direction', values: Array.from({ length: count }, (_, i) => (i ? 0 : values[0])) })) return [];
     const state = Array(count).fill(0);
+    if (!can({ kind: 'direction', values: state.with(0, values[0]) })) return [];
     const made = share.slice(0, count).map((part, i) => {
-      const label = make('span', { textContent: `direction ${i + 1}` }, make('small', { textContent: `${(100 * part).toFixed(0)} %` }));
+      const percent = `${(100 * part).toFixed(0)} %`;
+      const label = make('span', {}, `direction ${i + 1}`, make('small', { textContent: percent }));
       const one = sliderRow(label, values, 0, (value) => `${signed(value)} \u03c3`, (value) => {
         if (!together) state.fill(0);
         state[i] = value;
@@ -123,7 +121,7 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
         still();
       };
       one.input.dataset.direction = i + 1;
-      one.input.setAttribute('aria-label', `principal direction ${i + 1}, ${(100 * part).toFixed(0)} % of the variance`);
+      one.input.setAttribute('aria-label', `principal direction ${i + 1}, ${percent} of the variance`);
       return one;
     });
     return made;

@@ -11,7 +11,10 @@ const DEGREES_LIMIT = 60;
 const KINDS = ['depth', 'normals', 'mask'];
 const SOURCES = ['input', 'decoded', 'difference'];
 
-const tiles = { names: [], canvases: [], legend: make('div', { className: 'legend' }), readout: make('div', { id: 'readout' }) };
+const tiles = {
+  names: [], canvases: [],
+  legend: make('div', { className: 'legend' }), readout: make('div', { id: 'readout' }),
+};
 
 /** Makes the tiles once; `told` is called with {view, row, column} in [0, 1) of the tile under the cursor, or null. */
 function makeTiles(holder, names, cameras, told) {
@@ -23,12 +26,16 @@ function makeTiles(holder, names, cameras, told) {
     const label = make('figcaption', { textContent: name }, make('span', { textContent: ` ${cameras[view]}` }));
     const figure = make('figure', {}, canvas, label);
     figure.dataset.view = name;
-    figure.addEventListener('pointermove', (event) => {
+    const read = (event) => {
       const box = canvas.getBoundingClientRect();
       const [column, row] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
       told(Math.min(row, column) >= 0 && Math.max(row, column) < 1 ? { view, row, column } : null);
+    };
+    figure.addEventListener('pointermove', read);
+    figure.addEventListener('pointerdown', read);
+    figure.addEventListener('pointerleave', ({ pointerType }) => {
+      if (pointerType !== 'touch') told(null);
     });
-    figure.addEventListener('pointerleave', () => told(null));
     holder.append(figure);
     return canvas;
   });
@@ -53,20 +60,31 @@ function depthRange(maps) {
   return low < high ? [low, high] : [0, 2];
 }
 
-const angleBetween = (a, b, i) =>
-  (Math.acos(Math.min(1, Math.max(-1, a[3 * i] * b[3 * i] + a[3 * i + 1] * b[3 * i + 1] + a[3 * i + 2] * b[3 * i + 2]))) * 180) /
-  Math.PI;
+/** Degrees between the i-th of two lists of unit vectors. */
+function angleBetween(a, b, i) {
+  const cosine = a[3 * i] * b[3 * i] + a[3 * i + 1] * b[3 * i + 1] + a[3 * i + 2] * b[3 * i + 2];
+  return (Math.acos(Math.min(1, Math.max(-1, cosine))) * 180) / Math.PI;
+}
 
 /** A function that writes pixel i's colour into rgba at j: of one set of maps. */
 function plainPainter(kind, { depth, normal, mask }, [low, high]) {
   const cover = (rgba, i, j) => { rgba[j + 3] = 255 * mask.data[i]; };
   if (kind === 'mask') {
-    return (rgba, i, j) => { rgba.set(COVERAGE, j); cover(rgba, i, j); };
+    return (rgba, i, j) => {
+      rgba.set(COVERAGE, j);
+      cover(rgba, i, j);
+    };
   }
   if (kind === 'normals') {
-    return (rgba, i, j) => { rgba.set(normalBytes(...normal.data.subarray(3 * i, 3 * i + 3)), j); cover(rgba, i, j); };
+    return (rgba, i, j) => {
+      for (let k = 0; k < 3; k++) rgba[j + k] = normalByte(normal.data[3 * i + k]);
+      cover(rgba, i, j);
+    };
   }
-  return (rgba, i, j) => { copyEntry(rgba, j, depthTable, (depth.data[i] - low) / (high - low)); cover(rgba, i, j); };
+  return (rgba, i, j) => {
+    copyEntry(rgba, j, depthTable, (depth.data[i] - low) / (high - low));
+    cover(rgba, i, j);
+  };
 }
 
 /** The same of the difference of two; a pixel that only one of them hits has no depth or normal to compare. */
@@ -99,7 +117,8 @@ function copyEntry(rgba, j, colours, t) {
 function paintTiles(painter, [height, width]) {
   tiles.canvases.forEach((canvas, view) => {
     const image = new ImageData(width, height);
-    for (let pixel = 0, j = 0; pixel < height * width; pixel++, j += 4) painter(image.data, view * height * width + pixel, j);
+    const first = view * height * width;
+    for (let pixel = 0; pixel < height * width; pixel++) painter(image.data, first + pixel, 4 * pixel);
     Object.assign(canvas, { width, height });
     canvas.classList.toggle('coarse', width <= 64);
     canvas.getContext('2d').putImageData(image, 0, 0);
@@ -138,8 +157,8 @@ function plainLegend(kind, [low, high]) {
     return rampLegend('depth from the view\u2019s face of the cube, world units', depthTable, ticks);
   }
   const swatches = ['+x', '+y', '+z', '\u2212x', '\u2212y', '\u2212z'].map((axis, i) => {
-    const vector = [0, 1, 2].map((k) => (k === i % 3 ? (i < 3 ? 1 : -1) : 0));
-    return swatch(axis, normalBytes(...vector));
+    const sign = i < 3 ? 1 : -1;
+    return swatch(axis, [0, 1, 2].map((k) => normalByte(k === i % 3 ? sign : 0)));
   });
   return [make('p', { textContent: 'unit normal in world axes' }), make('p', { className: 'swatches' }, ...swatches)];
 }

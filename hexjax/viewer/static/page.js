@@ -22,7 +22,8 @@ function refreshControls() {
   for (const line of $('#reasons').children) line.classList.toggle('shown', line.dataset.run === String(page.run));
   $('#shape').value = page.shape;
   refreshTraining();
-  once('sliders', [shown, page.shape, page.step], () => {
+  const ways = JSON.stringify([page.run, shown.between, shown.directions, shown.draws]);
+  once('sliders', [ways, page.shape, page.step, page.index.shapes.length], () => {
     const place = { run: shown, runNumber: page.run, step: page.step, shape: page.shape, shapes: page.index.shapes };
     makeSliders($('#sliders'), page.step === null ? { ...place, run: { draws: 0 } } : place, setLatent);
   });
@@ -53,7 +54,8 @@ function nameCurves() {
 
 /** What is said of a run below the header: text and elements. */
 function reasonOf({ study, verdict, state, total, steps: saved }) {
-  const now = state === 'training' && saved.length ? `Training, step ${grouped(saved.at(-1))} of ${grouped(total)}. ` : '';
+  const trains = state === 'training' && saved.length;
+  const now = trains ? `Training, step ${grouped(saved.at(-1))} of ${grouped(total)}. ` : '';
   const before = study ? `The study reported: ${study} ` : '';
   if (!verdict) return [saved.length ? now : `${NO_CHECKPOINT[state] || ''} `, before];
   const name = make('b', { textContent: verdict.name });
@@ -64,24 +66,30 @@ function reasonOf({ study, verdict, state, total, steps: saved }) {
 /** Fills what depends on the index alone. */
 function fill() {
   const { runs, shapes, note, version, live, formats } = page.index;
-  segmented($('#runs'), runs.map(({ label, name }, i) => ({ value: i, label, title: name })), setRun);
+  const labels = runs.map(({ label, name }, i) => ({ value: i, label, title: name }));
+  once('labels', [JSON.stringify(labels)], () => segmented($('#runs'), labels, setRun)); // a focus in them is kept
+  once('shapes', [JSON.stringify(shapes)], () => fillShapes(shapes));
   $('#runs').hidden = runs.length < 2;
   $('#reasons').replaceChildren(...runs.map((one, i) => {
     const line = make('p', {}, ...reasonOf(one));
     line.dataset.run = i;
     return line;
   }));
-  const options = shapes.map((one, i) => {
-    const more = [one.category, plural(one.faces, 'face')].filter(Boolean).join(', ');
-    return { part: one.part, option: new Option(`${one.name}, ${more}`, i) };
-  });
-  const of = (part) => options.filter((one) => (one.part || '') === part).map(({ option }) => option);
-  $('#shape').replaceChildren(...of(''), ...Object.entries(PARTS).filter(([part]) => of(part).length)
-    .map(([part, label]) => make('optgroup', { label }, ...of(part))));
-  $('#previous').disabled = $('#next').disabled = shapes.length < 2;
   $('#open').hidden = !live;
   $('#file').accept = (formats || []).join(',');
   $('#note').textContent = [`hexjax ${version}`, note].filter(Boolean).join(' \u00b7 ');
+}
+
+/** The select of shapes, in groups by part. */
+function fillShapes(shapes) {
+  const options = shapes.map(({ name, category, part, faces }, i) => {
+    const words = [name, category, plural(faces, 'face')].filter(Boolean).join(', ');
+    return { part, option: new Option(words, i) };
+  });
+  const of = (part) => options.filter((one) => one.part === part).map(({ option }) => option);
+  const groups = Object.entries(PARTS).filter(([part]) => of(part).length);
+  $('#shape').replaceChildren(...of(''), ...groups.map(([part, label]) => make('optgroup', { label }, ...of(part))));
+  $('#previous').disabled = $('#next').disabled = shapes.length < 2;
 }
 
 function setRun(number) {
@@ -153,7 +161,8 @@ const KEYS = {
   i: () => $('#source [data-value=input]').click(), o: () => $('#source [data-value=decoded]').click(),
   x: () => $('#source [data-value=difference]').click(),
   e: () => $('#error').click(), w: () => $('#wireframe').click(), g: () => $('#ghost').click(),
-  '+': () => moveCamera(0, 0, 1.1), '-': () => moveCamera(0, 0, 1 / 1.1), 0: resetCamera, '?': () => $('#about').showModal(),
+  '+': () => moveCamera(0, 0, 1.1), '-': () => moveCamera(0, 0, 1 / 1.1), 0: resetCamera,
+  '?': () => $('#about').showModal(),
 };
 const SHIFTED = {
   ArrowLeft: () => moveCamera(TURN, 0), ArrowRight: () => moveCamera(-TURN, 0),
@@ -161,14 +170,13 @@ const SHIFTED = {
 };
 
 function onKey(event) {
-  if (event.ctrlKey || event.metaKey || event.altKey || $('#about').open || event.target.closest('input, select')) return;
-  const action = (event.shiftKey && SHIFTED[event.key]) || KEYS[event.key] || (/^[1-9]$/.test(event.key) && digit(event.key));
+  const { key, shiftKey, target: at } = event;
+  if (event.ctrlKey || event.metaKey || event.altKey || $('#about').open || at.closest('input, select')) return;
+  const action = (shiftKey && SHIFTED[key]) || KEYS[key] || (/^[1-9]$/.test(key) && (() => setRun(Number(key) - 1)));
   if (!action) return;
   event.preventDefault();
   action();
 }
-
-const digit = (key) => () => setRun(Number(key) - 1);
 
 // Start
 
@@ -236,9 +244,10 @@ async function start() {
   onCamera.push((words) => { body.camera = words; });
   resetCamera();
   makeTiles($('#tiles'), names, cameras, point);
-  segmented($('#kind'), KINDS.map((kind) => ({ value: kind, label: kind, title: `${kind} (${kind[0]})` })), (kind) => set({ kind }));
+  segmented($('#kind'), KINDS.map((kind) => ({ value: kind, label: kind })), (kind) => set({ kind }));
   segmented($('#source'), SOURCES.map((source) => ({ value: source, label: source })), (source) => set({ source }));
-  $('#error-legend').replaceChildren(...rampLegend('distance to the input, world units', errorTable, errorTicks(limit)));
+  const words = 'distance to the input, world units';
+  $('#error-legend').replaceChildren(...rampLegend(words, errorTable, errorTicks(limit)));
   fill();
   listen();
   setRun(0);

@@ -26,7 +26,7 @@ function inputWords(mesh) {
   return [PARTS[part], category, plural(mesh.faces, 'face')].filter(Boolean).join(', ');
 }
 
-/** "no surface", where a mesh is there and empty; and the number of its faces for those who read the page by program. */
+/** Says whether a mesh is there and empty, and how many faces it has. */
 function surfaceState(slot, mesh) {
   if (mesh) slot.pane.dataset.faces = mesh.faces;
   else delete slot.pane.dataset.faces;
@@ -47,6 +47,8 @@ function mapsShown() {
   return { seen, decoded, able, source, message, flat: !message || isMaps(message) };
 }
 
+const TITLES = { maps: 'Maps', points: 'Points', cells: 'Cells' };
+
 function refreshMaps() {
   const { seen, decoded, able, source, message, flat } = mapsShown();
   const kinds = message && flat ? message.kinds : KINDS;
@@ -62,6 +64,7 @@ function refreshMaps() {
     showMaps({ ...ready, kind, source, limit: page.index.error_limit });
     showPixel(page.place, seen, decoded);
   });
+  $('#maps-title').textContent = TITLES[flat ? 'maps' : message.stage];
   caption('maps', mapsWords(message, source, flat));
   Object.assign(body, { kind, source });
 }
@@ -83,7 +86,7 @@ function refreshMade() {
   const ceiling = latest('seen', 'ceiling');
   const trained = page.step !== null;
   const mesh = trained ? latest('made', 'made') : ceiling;
-  const coloured = page.error && Boolean(mesh?.arrays.error);
+  const coloured = page.error && Boolean(mesh?.faces && mesh.arrays.error);
   const ghost = page.ghost && trained ? ceiling : null;
   once('made', [mesh, scenes.made], () => {
     scenes.made?.setSurface(mesh, page.index.error_limit);
@@ -115,9 +118,11 @@ function madeWords(mesh, trained) {
   return `${trained ? `step ${grouped(page.step)}` : 'no network'}, ${plural(mesh.faces, 'face')}`;
 }
 
+const ARROWS = { high: '\u2191', low: '\u2193' }; // the better way
+
 function refreshScores() {
-  const ceiling = current('seen', 'scores');
-  const made = page.latent ? undefined : current('made', 'scores');
+  const ceiling = latest('seen', 'scores');
+  const made = latest('made', 'scores');
   once('scores', [ceiling, made, page.latent, page.step === null], () => {
     const rows = (made || ceiling || { rows: [] }).rows;
     const value = (scores, name) => short(scores?.rows.find((row) => row.name === name)?.value ?? null);
@@ -125,11 +130,12 @@ function refreshScores() {
     $('#scores table').replaceChildren(...(rows.length ? [
       make('tr', {}, ...cells('th', ['', 'this', 'ceiling'])),
       ...rows.map(({ name, unit, best }) => make('tr', {},
-        make('th', { scope: 'row' }, name, make('small', { textContent: `${unit ? ` ${unit}` : ''} ${best === 'high' ? '\u2191' : '\u2193'}` })),
+        make('th', { scope: 'row' }, name, make('small', { textContent: `${unit} ${ARROWS[best]}`.trim() })),
         ...cells('td', [value(made, name), value(ceiling, name)]))),
     ] : []));
     $('#scores table').classList.toggle('away', Boolean(page.latent));
-    caption('scores', page.latent ? 'no input to compare this shape with' : page.step === null ? 'of the ceiling alone' : '');
+    const alone = page.step === null ? 'of the ceiling alone' : '';
+    caption('scores', page.latent ? 'no input to compare this shape with' : alone);
   });
 }
 
@@ -148,7 +154,8 @@ function tellState() {
     else delete pane.dataset.key;
   }
   if (page.step === null && panes.seen.dataset.key) panes.made.dataset.key = panes.seen.dataset.key;
-  const busy = page.waiting || all.some(({ status }) => status === 'loading');
+  $('#scores').dataset.stale = String([slots.seen, slots.made].some(({ status }) => status === 'loading'));
+  const busy = page.waiting || page.uploading || all.some(({ status }) => status === 'loading');
   if (!busy) body.ready = 'true';
   body.busy = String(busy);
   body.state = page.stopped ? 'stopped' : all.some(({ status }) => status === 'error') ? 'error' : 'ok';

@@ -6,7 +6,8 @@ function exportable({ arrays: { vertices, faces } }, toSource, Numbers) {
   const geometry = new THREE.BufferGeometry();
   geometry.setAttribute('position', new THREE.BufferAttribute(Numbers.from(vertices.data), 3));
   geometry.setIndex(new THREE.BufferAttribute(Uint32Array.from(faces.data), 1));
-  const mesh = new THREE.Mesh(geometry, new THREE.MeshStandardMaterial({ color: linear(CLAY), roughness: 1, metalness: 0 }));
+  const material = new THREE.MeshStandardMaterial({ color: linear(CLAY), roughness: 1, metalness: 0 });
+  const mesh = new THREE.Mesh(geometry, material);
   mesh.name = 'hexjax';
   if (toSource) {
     mesh.matrixAutoUpdate = false;
@@ -17,7 +18,8 @@ function exportable({ arrays: { vertices, faces } }, toSource, Numbers) {
 }
 
 const WRITERS = {
-  GLB: (message, toSource) => new THREE.GLTFExporter().parseAsync(exportable(message, toSource, Float32Array), { binary: true }),
+  GLB: (message, toSource) =>
+    new THREE.GLTFExporter().parseAsync(exportable(message, toSource, Float32Array), { binary: true }),
   OBJ: (message, toSource) => new THREE.OBJExporter().parse(exportable(message, toSource, Float64Array)),
   PLY: (message, toSource) => new Promise((resolve) => {
     const options = { binary: true, littleEndian: true };

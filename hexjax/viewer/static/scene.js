@@ -1,10 +1,11 @@
-// The 3-D panes: one camera for all, meshes as matte clay or coloured by error, points, cells and a probe; drawn on demand.
+// The 3-D panes: one camera for all; meshes as clay or coloured by error, points, cells, a probe; drawn on demand.
 'use strict';
 
 const YAW = Math.PI / 6; // of the first view: faces of heads look along +z
 const PITCH = 0.16;
 const DISTANCE = 5.75; // the cube's corners fit
 const CREASE = Math.cos((50 * Math.PI) / 180); // smooth across flatter edges only
+const POINT = [0.12, 0.19, 0.3]; // linear; clay would be lost on white
 const FAN = 64; // faces about one vertex above which all are averaged: the time would grow with their square
 
 const camera = new THREE.PerspectiveCamera(30, 1, 0.05, 60);
@@ -34,7 +35,7 @@ function requestDraw() {
 
 const linear = (rgb) => new THREE.Color().setRGB(...rgb);
 
-/** Matte, seen from both sides, the inside tinted. */
+/** Matte, seen from both sides, the inside tinted; colours are linear. */
 function clay(options) {
   const material = new THREE.MeshLambertMaterial({ side: THREE.DoubleSide, ...options });
   const tint = `if (!gl_FrontFacing) diffuseColor.rgb *= vec3(${INSIDE.map((x) => x.toFixed(2)).join(', ')});`;
@@ -51,16 +52,19 @@ function withFragment(material, line) {
   return material;
 }
 
+const rounded = (options) =>
+  withFragment(new THREE.PointsMaterial(options), 'if (length(gl_PointCoord - 0.5) > 0.5) discard;');
+
 const offset = { polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits: 1 }; // edges lie before their faces
 const MATERIALS = {
   plain: clay({ color: linear(CLAY), ...offset }),
   coloured: clay({ vertexColors: true, ...offset }),
   cells: clay({ color: linear([1, 1, 1]) }),
-  ghost: new THREE.MeshLambertMaterial({ color: linear([0.1, 0.34, 0.62]), transparent: true, opacity: 0.3, depthWrite: false }),
-  points: new THREE.PointsMaterial({ size: 0.014, vertexColors: true }),
-  probe: withFragment(
-    new THREE.PointsMaterial({ size: 9, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
-    'if (length(gl_PointCoord - 0.5) > 0.5) discard;'),
+  ghost: new THREE.MeshLambertMaterial({
+    color: linear([0.1, 0.34, 0.62]), transparent: true, opacity: 0.3, depthWrite: false,
+  }),
+  points: rounded({ size: 0.022, vertexColors: true }),
+  probe: rounded({ size: 9, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
 };
 
 /** One canvas: its lights turn with the camera, and what it shows stands in named slots. */
@@ -77,9 +81,9 @@ class View {
       one.position.set(...place);
       this.lights.add(one);
     };
-    light(2.35, -0.48, 0.62, 0.62);
+    light(2.25, -0.48, 0.62, 0.62);
     light(0.75, 0.78, 0.05, 0.62);
-    const sky = new THREE.HemisphereLight(0xffffff, 0x8d867c, 0.55);
+    const sky = new THREE.HemisphereLight(0xffffff, 0xb0a89e, 0.7);
     this.scene.add(this.lights, sky);
     const controls = new THREE.OrbitControls(camera, canvas);
     Object.assign(controls, { target, minDistance: 0.4, maxDistance: 30 });
@@ -123,7 +127,7 @@ class View {
   /** A mesh message (or null) as the surface of this pane, with its edges; errors are coloured up to the limit. */
   setSurface(message, limit) {
     const geometry = message && message.arrays.faces.data.length ? surfaceGeometry(message, limit) : null;
-    this.edges.opacity = geometry && Math.min(0.4, 36 / Math.sqrt(message.faces)); // many edges would else hide the surface
+    if (geometry) this.edges.opacity = Math.min(0.4, 36 / Math.sqrt(message.faces)); // many would else hide the surface
     this.set('edges', geometry && new THREE.Mesh(geometry, this.edges));
     this.set('surface', geometry && new THREE.Mesh(geometry, MATERIALS.plain));
   }
@@ -235,7 +239,7 @@ function pointCloud({ arrays: { points, normal } }) {
   const colour = new THREE.Color();
   for (let i = 0; i < colours.length; i += 3) {
     if (normal) colour.setRGB(...[0, 1, 2].map((k) => 0.5 + 0.5 * normal.data[i + k]), 'srgb');
-    else colour.setRGB(...CLAY);
+    else colour.setRGB(...POINT);
     colour.toArray(colours, i);
   }
   geometry.setAttribute('position', new THREE.BufferAttribute(Float32Array.from(points.data), 3));
@@ -247,7 +251,8 @@ function pointCloud({ arrays: { points, normal } }) {
 function cellBoxes({ side, arrays: { cells, value } }) {
   const count = cells.data.length / 3;
   const size = 2 / side;
-  const boxes = new THREE.InstancedMesh(new THREE.BoxGeometry(0.9 * size, 0.9 * size, 0.9 * size), MATERIALS.cells, count);
+  const box = new THREE.BoxGeometry(0.9 * size, 0.9 * size, 0.9 * size);
+  const boxes = new THREE.InstancedMesh(box, MATERIALS.cells, count);
   const largest = value ? value.data.reduce((most, one) => Math.max(most, Math.abs(one)), 1e-9) : 1;
   const [matrix, colour] = [new THREE.Matrix4(), new THREE.Color()];
   for (let i = 0; i < count; i++) {

@@ -6,7 +6,8 @@ const PARTS = { train: 'trained on', test: 'held out', new: 'opened here' };
 
 const page = {
   index: null, run: 0, step: null, shape: 0, kind: 'depth', source: 'input', sourceBefore: null, white: false,
-  error: true, wireframe: false, ghost: false, latent: null, place: null, waiting: false, stopped: false,
+  error: true, wireframe: false, ghost: false, latent: null, place: null, waiting: false,
+  uploading: false, stopped: false,
 };
 const panes = { input: $('#input'), seen: $('#maps'), made: $('#made') };
 const slots = Object.fromEntries(Object.entries(panes).map(([name, pane]) =>
@@ -34,7 +35,7 @@ const itemName = ({ stage, role }) => (['scores', 'code'].includes(stage) ? stag
 
 /** Brings the stream of a key into a slot; what stood there stays until its successor arrives. */
 async function follow(slot, key) {
-  if (slot.key === key && slot.status !== 'error') return;
+  if (slot.key === key && slot.status !== 'stopped') return;
   slot.abort?.abort();
   const { signal } = (slot.abort = new AbortController());
   Object.assign(slot, { key, status: 'loading' });
@@ -66,12 +67,13 @@ async function receive(slot, key, signal) {
 }
 
 function fail(slot, problem) {
-  slot.status = 'error';
   if (problem instanceof Stopped) {
-    setStopped(true);
+    slot.status = 'stopped';
     tell(slot, { progress: '' });
+    setStopped(true);
     return;
   }
+  slot.status = 'error';
   slot.items = {};
   tell(slot, { progress: '', error: problem instanceof Told ? problem.message : `Not shown: ${problem.message}` });
 }
@@ -80,24 +82,22 @@ function tell({ pane }, words) {
   for (const [name, text] of Object.entries(words)) pane.querySelector(`.${name}`).textContent = text;
 }
 
+const madeKey = () =>
+  (page.step === null ? null : latentKey(run(), page.run, page.step, page.shape, page.latent));
+
 /** Asks for all that the state names; nothing that is there or under way is asked for again. */
 function show() {
-  const key = page.step === null ? null : latentKey(run(), page.run, page.step, page.shape, page.latent);
   follow(slots.input, `input/${page.shape}`);
   follow(slots.seen, `seen/${page.run}/${page.shape}`);
-  if (page.latent) showSoon(key);
-  else follow(slots.made, key);
+  page.waiting = true;
+  followMade();
   refreshControls();
   refresh();
 }
 
-const followSoon = debounced((key) => {
+/** A slider that moves on asks for its last place only. */
+const followMade = debounced(() => {
   page.waiting = false;
-  follow(slots.made, key);
+  follow(slots.made, madeKey());
   refresh();
 }, SLIDER_MS);
-
-function showSoon(key) {
-  page.waiting = true;
-  followSoon(key);
-}

@@ -2,7 +2,8 @@
 'use strict';
 
 const TYPES = {
-  float32: Float32Array, uint32: Uint32Array, uint16: Uint16Array, int16: Int16Array, uint8: Uint8Array, int8: Int8Array,
+  float32: Float32Array, uint32: Uint32Array,
+  uint16: Uint16Array, int16: Int16Array, uint8: Uint8Array, int8: Int8Array,
 };
 const KEPT_BYTES = 256 * 2 ** 20; // of unpacked arrays; what was used longest ago is forgotten first
 
