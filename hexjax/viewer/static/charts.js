@@ -14,9 +14,8 @@ function showCurves(holder, run, step, told) {
     holder.replaceChildren(make('p', { className: 'none', textContent: 'No curves: nothing has been trained here.' }));
     return;
   }
-  const last = Math.max(run.total, ...curves.flatMap((curve) => curve.step));
-  const values = curves.flatMap((curve) => curve.value.filter((one) => one > 0));
-  const [low, high] = [Math.min(...values), Math.max(...values)].map(Math.log10);
+  const last = curves.reduce((end, curve) => Math.max(end, curve.step.at(-1)), run.total);
+  const [low, high] = range(curves.flatMap(({ value }) => value.filter((one) => one > 0))).map(Math.log10);
   const x = (at) => EDGES.left + (at / last) * (width - EDGES.left - EDGES.right);
   const floor = height - EDGES.bottom;
   const y = (value) => floor - ((Math.log10(value) - low) / (high - low || 1)) * (floor - EDGES.top);
@@ -36,6 +35,9 @@ function showCurves(holder, run, step, told) {
   picture.addEventListener('pointerleave', () => told(''));
   holder.replaceChildren(picture);
 }
+
+const range = (values) =>
+  values.reduce(([low, high], one) => [Math.min(low, one), Math.max(high, one)], [Infinity, -Infinity]);
 
 const line = ({ step, value }, x, y) =>
   step.map((at, i) => (value[i] > 0 ? `${x(at).toFixed(1)} ${y(value[i]).toFixed(1)}` : null)).filter(Boolean)
@@ -64,7 +66,7 @@ function steps(last, width) {
   return Array.from({ length: Math.floor(last / apart) + 1 }, (_, i) => Math.round(i * apart));
 }
 
-/** Each verdict holds from its step to the next one's. */
+/** Each verdict holds from its step to the next one's; the last one as long as the first. */
 const ribbon = (verdicts, last, x, top) => verdicts.map(({ step, name }, i) => {
   const end = i + 1 < verdicts.length ? verdicts[i + 1].step : Math.min(last, step + (verdicts[1]?.step ?? last));
   const bar = svg('rect', { x: x(step), y: top, width: Math.max(1, x(end) - x(step)), height: RIBBON });

@@ -22,20 +22,29 @@ function blend(stops, t) {
   return stops[low].map((value, i) => value + (place - low) * (stops[low + 1][i] - value));
 }
 
-/** A palette looked up in 256 entries: flat bytes, so that a map of 512 by 512 pixels takes milliseconds. */
-function table(colour) {
-  const bytes = new Uint8ClampedArray(256 * 3);
-  for (let i = 0; i < 256; i++) bytes.set(colour(i / 255), 3 * i);
-  return bytes;
+/** A palette in 256 entries, flat, so that a map of 512 by 512 pixels takes milliseconds. */
+function table(colour, Numbers = Uint8ClampedArray) {
+  const entries = new Numbers(256 * 3);
+  for (let i = 0; i < 256; i++) entries.set(colour(i / 255), 3 * i);
+  return entries;
 }
 
 const errorLinear = (t) => blend(ERRORS, t);
 const depthTable = table((t) => blend(VIRIDIS.map(hexBytes), 1 - t));
+const linearErrors = table(errorLinear, Float32Array);
 const errorTable = table((t) => errorLinear(t).map(toByte));
 const divergingTable = table((t) => blend(DIVERGING.map(hexBytes), t));
 const coverageTable = table((t) => COVERAGE.map((value) => 255 + t * (value - 255)));
 
 const entry = (t) => 3 * Math.min(255, Math.max(0, Math.round(255 * t) || 0));
+/** Writes a palette's colour at t into three places of rgb from j on. */
+function copyEntry(rgb, j, colours, t) {
+  const at = entry(t);
+  rgb[j] = colours[at];
+  rgb[j + 1] = colours[at + 1];
+  rgb[j + 2] = colours[at + 2];
+}
+
 const normalByte = (part) => 127.5 + 127.5 * part;
 
 const at = (colours, t) => [...colours.subarray(entry(t), entry(t) + 3)];

@@ -107,13 +107,6 @@ function differencePainter(kind, first, second, limit) {
   };
 }
 
-function copyEntry(rgba, j, colours, t) {
-  const at = entry(t);
-  rgba[j] = colours[at];
-  rgba[j + 1] = colours[at + 1];
-  rgba[j + 2] = colours[at + 2];
-}
-
 function paintTiles(painter, [height, width]) {
   tiles.canvases.forEach((canvas, view) => {
     const image = new ImageData(width, height);

@@ -101,6 +101,7 @@ function setRun(number) {
 
 function setShape(number) {
   const count = page.index.shapes.length;
+  if (!count) return;
   page.shape = (number + count) % count;
   $('#notice').hidden = true;
   leaveLatent();

@@ -62,7 +62,7 @@ function refreshMaps() {
     if (!flat) return showSpace(message);
     const ready = source === 'difference' && !able.difference ? {} : { seen, decoded };
     showMaps({ ...ready, kind, source, limit: page.index.error_limit });
-    showPixel(page.place, seen, decoded);
+    point(page.place);
   });
   $('#maps-title').textContent = TITLES[flat ? 'maps' : message.stage];
   caption('maps', mapsWords(message, source, flat));

@@ -170,7 +170,7 @@ function surfaceGeometry({ arrays: { vertices, faces, error } }, limit) {
   geometry.setAttribute('normal', new THREE.BufferAttribute(creasedNormals(vertices.data, faces.data), 3));
   if (error && limit) {
     const colours = new Float32Array(error.data.length * 3);
-    error.data.forEach((distance, i) => colours.set(errorLinear(distance / limit), 3 * i));
+    error.data.forEach((distance, i) => copyEntry(colours, 3 * i, linearErrors, distance / limit));
     geometry.setAttribute('color', new THREE.BufferAttribute(gather(colours, faces.data), 3));
   }
   return geometry;
@@ -203,7 +203,9 @@ function creasedNormals(vertices, faces) {
       z += area[other + 2];
     }
     const length = Math.hypot(x, y, z) || 1;
-    normals.set([x / length, y / length, z / length], 3 * corner);
+    normals[3 * corner] = x / length;
+    normals[3 * corner + 1] = y / length;
+    normals[3 * corner + 2] = z / length;
   }
   return normals;
 }

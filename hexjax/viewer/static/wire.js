@@ -66,19 +66,18 @@ async function* load(key, signal) {
     return;
   }
   const messages = [];
-  let [bytes, whole] = [0, false];
+  let [bytes, ended, refused] = [0, false, ''];
   for await (const [header, body] of cut(await openStream(key, signal), signal)) {
-    if (header.stage === 'error') throw new Told(header.text);
-    if (header.stage === 'done') {
-      whole = true;
-      continue; // to the end of the answer, which the browser would else count as broken off
-    }
+    if (header.stage === 'error') refused = header.text;
+    if (header.stage === 'done') ended = true;
+    if (ended || refused) continue; // to the end of the answer, which the browser would else count as broken off
     const message = { ...header, arrays: unpackAll(header.arrays || {}, body) };
     for (const array of Object.values(message.arrays)) bytes += array.data.byteLength;
     if (header.stage !== 'progress') messages.push(message);
     yield message;
   }
-  if (!whole) throw new Told('The answer ended early.');
+  if (refused) throw new Told(refused);
+  if (!ended) throw new Told('The answer ended early.');
   remember(key, messages, bytes);
 }
 
@@ -93,28 +92,39 @@ function remember(key, messages, bytes) {
   }
 }
 
-/** Cuts a stream of bytes into [header, body]. */
+/** Cuts a stream of bytes into [header, body]; pieces are joined only when a message is whole. */
 async function* cut(stream, signal) {
   const reader = stream.getReader();
-  let held = new Uint8Array(0);
+  let [pieces, length, needed] = [[], 0, 8];
   try {
     for (;;) {
-      while (held.length >= 8) {
-        const sizes = new DataView(held.buffer, held.byteOffset, 8);
-        const start = 8 + sizes.getUint32(0, true);
-        const end = start + sizes.getUint32(4, true);
+      const { done, value } = await read(reader, signal);
+      if (done) return;
+      pieces.push(value);
+      length += value.length;
+      if (length < needed) continue;
+      let held = joined(pieces, length);
+      for (;;) {
+        const { start, end } = bounds(held);
+        needed = end;
         if (held.length < end) break;
         const header = JSON.parse(new TextDecoder().decode(held.subarray(8, start)));
         yield [header, held.slice(start, end).buffer];
         held = held.subarray(end);
       }
-      const { done, value } = await read(reader, signal);
-      if (done) return;
-      held = joined(held, value);
+      [pieces, length] = [[held], held.length];
     }
   } finally {
     reader.cancel().catch(() => {}); // a stream that broke cannot be cancelled, and need not be
   }
+}
+
+/** Where the body of the message at the head of the bytes starts and ends, as far as they tell. */
+function bounds(held) {
+  if (held.length < 8) return { start: 8, end: 8 };
+  const sizes = new DataView(held.buffer, held.byteOffset, 8);
+  const start = 8 + sizes.getUint32(0, true);
+  return { start, end: start + sizes.getUint32(4, true) };
 }
 
 async function read(reader, signal) {
@@ -126,11 +136,14 @@ async function read(reader, signal) {
   }
 }
 
-function joined(first, second) {
-  const both = new Uint8Array(first.length + second.length);
-  both.set(first);
-  both.set(second, first.length);
-  return both;
+function joined(pieces, length) {
+  const whole = new Uint8Array(length);
+  let place = 0;
+  for (const piece of pieces) {
+    whole.set(piece, place);
+    place += piece.length;
+  }
+  return whole;
 }
 
 const unpackAll = (described, body) =>
@@ -141,9 +154,15 @@ function unpack(how, body) {
   const count = how.shape.reduce((product, length) => product * length, 1);
   const raw = new TYPES[how.dtype](body, how.offset, count);
   if (how.delta) accumulate(raw, how.delta === 'row' ? how.shape[how.shape.length - 1] : count);
-  const real = how.scale === undefined ? raw : Float32Array.from(raw, (value) => value * how.scale + (how.shift || 0));
+  const real = how.scale === undefined ? raw : scaled(raw, how.scale, how.shift || 0);
   if (how.coding !== 'octahedral') return { data: real, shape: how.shape };
   return { data: octahedral(real), shape: [...how.shape.slice(0, -1), 3] };
+}
+
+function scaled(raw, scale, shift) {
+  const real = new Float32Array(raw.length);
+  for (let i = 0; i < raw.length; i++) real[i] = raw[i] * scale + shift;
+  return real;
 }
 
 /** Running sums in place, restarted at each row; a typed array wraps at its own width. */
