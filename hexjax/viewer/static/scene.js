@@ -63,7 +63,7 @@ const MATERIALS = {
   ghost: new THREE.MeshLambertMaterial({
     color: linear([0.1, 0.34, 0.62]), transparent: true, opacity: 0.3, depthWrite: false,
   }),
-  points: rounded({ size: 0.03, vertexColors: true }),
+  points: rounded({ size: 0.07, vertexColors: true }),
   probe: rounded({ size: 9, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
 };
 
