@@ -22,19 +22,23 @@ SMALL = f"{CONFIG}:small"
 REFUSED = {
     (): "no --config; accepted: --config=FILE.py or FILE.py:variant, or --workdir=DIR of a run; -h tells more",
     ("--config",): "Missing value for flag --config",
-    ("--confg=a.py",): "unknown flag --confg; flags: --config, --workdir, --mode, --out, --address, --config.KEY; nearest: --config",
+    (
+        "--confg=a.py",
+    ): "unknown flag --confg; flags: --config, --workdir, --mode, --out, --address, --config.KEY; nearest: --config",
     (SMALL, "--steps=5"): "unknown flag --steps; flags: --config, --workdir, --mode, --out, --address, --config.KEY",
     (SMALL, "config.train.steps=3"): (
         "stray argument 'config.train.steps=3'; accepted: --config, --workdir, --mode, --out, --address, --config.KEY=VALUE; "
         "did you mean --config.train.steps=3?"
     ),
-    (SMALL, "head.ply"): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --out, --address, --config.KEY=VALUE",
+    (
+        SMALL,
+        "head.ply",
+    ): "stray argument 'head.ply'; accepted: --config, --workdir, --mode, --out, --address, --config.KEY=VALUE",
     (SMALL, "--config.train.steps"): "--config.train.steps has no value; accepted: --config.train.steps=VALUE",
     (
         SMALL,
         "--mode=trian",
-    ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep, view, export; nearest: "
-    "train",
+    ): "--mode is 'trian'; modes: train, evaluate, encode, sample, ceiling, sweep, view, export; nearest: train",
     ("--mode=evaluate", SMALL): "--mode=evaluate reads a trained run; accepted: --workdir=DIR of one, got None",
     ("--config=ae",): "--config is 'ae': no such file; nearest: ae_continuous.py, ae_heads.py, ae_shapes.py",
     ("--config=ae_continous:small",): "--config is 'ae_continous:small': no such file; nearest: ae_continuous.py",

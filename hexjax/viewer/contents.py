@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import jax
 import ml_collections
 import numpy as np
+from jaxtyping import Float
 
 import hexjax
 from hexjax import pipeline
@@ -59,6 +60,14 @@ class Run(NamedTuple):
     standings: list[fingerprint.Standing]  # of the shapes that the page began with
 
 
+class Principal(NamedTuple):
+    """Mean, and by direction a standard deviation along it and its share of the variance."""
+
+    mean: Float[np.ndarray, "*q"]
+    directions: list[np.ndarray]
+    share: list[float]
+
+
 class Kept:
     """What was made last, by key: at most KEPT of them."""
 
@@ -100,7 +109,7 @@ class Contents:
         self.runs, self.items, self.coarse = list(runs), list(items), coarse
         self.told: list[list[str]] = [[] for _ in items]
         self.params, self.batches, self.codes = Kept(), Kept(), Kept()
-        self.shares: dict[int, list[float]] = {}  # of the variance, by run, once they are known
+        self.principal: dict[tuple[int, int], Principal] = {}  # by run and step
 
     def add(self, item: Item, told: list[str]) -> int:
         """The number of a shape that joins."""
@@ -123,7 +132,7 @@ class Contents:
 
     def _shape(self, number: int) -> dict[str, Any]:
         item, standings = self.items[number], self.runs[0].standings
-        part = standings[number].part if number < len(standings) else "new"
+        part = standings[number].part if number < len(standings) else "opened"
         told = {"name": item.name, "category": item.category, "part": part}
         return told | {"faces": len(item.mesh.faces), "points": 0 if len(item.mesh.faces) else len(item.mesh.vertices)}
 
@@ -176,8 +185,12 @@ class Contents:
         return self.runs[number].config.name if folder is None else folder.resolve().name
 
     def _directions(self, number: int) -> dict[str, Any]:
-        count = min(DIRECTIONS, len(self._trained(self.runs[number])) - 1)
-        return {"count": count, "share": self.shares.get(number), "values": None, "together": True}
+        count, steps = (
+            min(DIRECTIONS, len(self._trained(self.runs[number])) - 1),
+            checkpoint.steps(self.runs[number].folder),
+        )
+        found = self.principal.get((number, steps[-1])) if steps else None
+        return {"count": count, "share": found and found.share, "values": None, "together": True}
 
     def _trained(self, run: Run) -> list[int]:
         """Numbers of the shapes whose latents' principal directions are shown: trained on, or all where none is known to be."""
@@ -219,15 +232,23 @@ class Contents:
         yield from self._drawn(int(number), int(step), codes[0] + float(share) * (codes[1] - codes[0]))
 
     def _direction(self, number: str, step: str, values: str) -> Iterator[Message]:
-        yield messages.progress("the principal directions of the training latents")
-        mean, directions, _ = self._principal(int(number), int(step))
-        amounts = [float(value) for value in values.split(",")][: len(directions)]
-        yield from self._drawn(int(number), int(step), mean + sum(x * each for x, each in zip(amounts, directions)))
+        key, shapes = (int(number), int(step)), self._trained(self.runs[int(number)])
+        if key not in self.principal:
+            codes = []
+            for count, shape in enumerate(shapes):
+                yield messages.progress(f"encoding training shapes, {count} of {len(shapes)}")
+                codes.append(np.asarray(self._latent(*key, shape).code, np.float64))
+            self.principal[key] = principal(np.stack(codes))
+        mean, directions, _ = self.principal[key]
+        amounts = [float(value) for value in values.split(",")]
+        yield from self._drawn(*key, mean + sum(x * each for x, each in zip(amounts, directions)))
 
     def _draw(self, number: str, step: str, draw: str) -> Iterator[Message]:
         run, params = self.runs[int(number)], self._params(int(number), int(step))
         if run.family.sample is None or run.family.conditions:
-            raise ValueError(f"the family {run.config.model.family} draws nothing with latent.kind = {run.config.latent.kind}")
+            raise ValueError(
+                f"the family {run.config.model.family} draws nothing with latent.kind = {run.config.latent.kind}"
+            )
         yield messages.progress("drawing")
         key = batches.stream_key(run.config.sample.seed, "sample", 0)  # as --mode=sample
         latent = jax.jit(run.family.sample)(params, key, {"draw": np.array([int(draw)], np.int32)})
@@ -258,26 +279,16 @@ class Contents:
         encode = lambda: pipeline.encode(self._batch(number, shape), run.family, params, run.config)
         return self.codes.get((number, step, shape), encode)
 
-    def _principal(self, number: int, step: int) -> tuple[np.ndarray, list[np.ndarray], list[float]]:
-        """The mean of the training latents, a deviation along each principal direction, and their shares of the variance."""
 
-        def make() -> tuple[np.ndarray, list[np.ndarray], list[float]]:
-            shapes = self._trained(self.runs[number])
-            codes = np.stack([np.asarray(self._latent(number, step, shape).code, np.float64) for shape in shapes])
-            mean = codes.mean(0)
-            flat = (codes - mean).reshape(len(codes), -1)
-            _, sizes, axes = np.linalg.svd(flat, full_matrices=False)
-            count = min(DIRECTIONS, len(codes) - 1)
-            deviations = sizes[:count] / np.sqrt(len(codes) - 1)
-            signs = np.sign(axes[np.arange(count), np.abs(axes[:count]).argmax(1)])  # a decomposition may turn them
-            found = [(sign * size * axis).reshape(mean.shape).astype(np.float32)
-                     for sign, size, axis in zip(signs, deviations, axes)]  # fmt: skip
-            share = (sizes[:count] ** 2 / max(float((sizes**2).sum()), 1e-30)).tolist()
-            return mean.astype(np.float32), found, share
-
-        found = self.params.get(("principal", number, step), make)
-        self.shares[number] = found[2]
-        return found
+def principal(codes: Float[np.ndarray, "i *q"]) -> Principal:
+    """The mean of some latents, a standard deviation along each of the first principal directions, their shares of variance."""
+    mean, count = codes.mean(0), min(DIRECTIONS, len(codes) - 1)
+    _, sizes, axes = np.linalg.svd((codes - mean).reshape(len(codes), -1), full_matrices=False)
+    deviations = sizes / np.sqrt(max(len(codes) - 1, 1))
+    signs = np.sign(axes[np.arange(len(axes)), np.abs(axes).argmax(1)])  # a decomposition may turn them
+    found = [(signs[i] * deviations[i] * axes[i]).reshape(mean.shape).astype(np.float32) for i in range(count)]
+    share = sizes[:count] ** 2 / max(float((sizes**2).sum()), 1e-30)
+    return Principal(mean.astype(np.float32), found, share.tolist())
 
 
 def _observing(run: Run) -> str:

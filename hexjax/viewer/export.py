@@ -23,6 +23,7 @@ MOST = 10 * 10**6  # bytes of a page
 SHAPES, STEPS = 10, 4  # at most
 SHARES = ("0.167", "0.333", "0.500", "0.667", "0.833")  # of the way between neighbouring shapes
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along each principal direction
+FLOATS = 4096, 1024  # of a code that is shown, and of one that is shown small
 COARSE = 96  # nodes a side of the grids of meshes that are shown small
 
 
@@ -117,25 +118,27 @@ def _streams(of: Contents, chosen: Plan) -> dict[str, list[Message]]:
     with progress.Line(len(chosen.keys), "parts of the page") as line:
         for key, small in chosen.keys.items():
             kept = [one for one in of.messages(key) if one.stage != "progress"]
-            found[key] = [_lowered(one, best.more if small else best.faces, best.side) for one in kept]
+            found[key] = [_lowered(one, best.more if small else best.faces, best.side, FLOATS[small]) for one in kept]
             line.update(len(found))
     return found
 
 
-def _lowered(message: Message, faces: int, side: int) -> Message:
+def _lowered(message: Message, faces: int, side: int, floats: int) -> Message:
     if message.stage == "mesh":
         return messages.simplified(message, faces)
+    if message.stage == "code":
+        return messages.thinned(message, floats)
     return messages.reduced(message, side) if message.stage == "maps" else message
 
 
 def _packed(key: str, told: Sequence[Message], small: bool, level: Level) -> bytes:
     """The stream of a key at a level, deflated."""
-    is_between = key.startswith(("between", "direction"))
-    parts = []
+    parts, is_between = [], key.startswith(("between", "direction"))
     for one in told:
-        is_last = not small and (one.told.get("role") != "ceiling")
-        faces = level.few if is_between else level.faces if is_last else level.more
-        parts.append(messages.encode(_lowered(one, faces, level.small if small else level.side), pack=True))
+        less = small or one.told.get("role") == "ceiling"
+        faces = level.few if is_between else level.more if less else level.faces
+        lowered = _lowered(one, faces, level.small if small else level.side, FLOATS[small])
+        parts.append(messages.encode(lowered, pack=True))
     parts.append(messages.encode(Message("done", {}, {})))
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflate.compress(b"".join(parts)) + deflate.flush()
@@ -149,13 +152,13 @@ def _page(of: Contents, chosen: Plan, streams: dict[str, list[Message]], level: 
         run["draws"] = 0
         run["state"] = "done" if run["state"] == "training" and run["steps"] else run["state"]
         if run["between"]:
-            run["between"] = {"pairs": chosen.pairs, "values": [float(share) for share in SHARES]}
+            run["between"] = {"pairs": chosen.pairs, "values": [0, *map(float, SHARES), 1]}
         if run["directions"]:
             run["directions"] |= {"values": list(DEVIATIONS), "together": False}
     reduced = (
         f"Meshes are cut down to at most {level.faces:,} faces by quadric decimation (libigl), those of earlier steps and "
-        f"ceilings to {level.more:,}, those between shapes to {level.few:,}; maps to at most {level.side}² pixels. "
-        "Errors and scores are of the whole meshes."
+        f"ceilings to {level.more:,}, those between shapes to {level.few:,}; maps to at most {level.side}² pixels, and "
+        "latents to a part of their tokens. Errors and scores are of the whole meshes."
     )
     index |= {"live": False, "note": reduced}
     held = [_element("application/json", 'id="index"', json.dumps(index, allow_nan=False).replace("<", "\\u003c"))]

@@ -65,7 +65,7 @@ def maps(role: str, of: Hexplane, kinds: Sequence[str]) -> Message:
 
 def code(latent: Latent, layout: Layout, floats: int, bits: int) -> Message:
     """The latent of one shape, code [t, d]."""
-    told = {"role": "latent", "layout": layout.kind, "floats": floats, "bits": bits}
+    told = {"role": "latent", "layout": layout.kind, "size": list(latent.code.shape), "floats": floats, "bits": bits}
     return Message("code", told, {"code": np.asarray(latent.code, np.float32)})
 
 
@@ -109,6 +109,12 @@ def reduced(of: Message, most: int) -> Message:
     covered = arrays["mask"] >= HIDDEN
     mark = lambda array: np.where(covered.reshape(covered.shape + (1,) * (array.ndim - 3)), array, 0)
     return of._replace(arrays={name: mark(array) for name, array in arrays.items()})
+
+
+def thinned(of: Message, most: int) -> Message:
+    """The message of a code of at most about so many floats, every k-th token; as it is where it has no more."""
+    step = -(-of.arrays["code"].size // most)
+    return of._replace(arrays={"code": of.arrays["code"][::step]})
 
 
 Packed = tuple[np.ndarray, dict[str, Any]]

@@ -121,12 +121,21 @@ class Streams:
     def make_ahead(self) -> None:
         """Nothing; what a page shows of each shape is made when nobody waits for anything else. Ends with the server."""
         with contextlib.suppress(InterruptedError):
-            for shape in range(len(self.contents.items)):
-                for number, run in enumerate(self.contents.index()["runs"]):
-                    made = [f"made/{number}/{run['steps'][-1]}/{shape}"] if run["steps"] else []
-                    for key in (f"input/{shape}", f"seen/{number}/{shape}", *made):
-                        for _ in self.read(key, ahead=True):
-                            pass
+            for key in ahead(self.contents.index()):
+                collections.deque(self.read(key, ahead=True), maxlen=0)
+
+
+def ahead(index: dict[str, Any]) -> list[str]:
+    """Keys in the order in which a page is likely to ask: all of the first shape, directions, and the other shapes."""
+    keys, runs = [], [(number, run, run["steps"][-1:]) for number, run in enumerate(index["runs"])]
+    for shape in range(len(index["shapes"])):
+        keys.append(f"input/{shape}")
+        for number, run, last in runs:
+            keys += [f"seen/{number}/{shape}", *(f"made/{number}/{step}/{shape}" for step in last)]
+            if shape == 0 and run["directions"]:
+                still = ",".join(["0.0"] * run["directions"]["count"])
+                keys += [f"direction/{number}/{step}/{still}" for step in last]
+    return keys
 
 
 def _next(stream: Iterator[messages.Message]) -> tuple[messages.Message, bool]:

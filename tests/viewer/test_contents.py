@@ -96,7 +96,8 @@ def test_principal_directions_span_the_training_latents_and_hold_their_variance(
     codes = np.stack([stages_of(page, f"made/0/60/{shape}")[0].arrays["code"].ravel() for shape in range(3)])
     mean = codes.mean(0)
     zero, one, other = (
-        stages_of(page, f"direction/0/60/{each}")[0].arrays["code"].ravel() for each in ("0.0,0.0", "1.0,0.0", "0.0,1.0")
+        stages_of(page, f"direction/0/60/{each}")[0].arrays["code"].ravel()
+        for each in ("0.0,0.0", "1.0,0.0", "0.0,1.0")
     )
     np.testing.assert_allclose(zero, mean, atol=1e-4)
     axes = np.stack([one - mean, other - mean])
@@ -112,7 +113,9 @@ def test_a_draw_is_that_of_its_number(page):
     assert not np.allclose(*codes)
 
 
-@pytest.mark.parametrize("key", ["", "input", "input/x", "input/../1", "seen/0", "made/0/60/0/0", "between/0/60/0/1/x", "run/0"])
+@pytest.mark.parametrize(
+    "key", ["", "input", "input/x", "input/../1", "seen/0", "made/0/60/0/0", "between/0/60/0/1/x", "run/0"]
+)
 def test_a_key_that_nothing_stands_under_is_no_key(page, key):
     with pytest.raises(LookupError):
         page.messages(key)

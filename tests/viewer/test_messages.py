@@ -46,7 +46,13 @@ def test_what_a_file_holds_is_as_near_as_is_told():
     code = messages.code(Latent(np.random.default_rng(1).normal(size=(4, 5)), {}), Layout("set", 4, 5), 20, 640)
     sent = [messages.mesh("made", sphere, error), maps(), code]
     found = twins.unpacked(b"".join(messages.encode(one, pack=True) for one in sent))
-    near = {"vertices": 1 / messages.PLACES, "error": 0.0002, "depth": 1 / messages.DEPTHS, "mask": 1 / 255, "code": 0.02}
+    near = {
+        "vertices": 1 / messages.PLACES,
+        "error": 0.0002,
+        "depth": 1 / messages.DEPTHS,
+        "mask": 1 / 255,
+        "code": 0.02,
+    }
     for one, (_, arrays) in zip(sent, found):
         for name, array in one.arrays.items():
             if name == "normal":

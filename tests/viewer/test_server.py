@@ -113,7 +113,7 @@ def test_a_mesh_joins_the_shapes_and_is_shown_as_they_are(page):
     told = json.loads(answer)
     assert (status, told["name"], told["told"]) == (200, "my torus", [])
     shape = json.loads(ask(page, "/data/index")[2])["shapes"][told["shape"]]
-    assert (shape["name"], shape["part"], shape["faces"]) == ("my torus", "new", len(shapes.torus().faces))
+    assert (shape["name"], shape["part"], shape["faces"]) == ("my torus", "opened", len(shapes.torus().faces))
     stages = [header["stage"] for header, _ in twins.unpacked(ask(page, f"/data/made/0/60/{told['shape']}")[2])]
     assert [stage for stage in stages if stage != "progress"] == ["code", "maps", "mesh", "scores", "done"]
 
@@ -122,7 +122,10 @@ def test_a_mesh_that_does_not_load_is_refused_in_the_loaders_words(page):
     bad = shapes.torus()
     bad.vertices[0] = np.nan
     status, _, answer = ask(page, "/data/upload?name=bad.ply", "POST", ply.write(bad), X_Hexjax="1")
-    assert (status, json.loads(answer)["error"]) == (422, "bad.ply: 1 of 1024 vertices used by faces are NaN or infinite")
+    assert (status, json.loads(answer)["error"]) == (
+        422,
+        "bad.ply: 1 of 1024 vertices used by faces are NaN or infinite",
+    )
 
 
 def test_a_form_of_another_site_cannot_open_a_mesh(page):
@@ -141,7 +144,10 @@ def test_a_file_that_is_too_large_or_of_no_known_format_is_not_read(page):
     assert (answer.status, json.loads(answer.read())) == (413, {"error": told})
     connection.close()
     status, _, answer = ask(page, "/data/upload?name=a.exe", "POST", b"MZ", X_Hexjax="1")
-    assert (status, json.loads(answer)["error"]) == (422, f"a.exe: unknown format '.exe'; accepted: {', '.join(intake.SUFFIXES)}")
+    assert (status, json.loads(answer)["error"]) == (
+        422,
+        f"a.exe: unknown format '.exe'; accepted: {', '.join(intake.SUFFIXES)}",
+    )
 
 
 def test_what_is_waited_for_comes_before_what_is_made_ahead():
@@ -183,7 +189,14 @@ def test_streams_that_are_held_take_no_more_than_their_room(monkeypatch):
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [("a:1", ("a", 1)), ("A", ("a", 80)), ("[::1]:5", ("::1", 5)), ("a:b", ("", None)), ("", ("", 80)), ("a:99999", ("", None))],
+    [
+        ("a:1", ("a", 1)),
+        ("A", ("a", 80)),
+        ("[::1]:5", ("::1", 5)),
+        ("a:b", ("", None)),
+        ("", ("", 80)),
+        ("a:99999", ("", None)),
+    ],
 )
 def test_hosts_are_split(host, expected):
     assert server._split_host(host) == expected

@@ -13,18 +13,19 @@ from hexjax import config as configuration
 from hexjax.data import sources
 from hexjax.viewer import contents
 
-CONFIG = '''
+CONFIG = """
 from tests import toys
 
 def get_config(variant):
     name = {{"continuous": "surface", "binary": "binary gaussian"}}[variant]
     more = {{"train.steps": 60, "checkpoint.every_steps": 20, "checkpoint.keep_every_steps": 20, "checkpoint.keep": 1,
             "log.every_steps": 5, "validate.every_steps": 20, "diagnostics.every_steps": 20, "evaluate.pictures": 0,
-            "data.source": "solids", "data.count": 3, "train.batch_size": 3, "kl.warmup_steps": 30, "optimiser.learning_rate": 5e-3, "latent.channels": 16}}
+            "data.source": "solids", "data.count": 3, "train.batch_size": 3,
+            "kl.warmup_steps": 30, "optimiser.learning_rate": 5e-3, "latent.channels": 16}}
     config = toys.config_of("hexplane_ae", name, **more)
     config.name = f"twin_{{variant}}"
     return config
-'''
+"""
 
 
 def make(root: pathlib.Path) -> list[pathlib.Path]:

@@ -102,7 +102,7 @@ function showCode(canvas, message) {
   }
   Object.assign(canvas, { width, height });
   canvas.getContext('2d').putImageData(image, 0, 0);
-  const size = flat ? `${grouped(features)} values` : `${grouped(tokens)} \u00d7 ${features}`;
+  const size = flat ? `${grouped(features)} values` : `${grouped(message.size[0])} \u00d7 ${features}`;
   return `${message.layout}, ${size}, \u00b1${short(limit)}`;
 }
 

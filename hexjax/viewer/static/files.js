@@ -61,7 +61,10 @@ async function renew() {
   show();
 }
 
+/** Whether the index will tell more: of a run that trains, or of directions that are still looked for. */
+const isUnfinished = ({ state, directions }) => state === 'training' || (directions?.share === null && !page.latent);
+
 async function poll() {
-  if (!page.stopped && page.index.runs.some(({ state }) => state === 'training')) await renew();
+  if (page.index.live && !page.stopped && page.index.runs.some(isUnfinished)) await renew();
   setTimeout(poll, POLL_MS);
 }

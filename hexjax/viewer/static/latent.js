@@ -19,6 +19,7 @@ function latentKey(run, runNumber, step, shape, latent) {
   if (!latent) return `made/${place}/${shape}`;
   if (latent.kind === 'draw') return `draw/${place}/${latent.number}`;
   if (latent.kind === 'direction') return `direction/${place}/${tenths(latent.values)}`;
+  if (latent.t === 0 || latent.t === 1) return `made/${place}/${latent.t ? latent.other : shape}`;
   const [first, second, turned] = pairOf(run, shape, latent.other);
   return `between/${place}/${first}/${second}/${(turned ? 1 - latent.t : latent.t).toFixed(3)}`;
 }
@@ -35,7 +36,6 @@ function latentWords(run, shapes, shape, latent) {
 
 const signed = (value) => (value > 0 ? '+' : '') + minus(value.toFixed(1));
 const evenly = (low, high, count) => Array.from({ length: count + 1 }, (_, i) => low + ((high - low) * i) / count);
-
 
 /** The values that sliders stop at; those between two shapes read the same from either end. */
 const betweenValues = (run) => run.between.values || evenly(0, 1, STEPS_BETWEEN);
@@ -84,7 +84,7 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
 
   function betweenRow() {
     const others = shapes.map((_, i) => i).filter((i) => i !== shape && pairOf(run, shape, i));
-    const able = others.filter((other) => can({ kind: 'between', other, t: run.between.values?.at(-1) ?? 1 }));
+    const able = others.filter((other) => can({ kind: 'between', other, t: betweenValues(run)[1] }));
     if (!able.length) return [];
     const select = make('select', { id: 'other' }, ...able.map((i) => new Option(shapes[i].name, i)));
     select.setAttribute('aria-label', 'the other shape');
@@ -100,12 +100,12 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
   }
 
   function directionRows() {
-    const { share, count, together } = run.directions;
+    const { share, count, together } = run.directions; // shares are null before a direction was asked for
     const values = directionValues(run);
     const state = Array(count).fill(0);
     if (!can({ kind: 'direction', values: state.with(0, values[0]) })) return [];
-    const made = share.slice(0, count).map((part, i) => {
-      const percent = `${(100 * part).toFixed(0)} %`;
+    const made = state.map((_, i) => {
+      const percent = share ? `${(100 * share[i]).toFixed(0)} %` : '';
       const label = make('span', {}, `direction ${i + 1}`, make('small', { textContent: percent }));
       const one = sliderRow(label, values, 0, (value) => `${signed(value)} \u03c3`, (value) => {
         if (!together) state.fill(0);
@@ -121,7 +121,8 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
         still();
       };
       one.input.dataset.direction = i + 1;
-      one.input.setAttribute('aria-label', `principal direction ${i + 1}, ${percent} of the variance`);
+      const told = share ? `, ${percent} of the variance` : '';
+      one.input.setAttribute('aria-label', `principal direction ${i + 1}${told}`);
       return one;
     });
     return made;

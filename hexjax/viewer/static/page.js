@@ -82,8 +82,9 @@ function fill() {
 
 /** The select of shapes, in groups by part. */
 function fillShapes(shapes) {
-  const options = shapes.map(({ name, category, part, faces }, i) => {
-    const words = [name, category, plural(faces, 'face')].filter(Boolean).join(', ');
+  const options = shapes.map(({ name, category, part, faces, points }, i) => {
+    const size = points ? plural(points, 'point') : plural(faces, 'face');
+    const words = [name, category, size].filter(Boolean).join(', ');
     return { part, option: new Option(words, i) };
   });
   const of = (part) => options.filter((one) => one.part === part).map(({ option }) => option);

@@ -12,7 +12,8 @@ function refresh() {
 function refreshInput() {
   const mesh = latest('input', 'input');
   once('input', [mesh, scenes.input], () => {
-    scenes.input?.setSurface(mesh);
+    if (mesh?.stage === 'points') scenes.input?.setPoints(mesh);
+    else scenes.input?.setSurface(mesh);
     scenes.input?.dress({ coloured: false, edges: page.wireframe });
     caption('input', mesh ? inputWords(mesh) : '');
     const told = (mesh && mesh.told) || [];
@@ -23,8 +24,11 @@ function refreshInput() {
 
 function inputWords(mesh) {
   const { category, part } = shape();
-  return [PARTS[part], category, plural(mesh.faces, 'face')].filter(Boolean).join(', ');
+  return [PARTS[part], category, sizeWords(mesh)].filter(Boolean).join(', ');
 }
+
+const sizeWords = ({ stage, faces, arrays }) => (
+  stage === 'points' ? plural(arrays.points.shape[0], 'point') : plural(faces, 'face'));
 
 /** Says whether a mesh is there and empty, and how many faces it has. */
 function surfaceState(slot, mesh) {
@@ -129,8 +133,8 @@ function refreshScores() {
     const cells = (tag, words) => words.map((text) => make(tag, { textContent: text }));
     $('#scores table').replaceChildren(...(rows.length ? [
       make('tr', {}, ...cells('th', ['', 'this', 'ceiling'])),
-      ...rows.map(({ name, unit, best }) => make('tr', {},
-        make('th', { scope: 'row' }, name, make('small', { textContent: `${unit} ${ARROWS[best]}`.trim() })),
+      ...rows.map(({ name, best }) => make('tr', {},
+        make('th', { scope: 'row' }, name, make('small', { textContent: ARROWS[best] })),
         ...cells('td', [value(made, name), value(ceiling, name)]))),
     ] : []));
     $('#scores table').classList.toggle('away', Boolean(page.latent));

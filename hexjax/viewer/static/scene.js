@@ -132,6 +132,11 @@ class View {
     this.set('surface', geometry && new THREE.Mesh(geometry, MATERIALS.plain));
   }
 
+  setPoints(message) {
+    this.set('edges', null);
+    this.set('surface', pointCloud(message));
+  }
+
   setGhost(message) {
     const some = message && message.arrays.faces.data.length;
     this.set('ghost', some ? new THREE.Mesh(surfaceGeometry(message), MATERIALS.ghost) : null);
@@ -139,7 +144,7 @@ class View {
 
   dress({ coloured, edges }) {
     const { surface, edges: lines } = this.slots;
-    if (!surface) return;
+    if (!lines) return; // no surface, or points
     surface.material = coloured && surface.geometry.hasAttribute('color') ? MATERIALS.coloured : MATERIALS.plain;
     lines.visible = edges;
     requestDraw();

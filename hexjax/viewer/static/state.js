@@ -2,7 +2,9 @@
 'use strict';
 
 const SLIDER_MS = 90;
-const PARTS = { train: 'trained on', test: 'held out', new: 'opened here' };
+const PARTS = {
+  train: 'trained on', validation: 'validates', test: 'held out', new: 'new to the run', opened: 'opened here',
+};
 
 const page = {
   index: null, run: 0, step: null, shape: 0, kind: 'depth', source: 'input', sourceBefore: null, white: false,

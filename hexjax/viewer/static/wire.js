@@ -149,14 +149,24 @@ function joined(pieces, length) {
 const unpackAll = (described, body) =>
   Object.fromEntries(Object.entries(described).map(([name, how]) => [name, unpack(how, body)]));
 
-/** An array as {data, shape}: differences summed, scaled to real numbers, octahedral pairs made unit vectors. */
+/** An array as {data, shape}: differences summed, scaled to real numbers, the first axis made the last, octahedral
+ * pairs made unit vectors. */
 function unpack(how, body) {
   const count = how.shape.reduce((product, length) => product * length, 1);
   const raw = new TYPES[how.dtype](body, how.offset, count);
-  if (how.delta) accumulate(raw, how.delta === 'row' ? how.shape[how.shape.length - 1] : count);
-  const real = how.scale === undefined ? raw : scaled(raw, how.scale, how.shift || 0);
-  if (how.coding !== 'octahedral') return { data: real, shape: how.shape };
-  return { data: octahedral(real), shape: [...how.shape.slice(0, -1), 3] };
+  if (how.delta) accumulate(raw, how.shape[how.shape.length - 1]);
+  let data = how.scale === undefined ? raw : scaled(raw, how.scale, how.shift);
+  let shape = how.shape;
+  if (how.planar) [data, shape] = [interleaved(data, shape[0]), [...shape.slice(1), shape[0]]];
+  if (how.coding === 'octahedral') [data, shape] = [octahedral(data), [...shape.slice(0, -1), 3]];
+  return { data, shape };
+}
+
+/** Planes one after another, as a coordinate's values, made tuples one after another. */
+function interleaved(values, planes) {
+  const [found, length] = [new values.constructor(values.length), values.length / planes];
+  for (let i = 0; i < length; i++) for (let k = 0; k < planes; k++) found[i * planes + k] = values[k * length + i];
+  return found;
 }
 
 function scaled(raw, scale, shift) {
