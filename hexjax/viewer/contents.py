@@ -167,8 +167,8 @@ class Contents:
                 for row in curve
                 if "diagnostics.verdict" in row
             ],
-            "between": {"pairs": None, "values": None} if moves else None,
-            "directions": self._directions(number) if moves and trained > 1 else None,
+            "between": {"pairs": None, "values": None} if moves and steps else None,
+            "directions": self._directions(number, steps[-1]) if moves and steps and trained > 1 else None,
             "draws": DRAWS if family.sample is not None and not family.conditions else 0,
         }
 
@@ -184,12 +184,9 @@ class Contents:
         folder = self.runs[number].folder
         return self.runs[number].config.name if folder is None else folder.resolve().name
 
-    def _directions(self, number: int) -> dict[str, Any]:
-        count, steps = (
-            min(DIRECTIONS, len(self._trained(self.runs[number])) - 1),
-            checkpoint.steps(self.runs[number].folder),
-        )
-        found = self.principal.get((number, steps[-1])) if steps else None
+    def _directions(self, number: int, step: int) -> dict[str, Any]:
+        """Those of the newest step; the share of the variance of each is known once they were asked for."""
+        count, found = min(DIRECTIONS, len(self._trained(self.runs[number])) - 1), self.principal.get((number, step))
         return {"count": count, "share": found and found.share, "values": None, "together": True}
 
     def _trained(self, run: Run) -> list[int]:

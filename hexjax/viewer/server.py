@@ -239,8 +239,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
             name = urllib.parse.parse_qs(asked.query).get("name", ["mesh"])[0]
             try:
                 self._send_json(200, self._take(name, content))
-            except ValueError as error:
-                self._send_json(422, {"error": str(error)})
+            except ValueError as error:  # a state of the page, no fault of what it asked
+                self._send_json(200, {"error": str(error)})
 
     def _take(self, name: str, content: bytes) -> dict[str, Any]:
         of = self.server.contents

@@ -25,7 +25,7 @@ async function openFile(file) {
   tell(slots.input, { progress: `reading ${file.name}` });
   tellState();
   try {
-    const { shape: number } = await upload(file);
+    const number = await upload(file);
     page.index = await loadIndex();
     fill();
     setShape(number);

@@ -199,5 +199,7 @@ function octahedral(pairs) {
 /** Sends a file to the server; the number of the shape that it became. */
 async function upload(file) {
   const options = { method: 'POST', body: file, headers: { 'X-Hexjax': '1' } };
-  return (await request(`data/upload?name=${encodeURIComponent(file.name)}`, options)).json();
+  const { error, shape } = await (await request(`data/upload?name=${encodeURIComponent(file.name)}`, options)).json();
+  if (error) throw new Told(error);
+  return shape;
 }
