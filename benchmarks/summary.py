@@ -59,7 +59,25 @@ def every(folder: pathlib.Path, some: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-TABLES: page.Tables = {"all": every, "some": functools.partial(every, some=True)}
+def of_page(folder: pathlib.Path) -> str:
+    """How long until the page shows something, in one sentence."""
+    found = json.loads((folder / "page.json").read_text(encoding="utf-8"))
+    seconds, machine = found["seconds"], found["machine"]
+    warm, opened = seconds["warm"], seconds["opened_mesh"]
+    told = {
+        "the address is told": seconds["from_command_to_address"],
+        "the first visit shows its input": seconds["cold_input"],
+        "a later one its input": warm["input"]["median"],
+        "and all three panes": warm["all_panes"]["median"],
+        "a mesh that is opened is an input": opened["input"],
+        "has its maps and ceiling": opened["maps_and_ceiling"],
+        "and its reconstruction": opened["reconstruction"],
+    }
+    parts = ", ".join(f"{what} after {value:.2f} s" for what, value in told.items())
+    return f"With {found['meshes']} meshes, on {machine['cores']} cores that also draw (no GPU): {parts}.\n"
+
+
+TABLES: page.Tables = {"all": every, "some": functools.partial(every, some=True), "page": of_page}
 
 
 def fill(text: str, folder: pathlib.Path = common.RESULTS) -> str:

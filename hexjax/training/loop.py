@@ -8,6 +8,7 @@ import functools
 import pathlib
 import shlex
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -110,9 +111,11 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             try:
                 if evaluates and not collapsed and not signals.name:
                     log.clear()
+                    began = time.time()
                     with signals.evaluating():
                         mean = evaluate(state.evaluated, step=now, stopped=signals.stopped)["mean"]
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
+                        log.pictures(now, began)
             finally:
                 if now > first and (is_last or saves or collapsed or signals.name):
                     log.sync()

@@ -170,7 +170,7 @@ class Log:
         seconds: float = 5.0,
         again: tuple[str, ...] = ("",),
     ):
-        self.steps, self.seconds = steps, seconds
+        self.folder, self.steps, self.seconds = folder, steps, seconds
         self.stream = sys.stderr if stream is None else stream
         for name in (files.METRICS, TIMING):
             files.rewind(folder / name, step, again)
@@ -218,6 +218,20 @@ class Log:
         parts = [struct.pack("<Q", len(content)), content]
         checked = [part + struct.pack("<I", record_writer.masked_crc32c(part)) for part in parts]
         _append(self.events, b"".join(checked))
+
+    def pictures(self, step: int, since: float) -> None:
+        """Nothing; TensorBoard has the maps and renders of the first shape whose pictures were written since that time."""
+        for kind in ("maps", "renders"):
+            files = sorted((self.folder / "images").glob(f"*_{kind}.png"))
+            content = next((file.read_bytes() for file in files if file.stat().st_mtime >= since), None)
+            if content is not None:
+                width, height = struct.unpack(">II", content[16:24])  # of a PNG's first chunk
+                picture = summary_pb2.Summary.Image(
+                    height=height, width=width, colorspace=4, encoded_image_string=content
+                )
+                self._event(
+                    step=step, summary=summary_pb2.Summary(value=[summary_pb2.Summary.Value(tag=kind, image=picture)])
+                )
 
     def diagnosis(self, step: int, figures: dict[str, Any], judged: Any) -> None:
         """Nothing; writes a row of diagnostics (numbers that are not finite as null); progress tells a verdict on."""

@@ -175,18 +175,13 @@ class Server(http.server.ThreadingHTTPServer):
         return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def is_own(self, host: str | None) -> bool:
-        """Whether a request names this server itself: by a number, or a name that only this machine gives itself.
+        """Whether a request names this machine by a number, or by a name that it gives itself, at any port, as of a tunnel.
 
         Another name may be one that another site made point here.
         """
-        name, port = _split_host(host or "")
-        if port != self.server_address[1]:
-            return False
-        if name in ("localhost", socket.gethostname().lower()):
-            return True
         with contextlib.suppress(ValueError):
-            ipaddress.ip_address(name)
-            return True
+            name = (urllib.parse.urlsplit(f"//{host or ''}").hostname or "").lower()
+            return name in ("localhost", socket.gethostname().lower()) or bool(ipaddress.ip_address(name))
         return False
 
     def handle_error(self, request: Any, client_address: Any) -> None:
@@ -251,12 +246,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return {"shape": of.add(item, told), "name": item.name, "told": told}
 
     def _is_welcome(self, header: str = "") -> bool:
-        """Whether a request comes from the page itself, or of a user who typed its address; else it is refused."""
-        origin = self.headers.get("Origin")
-        own = self.server.is_own(self.headers.get("Host"))
-        same = origin is None or origin == f"http://{self.headers.get('Host')}"
-        sites = self.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
-        if own and same and sites and (not header or self.headers.get(header)):
+        """Whether a request comes from the page itself, or of a user who goes there; else it is refused."""
+        host, origin = self.headers.get("Host"), self.headers.get("Origin")
+        goes_there = self.command == "GET" and self.path == "/"  # a link may lead there, and no frame may show it
+        sites = self.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin") or goes_there
+        is_same = origin in (None, f"http://{host}", f"https://{host}")
+        if self.server.is_own(host) and is_same and sites and (not header or self.headers.get(header)):
             return True
         self._refuse(403, "only the page itself is answered")
         return False
@@ -288,14 +283,6 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, *_: Any) -> None:
         """Nothing; what a browser asks is not told."""
-
-
-def _split_host(host: str) -> tuple[str, int | None]:
-    """The name, lower case, and the port of a Host header; 80 where it has none, None where it is no number."""
-    with contextlib.suppress(ValueError):
-        found = urllib.parse.urlsplit(f"//{host}")
-        return (found.hostname or "").lower(), found.port or 80
-    return "", None
 
 
 def serve(of: contents.Contents, address: tuple[str, int], up: str) -> int:

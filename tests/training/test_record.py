@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from matplotlib import image
 from tensorboardX import record_writer
 from tensorboardX.proto import event_pb2
 
@@ -228,11 +229,8 @@ def test_rows_without_checks_are_read_as_they_are_and_damaged_checks_harm_no_row
     )
 
 
-def test_events_are_tensorboards_records_written_before_a_row_returns(tmp_path):
-    with record.Log(tmp_path, 5, 10, io.StringIO()) as log:
-        log.row(6, {"loss": 0.5, "validation.kl": 2, "verdict": "HEALTHY", "none": None})
-        content = next(tmp_path.glob("events.out.tfevents.*")).read_bytes()
-    events = []
+def events_in(folder):
+    content, events = next(folder.glob("events.out.tfevents.*")).read_bytes(), []
     while content:
         size = struct.unpack("<Q", content[:8])[0]
         assert struct.unpack("<I", content[8:12])[0] == record_writer.masked_crc32c(content[:8])
@@ -240,12 +238,34 @@ def test_events_are_tensorboards_records_written_before_a_row_returns(tmp_path):
         assert struct.unpack("<I", content[12 + size : 16 + size])[0] == record_writer.masked_crc32c(body)
         events.append(event_pb2.Event.FromString(body))
         content = content[16 + size :]
-    version, start, row = events
+    return events
+
+
+def test_events_are_tensorboards_records_written_before_a_row_returns(tmp_path):
+    with record.Log(tmp_path, 5, 10, io.StringIO()) as log:
+        log.row(6, {"loss": 0.5, "validation.kl": 2, "verdict": "HEALTHY", "none": None})
+        version, start, row = events_in(tmp_path)
     assert version.file_version == "brain.Event:2"
     assert (start.step, start.session_log.status) == (5, event_pb2.SessionLog.START)
     assert (row.step, {each.tag: each.simple_value for each in row.summary.value}) == (
         6, {"loss": 0.5, "validation/kl": 2.0}
     )  # fmt: skip
+
+
+def test_pictures_of_an_evaluation_are_images_of_tensorboard_and_earlier_ones_are_not(tmp_path):
+    (tmp_path / "images").mkdir()
+    for name, size in (("a_maps", (4, 3)), ("b_maps", (2, 2)), ("a_renders", (5, 1)), ("loss", (7, 7))):
+        image.imsave(tmp_path / "images" / f"{name}.png", np.zeros((size[1], size[0], 3)))
+    now = (tmp_path / "images" / "loss.png").stat().st_mtime
+    os.utime(tmp_path / "images" / "a_renders.png", (now, now - 100))
+    with record.Log(tmp_path, 5, 10, io.StringIO()) as log:
+        log.pictures(7, now - 50)
+        log.pictures(8, now + 50)
+        found = events_in(tmp_path)[2:]
+    assert [(event.step, each.tag) for event in found for each in event.summary.value] == [(7, "maps")]
+    picture = found[0].summary.value[0].image
+    assert (picture.width, picture.height) == (4, 3)
+    assert picture.encoded_image_string == (tmp_path / "images" / "a_maps.png").read_bytes()
 
 
 def test_config_and_its_digest_change_together_whenever_the_run_is_killed(tmp_path, monkeypatch):

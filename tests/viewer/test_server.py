@@ -2,17 +2,26 @@
 
 import http.client
 import json
+import pathlib
+import re
+import signal
+import subprocess
+import sys
 import threading
 import time
+import urllib.request
 
 import numpy as np
 import pytest
 
+from hexjax import names
 from hexjax.data import ply
 from hexjax.types import Mesh
 from hexjax.viewer import contents, intake, messages, server
 from tests import shapes
 from tests.viewer import twins
+
+ROOT = pathlib.Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +67,8 @@ def test_nothing_but_the_page_is_there(page, path):
     [
         {"Host": "elsewhere.example"},
         {"Host": "elsewhere.example:{port}"},
-        {"Host": "127.0.0.1:1"},
+        {"Host": ""},
+        {"Host": "[a:1"},
         {"Origin": "http://elsewhere.example"},
         {"Origin": "null"},
         {"Sec_Fetch_Site": "cross-site"},
@@ -67,14 +77,21 @@ def test_nothing_but_the_page_is_there(page, path):
 )
 def test_other_sites_are_refused_whatever_they_call_this_machine(page, headers):
     headers = {name: value.format(port=page.server_address[1]) for name, value in headers.items()}
-    for method, path in (("GET", "/data/index"), ("GET", "/"), ("POST", "/data/upload?name=a.ply")):
+    for method, path in (("GET", "/data/index"), ("GET", "/static/page.js"), ("POST", "/data/upload?name=a.ply")):
         status, _, content = ask(page, path, method, **headers, **({"X_Hexjax": "1"} if method == "POST" else {}))
         assert (status, json.loads(content)) == (403, {"error": "only the page itself is answered"})
 
 
-@pytest.mark.parametrize("host", ["localhost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "192.168.1.5:{port}"])
-def test_its_own_names_are_answered(page, host):
+@pytest.mark.parametrize(
+    "host", ["localhost:{port}", "127.0.0.1:{port}", "[::1]:{port}", "192.168.1.5", "localhost:9000"]
+)
+def test_its_own_names_are_answered_at_any_port_as_of_a_tunnel(page, host):
     assert ask(page, "/data/index", Host=host.format(port=page.server_address[1]))[0] == 200
+
+
+def test_a_link_of_another_site_may_lead_to_the_page(page):
+    assert ask(page, "/", Sec_Fetch_Site="cross-site")[0] == 200
+    assert ask(page, "/", Host="elsewhere.example", Sec_Fetch_Site="cross-site")[0] == 403
 
 
 def test_the_index_tells_what_may_be_opened(page):
@@ -187,22 +204,21 @@ def test_streams_that_are_held_take_no_more_than_their_room(monkeypatch):
     assert list(streams.held) == ["input/7", "input/8"]
 
 
-@pytest.mark.parametrize(
-    ("host", "expected"),
-    [
-        ("a:1", ("a", 1)),
-        ("A", ("a", 80)),
-        ("[::1]:5", ("::1", 5)),
-        ("a:b", ("", None)),
-        ("", ("", 80)),
-        ("a:99999", ("", None)),
-    ],
-)
-def test_hosts_are_split(host, expected):
-    assert server._split_host(host) == expected
-
-
 def test_an_address_that_is_taken_is_refused(page):
     address = page.server_address[:2]
     with pytest.raises(ValueError, match=rf"^--address is 127.0.0.1:{address[1]}: Address already in use; accepted: "):
         server.serve(page.contents, address, "y")
+
+
+def test_the_command_tells_its_address_and_ends_at_ctrl_c_without_a_trace_or_a_folder(tmp_path):
+    command = [sys.executable, str(ROOT / "launch.py"), "--mode=view", "--config.data.source=solids"]
+    given = [*command, "--config.data.count=2", "--config.extract.grid=24", "--address=127.0.0.1:0"]
+    with subprocess.Popen(given, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as process:
+        line = process.stderr.readline()
+        url = re.fullmatch(r"the page is at (http://127\.0\.0\.1:\d+/) until Ctrl-C\n", line)[1]
+        with urllib.request.urlopen(f"{url}data/index") as answer:
+            assert [shape["name"] for shape in json.load(answer)["shapes"]] == ["chair_0000", "mug_0001"]
+        process.send_signal(signal.SIGINT)
+        assert process.stderr.read() == "the page is closed\n"
+    assert process.returncode == names.DONE
+    assert list(tmp_path.iterdir()) == []
