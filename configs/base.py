@@ -149,6 +149,10 @@ def get_config() -> ml_collections.ConfigDict:
     sample.count = 16  # shapes drawn from the prior by --mode=sample
     sample.seed = 0  # of the draws; draw i is a function of this seed and i
 
+    config.export = export = ml_collections.ConfigDict()
+    export.shapes = 10  # the first so many that --mode=view shows; 0: all
+    export.megabytes = 10.0  # of a page, which holds meshes and maps as fine as fit
+
     config.score = score = ml_collections.ConfigDict()
     score.samples = 100_000  # points a side
     return config

@@ -35,11 +35,11 @@ MALLOC = ((-4, 0), (-1, -1), (-8, 1))
 # What may differ from the run in --workdir: a resumed training, and whatever only reads one.
 FREE_TO_RESUME = ("train.steps", "*.every_steps", "diagnostics.on_collapse", "evaluate.*")
 FREE_TO_SWEEP = ("*",)  # each cell knows its own settings
-FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract.*", "score.*", "sample.*", "diagnostics.*",
-                "latent.bits")  # fmt: skip
+FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract.*", "score.*", "sample.*", "export.*",
+                "diagnostics.*", "latent.bits")  # fmt: skip
 TOLD = 8  # keys that a refusal lists
 # Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
-ADDED = ("evaluate.*", "sample.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
+ADDED = ("evaluate.*", "sample.*", "export.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
          "checkpoint.keep_every_steps", "optimiser.halve_every_steps", "train.ema", "data.split", "data.split_seed",
          "data.close", "data.augment", "reconstruction.depth_knee")  # fmt: skip
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises

@@ -143,6 +143,8 @@ RULES = {
     "extract.min_part_share": number(" from 0 to 1", lambda value: 0 <= value <= 1),
     "sample.count": whole(1),
     "sample.seed": whole(0, 2**31 - 1),
+    "export.shapes": whole(0),
+    "export.megabytes": POSITIVE,
     "score.samples": whole(1),
 }
 

@@ -371,8 +371,8 @@ def test_other_modes_need_only_the_folder(tmp_path):
     assert (command.mode, command.config.extract.grid, command.config.hexplane.resolution_px) == ("evaluate", 64, 128)
     assert refusal(f"--workdir={tmp_path}", "--mode=encode", "--config.latent.channels=8") == (
         f"--workdir={tmp_path} holds a run with other values of latent.channels (64 there, 8 here); "
-        "may differ: train.steps, *.every_steps, evaluate.*, data.*, extract.*, score.*, sample.*, diagnostics.*, "
-        "latent.bits"
+        "may differ: train.steps, *.every_steps, evaluate.*, data.*, extract.*, score.*, sample.*, export.*, "
+        "diagnostics.*, latent.bits"
     )
 
 

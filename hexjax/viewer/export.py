@@ -19,8 +19,7 @@ from hexjax.viewer import messages, server
 from hexjax.viewer.contents import Contents
 from hexjax.viewer.messages import Message
 
-MOST = 10 * 10**6  # bytes of a page
-SHAPES, STEPS = 10, 4  # at most
+STEPS = 4  # of a run, at most
 SHARES = ("0.167", "0.333", "0.500", "0.667", "0.833")  # of the way between neighbouring shapes
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along each principal direction
 FLOATS = 4096, 1024  # of a code that is shown, and of one that is shown small
@@ -92,8 +91,8 @@ def _amounts(count: int) -> list[str]:
     return list(dict.fromkeys(",".join(f"{value:.1f}" for value in each) for each in found))
 
 
-def export(of: Contents, file: pathlib.Path) -> None:
-    """Nothing; the page is in the file, below MOST bytes.
+def export(of: Contents, file: pathlib.Path, most: int) -> None:
+    """Nothing; the page is in the file, with fewer than so many bytes.
 
     Raises:
         ValueError: where nothing that is shown fits.
@@ -102,14 +101,13 @@ def export(of: Contents, file: pathlib.Path) -> None:
     streams = _streams(of, chosen)
     for level in LEVELS:
         text = _page(of, chosen, streams, level)
-        if len(text) < MOST:
+        if len(text) < most:
             record.write_atomically(file.resolve(), text)
             told = f"{len(of.items)} shapes, up to {level.faces:,} faces a mesh, maps of up to {level.side}²"
             progress.tell(f"the page is {file}, {len(text) / 1e6:.1f} MB: {told}")
             return
-    raise ValueError(
-        f"{len(of.items)} shapes do not fit in {MOST / 1e6:.0f} MB; accepted: fewer, as with config.evaluate.shapes"
-    )
+    told = f"config.export.megabytes is {most / 1e6:g}, and {len(of.items)} shapes take {len(text) / 1e6:.1f} at least"
+    raise ValueError(f"{told}; accepted: more, or fewer shapes (config.export.shapes)")
 
 
 def _streams(of: Contents, chosen: Plan) -> dict[str, list[Message]]:

@@ -175,7 +175,7 @@ def test_a_mesh_is_opened_and_a_nasty_one_refused_in_words(page, tmp_path):
 def file(of, tmp_path_factory):
     """The page of the twins as a file, of the shapes that they were trained on."""
     place = tmp_path_factory.mktemp("page") / "page.html"
-    export.export(contents.Contents(of.runs, of.items[:3], export.COARSE), place)
+    export.export(contents.Contents(of.runs, of.items[:3], export.COARSE), place, 10**7)
     return place
 
 

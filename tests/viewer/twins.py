@@ -70,8 +70,11 @@ def unpacked(content: bytes) -> list[tuple[dict, dict[str, np.ndarray]]]:
     return found
 
 
-def _array(body, dtype, shape, offset, scale=None, shift=0.0, delta="", planar=False, coding=""):
-    array = np.frombuffer(body, np.dtype(dtype).newbyteorder("<"), int(np.prod(shape)), offset).reshape(shape)
+def _array(body, dtype, shape, offset, scale=None, shift=0.0, delta="", planar=False, coding="", split=False):
+    size = np.dtype(dtype).itemsize
+    body = body[offset : offset + size * int(np.prod(shape))]
+    body = np.frombuffer(body, np.uint8).reshape(size, -1).T.tobytes() if split else body
+    array = np.frombuffer(body, np.dtype(dtype).newbyteorder("<")).reshape(shape)
     if delta:
         array = np.cumsum(array, -1, dtype=dtype)
     array = array if scale is None else array * scale + shift

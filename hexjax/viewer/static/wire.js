@@ -153,13 +153,19 @@ const unpackAll = (described, body) =>
  * pairs made unit vectors. */
 function unpack(how, body) {
   const count = how.shape.reduce((product, length) => product * length, 1);
-  const raw = new TYPES[how.dtype](body, how.offset, count);
+  const raw = how.split ? whole(TYPES[how.dtype], body, how.offset, count) : new TYPES[how.dtype](body, how.offset, count);
   if (how.delta) accumulate(raw, how.shape[how.shape.length - 1]);
   let data = how.scale === undefined ? raw : scaled(raw, how.scale, how.shift);
   let shape = how.shape;
   if (how.planar) [data, shape] = [interleaved(data, shape[0]), [...shape.slice(1), shape[0]]];
   if (how.coding === 'octahedral') [data, shape] = [octahedral(data), [...shape.slice(0, -1), 3]];
   return { data, shape };
+}
+
+/** An array of a type whose lowest bytes stand first, then the next ones. */
+function whole(Type, body, offset, count) {
+  const [size, stored] = [Type.BYTES_PER_ELEMENT, new Uint8Array(body, offset, count * Type.BYTES_PER_ELEMENT)];
+  return new Type(interleaved(stored, size).buffer);
 }
 
 /** Planes one after another, as a coordinate's values, made tuples one after another. */
