@@ -109,6 +109,13 @@ def run(arguments: list[str], reads: set[str]) -> None:
         assert commands.run(command, loaded._replace(family=recorded)) == names.DONE
 
 
+def show(command: configuration.Command) -> None:
+    """A page of a command whose config notes its reads."""
+    with pytest.MonkeyPatch.context() as patch:  # a copy is a plain config
+        patch.setattr(Recording, "copy_and_resolve_references", lambda self: ml_collections.ConfigDict(self.to_dict()))
+        assert commands.show(command) == names.DONE
+
+
 def trace(arguments: list[str], reads: set[str]) -> None:
     """The loss of one command, traced and not compiled, with its reads noted."""
     config = Recording(configuration.parse(arguments).config, reads)
@@ -132,7 +139,7 @@ def reads(tmp_path_factory, quick_programs) -> dict[str, set[str]]:
     with pytest.MonkeyPatch.context() as patch:
         for name in ("shape", "unseen", "history", "gallery"):  # pictures: slow, and they are given no config
             patch.setattr(export, name, lambda *arguments: None)
-        patch.setattr(distance, "_comparison", lambda *arguments: {"f_score": 0.0})
+        patch.setattr(distance, "_comparison", lambda *arguments: collections.defaultdict(float))
         patch.setattr(evaluate, "_told", lambda row: row["name"])
         run_all(folder, found)
     return dict(found)
@@ -163,6 +170,8 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         run([*start, f"--workdir={workdir}-ceiling", "--mode=ceiling"], found["ceiling"])
         if name == "vae_binary":
             run([f"--workdir={workdir}", "--mode=sample"], found["sample"])
+            command = configuration.parse([f"--workdir={workdir}", "--mode=export", f"--out={folder}/page.html"])
+            show(command._replace(config=Recording(command.config, found["export"])))
     with pytest.MonkeyPatch.context() as patch:  # a family that reads pools of surface points
         patch.setattr(hexjax.models, "__path__", [*hexjax.models.__path__, str(THROWAWAY / "families")])
         given = [f"--config={THROWAWAY}/configs/points_ae.py", f"--config.data.path={mesh}", "--config.data.count=1"]
