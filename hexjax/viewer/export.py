@@ -41,7 +41,7 @@ LEVELS = (
     Level(20_000, 8_000, 4_000, 128, 64),
     Level(12_000, 6_000, 3_000, 128, 64),
     Level(8_000, 4_000, 2_000, 128, 48),
-    Level(6_000, 3_000, 1_500, 96, 32),
+    Level(6_000, 3_000, 1_500, 128, 32),
     Level(3_000, 2_000, 1_000, 64, 32),
     Level(1_500, 800, 400, 48, 24),
 )
@@ -100,6 +100,7 @@ def export(of: Contents, file: pathlib.Path, most: int) -> None:
     chosen = plan(of)
     streams = _streams(of, chosen)
     for level in LEVELS:
+        streams = {key: _cut(key, told, chosen.keys[key], level) for key, told in streams.items()}
         text = _page(of, chosen, streams, level)
         if len(text) < most:
             record.write_atomically(file.resolve(), text)
@@ -112,31 +113,28 @@ def export(of: Contents, file: pathlib.Path, most: int) -> None:
 
 def _streams(of: Contents, chosen: Plan) -> dict[str, list[Message]]:
     """The messages of each key, no mesh larger than a page can show."""
-    found, best = {}, LEVELS[0]
+    found: dict[str, list[Message]] = {}
     with progress.Line(len(chosen.keys), "parts of the page") as line:
         for key, small in chosen.keys.items():
-            kept = [one for one in of.messages(key) if one.stage != "progress"]
-            found[key] = [_lowered(one, best.more if small else best.faces, best.side, FLOATS[small]) for one in kept]
+            told = [one for one in of.messages(key) if one.stage != "progress"]
+            found[key] = _cut(key, told, small, LEVELS[0])
             line.update(len(found))
     return found
 
 
-def _lowered(message: Message, faces: int, side: int, floats: int) -> Message:
-    if message.stage == "mesh":
-        return messages.simplified(message, faces)
-    if message.stage == "code":
-        return messages.thinned(message, floats)
-    return messages.reduced(message, side) if message.stage == "maps" else message
+def _cut(key: str, told: Sequence[Message], small: bool, level: Level) -> list[Message]:
+    """The messages with meshes of at most as many faces as a level allows them."""
+    own = level.few if key.startswith(("between", "direction")) else level.more if small else level.faces
+    most = lambda one: level.more if one.told["role"] == "ceiling" else own
+    return [messages.simplified(one, most(one)) if one.stage == "mesh" else one for one in told]
 
 
-def _packed(key: str, told: Sequence[Message], small: bool, level: Level) -> bytes:
-    """The stream of a key at a level, deflated."""
-    parts, is_between = [], key.startswith(("between", "direction"))
+def _packed(told: Sequence[Message], small: bool, level: Level) -> bytes:
+    """The stream of a key at a level, its meshes cut before, deflated."""
+    side, floats, parts = level.small if small else level.side, FLOATS[small], []
     for one in told:
-        less = small or one.told.get("role") == "ceiling"
-        faces = level.few if is_between else level.more if less else level.faces
-        lowered = _lowered(one, faces, level.small if small else level.side, FLOATS[small])
-        parts.append(messages.encode(lowered, pack=True))
+        lower = {"maps": (messages.reduced, side), "code": (messages.thinned, floats)}.get(one.stage)
+        parts.append(messages.encode(one if lower is None else lower[0](one, lower[1]), pack=True))
     parts.append(messages.encode(Message("done", {}, {})))
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflate.compress(b"".join(parts)) + deflate.flush()
@@ -161,7 +159,7 @@ def _page(of: Contents, chosen: Plan, streams: dict[str, list[Message]], level: 
     index |= {"live": False, "note": reduced}
     held = [_element("application/json", 'id="index"', json.dumps(index, allow_nan=False).replace("<", "\\u003c"))]
     for key, told in streams.items():
-        content = base64.b64encode(_packed(key, told, chosen.keys[key], level)).decode()
+        content = base64.b64encode(_packed(told, chosen.keys[key], level)).decode()
         held.append(_element("application/x-hexjax", f'data-key="{html.escape(key)}"', content))
     return _assemble((server.STATIC / "index.html").read_text(encoding="utf-8"), "\n".join(held)).encode()
 
