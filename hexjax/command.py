@@ -134,9 +134,11 @@ def show(command) -> int:
 
     config, folder = command.config, command.workdir
     known, given = folder and record.read_spec(folder), parents.load(config, folder)
+    if command.mode == "view":
+        server.check(command.address)
     loaded = step.load(config, command.mode, known, given.parents, given.params)
     items = plans.shown(loaded.items, config, folder, config.export.shapes if command.mode == "export" else 0)
-    runs = [contents.open_run(each.workdir, each.config, items) for each in (command, *command.others)]
+    runs = [contents.open_run(each.workdir, each.config, items, loaded.items) for each in (command, *command.others)]
     if command.mode == "view":
         return server.serve(contents.Contents(runs, items), command.address, config.data.up)
     export.export(contents.Contents(runs, items, export.COARSE), command.out, int(1e6 * config.export.megabytes))

@@ -69,10 +69,15 @@ def parse(arguments: list[str]) -> Command:
         ValueError: for anything that is not accepted, in one line.
     """
     given, overrides = _split(arguments)
-    several = (given["workdir"] or "").split(",") if given["mode"] in PAGES else []
-    if len(several) < 2:
+    text = given["workdir"] or ""
+    if given["mode"] not in PAGES or "," not in text or rules.expand(text).is_dir():
         return _parse(given, overrides, arguments)
-    first, *others = [_parse(given | {"workdir": text}, overrides, arguments) for text in several if text]
+    several = [each for each in text.split(",") if each]
+    if not several:
+        raise ValueError(f"--workdir is {names.shown(text)}; accepted: folders of runs with commas between them")
+    first = _parse(given | {"workdir": several[0]}, overrides, arguments)
+    place = {"data.path": first.config.data.path}  # all are shown the shapes of the first
+    others = [_parse(given | {"workdir": each}, overrides | place, arguments) for each in several[1:]]
     return first._replace(others=tuple(others))
 
 
@@ -338,7 +343,7 @@ def _check_page(given: dict[str, str | None], mode: str) -> tuple[pathlib.Path |
     if file is not None and file.exists() and not _is_page(file):
         raise ValueError(f"--out is {names.shown(out)}, which is there and is no page of hexjax; accepted: a new file")
     host, _, port = (address or ADDRESS).rpartition(":")
-    if not host or not port.isdigit() or not int(port) < 65536 or not re.fullmatch(r"[\w.:\[\]-]+", host):
+    if not re.fullmatch(r"[0-9]{1,5}", port) or not int(port) < 65536 or not re.fullmatch(r"[\w.:\[\]-]+", host):
         told = f"accepted: HOST:PORT, as {ADDRESS}, with a port up to 65535; 0 takes a free one"
         raise ValueError(f"--address is {names.shown(address)}; {told}")
     return file, (host.strip("[]"), int(port))

@@ -170,6 +170,10 @@ REFUSED = {
         "--address is 'localhost:70000'; accepted: HOST:PORT, as 127.0.0.1:8000, with a port up to 65535; 0 takes a free "
         "one"
     ),
+    ("--mode=view", "--workdir=,"): "--workdir is ','; accepted: folders of runs with commas between them",
+    ("--mode=view", "--address=127.0.0.1:²"): (
+        "--address is '127.0.0.1:²'; accepted: HOST:PORT, as 127.0.0.1:8000, with a port up to 65535; 0 takes a free one"
+    ),
     ("--mode=view", "--workdir=nowhere"): "--mode=view shows a run; accepted: --workdir=DIR of one, got 'nowhere'",
     (SMALL, "--config.data.up=Y"): "config.data.up is 'Y'; accepted: y | z",
     (SMALL, "--config.data.path=missing.ply"): (

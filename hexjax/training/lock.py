@@ -40,7 +40,7 @@ def take(folder: pathlib.Path) -> IO[str]:
 def is_held(folder: pathlib.Path) -> bool:
     """Whether another process writes in a folder, as a training does; nothing is made there.
 
-    The lock is tried only where the process that took it last is there, so that one that starts now is never in its way.
+    The lock is tried only where the process that took it last is there, so that one that starts now is not in its way.
     """
     try:
         with (folder / FILE).open("rb") as file:
@@ -48,6 +48,6 @@ def is_held(folder: pathlib.Path) -> bool:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except (BlockingIOError, PermissionError):
         return True
-    except (OSError, ValueError):
+    except (OSError, ValueError, OverflowError):
         return False
     return False

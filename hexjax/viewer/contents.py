@@ -39,15 +39,23 @@ STUDY = {  # what the study whose claims docs/collapse.md tests reported, by mod
     "continuous": "An autoencoder of the same size on continuous depth and normals gave back the head, and was named as "
     "the cure.",
 }
-INTEGER, NUMBER = r"(\d{1,9})", r"(-?\d{1,3}(?:\.\d{1,3})?)"
+SHAPE, OTHER, RUN, STEP = (rf"(?P<{name}>\d{{1,9}})" for name in ("shape", "other", "run", "step"))
+AMOUNT = r"-?\d(?:\.\d{1,3})?"
 KEYS = {
-    "input": rf"input/{INTEGER}",
-    "seen": rf"seen/{INTEGER}/{INTEGER}",
-    "made": rf"made/{INTEGER}/{INTEGER}/{INTEGER}",
-    "between": rf"between/{INTEGER}/{INTEGER}/{INTEGER}/{INTEGER}/{NUMBER}",
-    "direction": rf"direction/{INTEGER}/{INTEGER}/({NUMBER[1:-1]}(?:,{NUMBER[1:-1]}){{0,{DIRECTIONS - 1}}})",
-    "draw": rf"draw/{INTEGER}/{INTEGER}/{INTEGER}",
+    "input": f"input/{SHAPE}",
+    "seen": f"seen/{RUN}/{SHAPE}",
+    "made": f"made/{RUN}/{STEP}/{SHAPE}",
+    "between": rf"between/{RUN}/{STEP}/{SHAPE}/{OTHER}/(?P<share>0\.\d{{1,3}}|1\.0{{1,3}})",
+    "direction": f"direction/{RUN}/{STEP}/(?P<amounts>{AMOUNT}(?:,{AMOUNT}){{0,{DIRECTIONS - 1}}})",
+    "draw": rf"draw/{RUN}/{STEP}/(?P<draw>\d{{1,9}})",
 }
+
+
+class Learned(NamedTuple):
+    """A shape that a run was trained on, and its place among those."""
+
+    item: Item
+    place: int | None
 
 
 class Run(NamedTuple):
@@ -58,6 +66,7 @@ class Run(NamedTuple):
     family: Family
     given: parents.Given
     standings: list[fingerprint.Standing]  # of the shapes that the page began with
+    learned: list[Learned]  # at most ENCODED of the data, whether or not they are shown
 
 
 class Principal(NamedTuple):
@@ -84,8 +93,16 @@ class Kept:
         return self.held[key]
 
 
-def open_run(folder: pathlib.Path | None, config: ml_collections.ConfigDict, items: Sequence[Item]) -> Run:
+def open_run(
+    folder: pathlib.Path | None,
+    config: ml_collections.ConfigDict,
+    items: Sequence[Item],
+    data: Sequence[Item] | None = None,
+) -> Run:
     """The run of a folder, and what these shapes are to it.
+
+    Args:
+        data: all shapes of the data, of which these are shown; None: these.
 
     Raises:
         ValueError, CheckpointError: for a run that does not load.
@@ -94,8 +111,11 @@ def open_run(folder: pathlib.Path | None, config: ml_collections.ConfigDict, ite
     spec = (folder and record.read_spec(folder)) or fields.spec(config, items)
     family = families.make(spec, config, given.parents)
     if folder is None:
-        return Run(folder, config, family, given, [fingerprint.Standing("", None)] * len(items))
-    return Run(folder, config, family, given, fingerprint.standings(items, folder, not config.data.path))
+        return Run(folder, config, family, given, [fingerprint.Standing("", None)] * len(items), [])
+    data, is_made = items if data is None else data, not config.data.path
+    standings = zip(data, fingerprint.standings(data, folder, is_made))
+    learned = [Learned(item, each.place) for item, each in standings if each.part == rows.TRAINED]
+    return Run(folder, config, family, given, fingerprint.standings(items, folder, is_made), learned[:ENCODED])
 
 
 class Contents:
@@ -107,14 +127,15 @@ class Contents:
 
     def __init__(self, runs: Sequence[Run], items: Sequence[Item], coarse: int | None = None):
         self.runs, self.items, self.coarse = list(runs), list(items), coarse
+        self.count = len(items)  # of those that it began with
         self.told: list[list[str]] = [[] for _ in items]
         self.params, self.batches, self.codes = Kept(), Kept(), Kept()
         self.principal: dict[tuple[int, int], Principal] = {}  # by run and step
 
     def add(self, item: Item, told: list[str]) -> int:
         """The number of a shape that joins."""
-        self.items.append(item)
         self.told.append(told)
+        self.items.append(item)
         return len(self.items) - 1
 
     def index(self) -> dict[str, Any]:
@@ -126,15 +147,15 @@ class Contents:
             "depth_limit": frame.DEPTH_LIMIT,
             "views": list(frame.VIEWS),
             "cameras": list(frame.CAMERAS),
+            "axes": [np.stack(axes).astype(int).tolist() for axes in zip(frame.RIGHT, frame.UP, frame.FORWARD)],
             "runs": [self._run(number) for number in range(len(self.runs))],
             "shapes": [self._shape(number) for number in range(len(self.items))],
         }
 
     def _shape(self, number: int) -> dict[str, Any]:
-        item, standings = self.items[number], self.runs[0].standings
-        part = standings[number].part if number < len(standings) else "opened"
-        told = {"name": item.name, "category": item.category, "part": part}
-        return told | {"faces": len(item.mesh.faces), "points": 0 if len(item.mesh.faces) else len(item.mesh.vertices)}
+        item = self.items[number]
+        faces, points = len(item.mesh.faces), 0 if len(item.mesh.faces) else len(item.mesh.vertices)
+        return {"name": item.name, "category": item.category, "faces": faces, "points": points}
 
     def _run(self, number: int) -> dict[str, Any]:
         run = self.runs[number]
@@ -144,7 +165,6 @@ class Contents:
         state = "none" if folder is None else "training" if lock.is_held(folder) else "done" if steps else "empty"
         size = family.size(None) if family.layout.kind not in ("set", "cells") else None
         encodes = family.encode is not None and family.decode is not None
-        trained = len(self._trained(run))
         moves = encodes and family.layout.kind not in ("set", "cells")  # tokens have no order to go along
         return {
             "name": config.name if folder is None else folder.resolve().name,
@@ -158,6 +178,7 @@ class Contents:
             "grid": config.extract.grid,
             "state": state,
             "total": config.train.steps,
+            "parts": [each.part for each in run.standings],
             "steps": steps,
             "verdict": _verdict(folder, curve),
             "study": STUDY.get(config.model.input, "") if self._is_of_study() and folder is not None else "",
@@ -168,7 +189,7 @@ class Contents:
                 if "diagnostics.verdict" in row
             ],
             "between": {"pairs": None, "values": None} if moves and steps else None,
-            "directions": self._directions(number, steps[-1]) if moves and steps and trained > 1 else None,
+            "directions": self._directions(number, steps[-1]) if moves and steps else None,
             "draws": DRAWS if family.sample is not None and not family.conditions else 0,
         }
 
@@ -184,15 +205,19 @@ class Contents:
         folder = self.runs[number].folder
         return self.runs[number].config.name if folder is None else folder.resolve().name
 
-    def _directions(self, number: int, step: int) -> dict[str, Any]:
-        """Those of the newest step; the share of the variance of each is known once they were asked for."""
-        count, found = min(DIRECTIONS, len(self._trained(self.runs[number])) - 1), self.principal.get((number, step))
-        return {"count": count, "share": found and found.share, "values": None, "together": True}
+    def _directions(self, number: int, step: int) -> dict[str, Any] | None:
+        """Those of the newest step, `of` the training shapes, or where none is known those that are shown.
 
-    def _trained(self, run: Run) -> list[int]:
-        """Numbers of the shapes whose latents' principal directions are shown: trained on, or all where none is known to be."""
-        own = [number for number, each in enumerate(run.standings) if each.part == rows.TRAINED]
-        return (own or list(range(len(run.standings))))[:ENCODED]
+        The share of the variance of each is known once they were asked for.
+        """
+        count, found = min(DIRECTIONS, len(self._learned(number)) - 1), self.principal.get((number, step))
+        of = "training" if self.runs[number].learned else "shown"
+        told = {"count": count, "share": found and found.share, "of": of, "values": None, "together": True}
+        return told if count > 0 else None
+
+    def _learned(self, number: int) -> list[Learned]:
+        shown = zip(self.items[: self.count], self.runs[number].standings)
+        return self.runs[number].learned or [Learned(item, each.place) for item, each in shown][:ENCODED]
 
     def messages(self, key: str) -> Iterator[Message]:
         """The stream of a key, made while it is read.
@@ -202,79 +227,83 @@ class Contents:
         """
         for kind, pattern in KEYS.items():
             if match := re.fullmatch(pattern, key):
-                return getattr(self, f"_{kind}")(*match.groups())
+                return getattr(self, f"_{kind}")(**self._known(match.groupdict()))
         raise LookupError(key)
 
-    def _input(self, number: str) -> Iterator[Message]:
-        item = self.items[int(number)]
-        return stages.source(item, self.told[int(number)])
+    def _known(self, asked: dict[str, str]) -> dict[str, Any]:
+        """What a key asks, as numbers of what is there."""
+        found = {name: value if name in ("share", "amounts") else int(value) for name, value in asked.items()}
+        is_there = all(found.get(name, 0) < len(self.items) for name in ("shape", "other"))
+        is_there &= found.get("run", 0) < len(self.runs)
+        if not is_there or ("step" in found and self.runs[found["run"]].folder is None):
+            raise LookupError(asked)
+        return found
 
-    def _seen(self, number: str, shape: str) -> Iterator[Message]:
-        run, item = self.runs[int(number)], self.items[int(shape)]
-        yield messages.progress(_observing(run))
-        batch = self._batch(int(number), int(shape))
-        yield from stages.seen(item, batch, run.family, run.config)
+    def _input(self, shape: int) -> Iterator[Message]:
+        return stages.source(self.items[shape], self.told[shape])
 
-    def _made(self, number: str, step: str, shape: str) -> Iterator[Message]:
-        run, item = self.runs[int(number)], self.items[int(shape)]
+    def _seen(self, run: int, shape: int) -> Iterator[Message]:
+        yield messages.progress(_observing(self.runs[run]))
+        batch = self._batch(run, shape)
+        yield from stages.seen(self.items[shape], batch, self.runs[run].family, self.runs[run].config)
+
+    def _made(self, run: int, step: int, shape: int) -> Iterator[Message]:
         yield messages.progress("restoring the network")
-        params = self._params(int(number), int(step))
+        params = self._params(run, step)
         yield messages.progress("encoding")
-        latent = self._latent(int(number), int(step), int(shape))
-        yield from stages.made(item, latent, run.family, params, run.config)
+        latent = self._latent(run, step, shape)
+        yield from stages.made(self.items[shape], latent, self.runs[run].family, params, self.runs[run].config)
 
-    def _between(self, number: str, step: str, one: str, other: str, share: str) -> Iterator[Message]:
+    def _between(self, run: int, step: int, shape: int, other: int, share: str) -> Iterator[Message]:
         yield messages.progress("encoding two shapes")
-        codes = [np.asarray(self._latent(int(number), int(step), int(each)).code) for each in (one, other)]
-        yield from self._drawn(int(number), int(step), codes[0] + float(share) * (codes[1] - codes[0]))
+        codes = [np.asarray(self._latent(run, step, each).code) for each in (shape, other)]
+        yield from self._drawn(run, step, codes[0] + float(share) * (codes[1] - codes[0]))
 
-    def _direction(self, number: str, step: str, values: str) -> Iterator[Message]:
-        key, shapes = (int(number), int(step)), self._trained(self.runs[int(number)])
-        if key not in self.principal:
-            codes = []
-            for count, shape in enumerate(shapes):
-                yield messages.progress(f"encoding training shapes, {count} of {len(shapes)}")
-                codes.append(np.asarray(self._latent(*key, shape).code, np.float64))
-            self.principal[key] = principal(np.stack(codes))
-        mean, directions, _ = self.principal[key]
-        amounts = [float(value) for value in values.split(",")]
-        yield from self._drawn(*key, mean + sum(x * each for x, each in zip(amounts, directions)))
+    def _direction(self, run: int, step: int, amounts: str) -> Iterator[Message]:
+        if (run, step) not in self.principal:
+            params, codes, learned = self._params(run, step), [], self._learned(run)
+            for count, (item, place) in enumerate(learned):
+                yield messages.progress(f"encoding shapes, {count} of {len(learned)}")
+                batch = pipeline.observe(item, self.runs[run].family, self.runs[run].config, place)
+                codes.append(np.asarray(self._encode(run, batch, params).code, np.float64))
+            self.principal[run, step] = principal(np.stack(codes))
+        mean, directions, _ = self.principal[run, step]
+        moved = (float(x) * each for x, each in zip(amounts.split(","), directions))
+        yield from self._drawn(run, step, mean + sum(moved))
 
-    def _draw(self, number: str, step: str, draw: str) -> Iterator[Message]:
-        run, params = self.runs[int(number)], self._params(int(number), int(step))
-        if run.family.sample is None or run.family.conditions:
-            raise ValueError(
-                f"the family {run.config.model.family} draws nothing with latent.kind = {run.config.latent.kind}"
-            )
+    def _draw(self, run: int, step: int, draw: int) -> Iterator[Message]:
+        params, (_, config, family, *_) = self._params(run, step), self.runs[run]
+        if family.sample is None or family.conditions:
+            raise ValueError(f"the family {config.model.family} draws nothing with latent.kind = {config.latent.kind}")
         yield messages.progress("drawing")
-        key = batches.stream_key(run.config.sample.seed, "sample", 0)  # as --mode=sample
-        latent = jax.jit(run.family.sample)(params, key, {"draw": np.array([int(draw)], np.int32)})
-        yield from stages.drawn(latent, run.family, params, run.config)
+        key = batches.stream_key(config.sample.seed, "sample", 0)  # as --mode=sample
+        latent = jax.jit(family.sample)(params, key, {"draw": np.array([draw], np.int32)})
+        yield from stages.drawn(latent, family, params, config)
 
-    def _drawn(self, number: int, step: int, code: np.ndarray) -> Iterator[Message]:
-        run = self.runs[number]
-        config = run.config.copy_and_resolve_references().unlock()
+    def _drawn(self, run: int, step: int, code: np.ndarray) -> Iterator[Message]:
+        config = self.runs[run].config.copy_and_resolve_references().unlock()
         config.extract.grid = min(config.extract.grid, self.coarse or config.extract.grid)
-        yield from stages.drawn(Latent(code, {}), run.family, self._params(number, step), config)
+        yield from stages.drawn(Latent(code, {}), self.runs[run].family, self._params(run, step), config)
 
-    def _params(self, number: int, step: int) -> Params:
-        run = self.runs[number]
-        restore = lambda: families.whole(checkpoint.restore_params(run.folder, step)[0], run.given.params)
-        return self.params.get((number, step), restore)
+    def _params(self, run: int, step: int) -> Params:
+        folder, _, _, given, *_ = self.runs[run]
+        restore = lambda: families.whole(checkpoint.restore_params(folder, step)[0], given.params)
+        return self.params.get((run, step), restore)
 
-    def _batch(self, number: int, shape: int) -> Batch:
-        run = self.runs[number]
-        place = run.standings[shape].place if shape < len(run.standings) else None
-        observe = lambda: pipeline.observe(self.items[shape], run.family, run.config, place)
-        return self.batches.get((number, shape), observe)
+    def _batch(self, run: int, shape: int) -> Batch:
+        _, config, family, _, standings, _ = self.runs[run]
+        place = standings[shape].place if shape < len(standings) else None
+        return self.batches.get((run, shape), lambda: pipeline.observe(self.items[shape], family, config, place))
 
-    def _latent(self, number: int, step: int, shape: int) -> Latent:
-        run = self.runs[number]
-        if run.family.encode is None:
-            raise ValueError(f"the family {run.config.model.family} encodes nothing: it draws")
-        params = self._params(number, step)
-        encode = lambda: pipeline.encode(self._batch(number, shape), run.family, params, run.config)
-        return self.codes.get((number, step, shape), encode)
+    def _latent(self, run: int, step: int, shape: int) -> Latent:
+        encode = lambda: self._encode(run, self._batch(run, shape), self._params(run, step))
+        return self.codes.get((run, step, shape), encode)
+
+    def _encode(self, run: int, batch: Batch, params: Params) -> Latent:
+        _, config, family, *_ = self.runs[run]
+        if family.encode is None:
+            raise ValueError(f"the family {config.model.family} encodes nothing: it draws")
+        return pipeline.encode(batch, family, params, config)
 
 
 def principal(codes: Float[np.ndarray, "i *q"]) -> Principal:

@@ -4,11 +4,14 @@ As a program, `python -m hexjax.viewer.intake FILE`: the mesh of a file as an NP
 refusal in a line on the standard error, with the exit code 2.
 """
 
+import contextlib
+import ctypes
 import io
 import json
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 import tempfile
@@ -70,16 +73,20 @@ def _read(file: pathlib.Path, shown: str) -> tuple[Mesh, list[str]]:
         raise ValueError(f"{shown} takes longer than {2 * SECONDS} s to read") from error
     if done.returncode == names.REFUSED:
         raise ValueError(done.stderr.decode("utf-8", "replace").strip().replace(file.name, shown))
+    if done.returncode == -signal.SIGXCPU:
+        raise ValueError(f"{shown} takes longer than {SECONDS} s of a processor to read")
     if done.returncode:
-        limits = f"{SECONDS} s of a processor and {MEMORY / 2**30:.0f} GiB"
-        raise ValueError(f"{shown} could not be read within {limits}")
+        last = done.stderr.decode("utf-8", "replace").strip().rpartition("\n")[2]
+        raise ValueError(f"{shown} could not be read: {names.cut(last) or f'exit code {done.returncode}'}")
     with np.load(io.BytesIO(done.stdout), allow_pickle=False) as found:
         mesh = Mesh(found["vertices"], found["faces"], bool(found["doubtful"]))
         return mesh, json.loads(str(found["told"]))
 
 
 def _limit() -> None:
-    """Nothing; this process takes no more time and memory than a mesh may."""
+    """Nothing; this process takes no more time and memory than a mesh may, and ends with the one that started it."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG of Linux
     size = int(pathlib.Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (size + MEMORY, size + MEMORY))
     resource.setrlimit(resource.RLIMIT_CPU, (SECONDS, SECONDS))

@@ -9,9 +9,12 @@ import contextlib
 import http.server
 import ipaddress
 import json
+import os
 import pathlib
+import re
 import signal
 import socket
+import socketserver
 import sys
 import threading
 import urllib.parse
@@ -44,6 +47,10 @@ ASKS = "X-Hexjax"  # a header that no form of another site can send
 HELD = 2**29  # bytes of streams that are held
 OPENED = 32  # meshes that may be opened
 IDLE = 30  # seconds that a connection may be silent
+CLOSING = 5  # seconds that what is being made may take when the server ends
+REFUSALS = (ValueError, OSError, MemoryError, RuntimeError)  # told as they say
+FAULTS = (TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, NotImplementedError)  # told as such
+NOTHING = "there is nothing under this address"
 
 
 class Turn:
@@ -79,16 +86,23 @@ class Turn:
         with self.changed:
             self.is_over = True
             self.changed.notify_all()
-            self.changed.wait_for(lambda: not self.is_taken, timeout=IDLE)
+            self.changed.wait_for(lambda: not self.is_taken, timeout=CLOSING)
+
+
+class Stream:
+    """The bytes of a key's messages, as far as they are made: whoever waits for the next one makes it for all."""
+
+    def __init__(self, source: Iterator[messages.Message]):
+        self.source, self.parts, self.is_whole = source, [], False
 
 
 class Streams:
-    """The bytes of messages under each key, made once and held while there is room."""
+    """The streams of all keys, each made once and held while there is room."""
 
     def __init__(self, of: contents.Contents):
-        self.contents, self.turn = of, Turn()
-        self.held: collections.OrderedDict[str, list[bytes]] = collections.OrderedDict()
-        self.lock = threading.Lock()
+        self.contents, self.turn, self.lock = of, Turn(), threading.Lock()
+        self.held: collections.OrderedDict[str, Stream] = collections.OrderedDict()
+        self.bytes = 0  # of whole streams
 
     def read(self, key: str, ahead: bool = False) -> Iterator[bytes]:
         """The messages of a key, each as soon as it is there; what keeps one from being made is the last.
@@ -97,31 +111,44 @@ class Streams:
             LookupError: for a key that nothing stands under.
         """
         with self.lock:
-            if key in self.held:
-                self.held.move_to_end(key)
-                return iter(self.held[key])
-        return self._make(key, self.contents.messages(key), ahead)
+            if key not in self.held:
+                self.held[key] = Stream(self.contents.messages(key))
+            self.held.move_to_end(key)
+            return self._parts(key, self.held[key], ahead)
 
-    def _make(self, key: str, stream: Iterator[messages.Message], ahead: bool) -> Iterator[bytes]:
-        found, is_whole = [], False
-        while not is_whole:
-            with self.turn.take(ahead):
-                message, is_whole = _next(stream)
-                found.append(messages.encode(message))
-            yield found[-1]
-        if message.stage == "done":
-            self._hold(key, found)
+    def _parts(self, key: str, stream: Stream, ahead: bool) -> Iterator[bytes]:
+        place = 0
+        while place < len(stream.parts) or not stream.is_whole:
+            if place == len(stream.parts):
+                with self.turn.take(ahead):
+                    if place == len(stream.parts) and not stream.is_whole:
+                        self._advance(key, stream)
+            yield stream.parts[place]
+            place += 1
 
-    def _hold(self, key: str, found: list[bytes]) -> None:
-        with self.lock:
-            self.held[key] = [one for one in found if b'{"stage": "progress"' not in one[:40]]
-            while sum(len(one) for each in self.held.values() for one in each) > HELD and len(self.held) > 1:
-                self.held.popitem(last=False)
+    def _advance(self, key: str, stream: Stream) -> None:
+        message, stream.is_whole = _next(stream.source)
+        stream.parts.append(messages.encode(message))
+        if stream.is_whole:
+            with self.lock:
+                if message.stage == "error":  # another try may do
+                    self.held.pop(key, None)
+                else:
+                    self.bytes += sum(map(len, stream.parts))
+                    self._make_room(key)
+
+    def _make_room(self, but: str) -> None:
+        for key in [key for key, each in self.held.items() if each.is_whole and key != but]:
+            if self.bytes <= HELD:
+                return
+            self.bytes -= sum(map(len, self.held.pop(key).parts))
 
     def make_ahead(self) -> None:
-        """Nothing; what a page shows of each shape is made when nobody waits for anything else. Ends with the server."""
+        """Nothing; what a page is likely to ask is made when nobody waits for anything, into half of the room."""
         with contextlib.suppress(InterruptedError):
             for key in ahead(self.contents.index()):
+                if self.bytes > HELD / 2:
+                    return
                 collections.deque(self.read(key, ahead=True), maxlen=0)
 
 
@@ -138,16 +165,23 @@ def ahead(index: dict[str, Any]) -> list[str]:
     return keys
 
 
-def _next(stream: Iterator[messages.Message]) -> tuple[messages.Message, bool]:
+def _next(source: Iterator[messages.Message]) -> tuple[messages.Message, bool]:
     """The next message of a stream, and whether it is the last."""
     try:
-        found = next(stream, None)
-    except IndexError:
-        return messages.Message("error", {"text": "there is no such shape or run"}, {}), True
-    except (ValueError, OSError, MemoryError, RuntimeError) as error:
+        found = next(source, None)
+    except REFUSALS as error:
         text = names.one_line(str(error) or type(error).__name__, 4 * names.LINE)
         return messages.Message("error", {"text": text}, {}), True
+    except FAULTS as error:
+        return messages.Message("error", {"text": _told(error)}, {}), True
     return (messages.Message("done", {}, {}), True) if found is None else (found, False)
+
+
+def _told(error: BaseException) -> str:
+    """A fault of the code itself in a line, told on the terminal too."""
+    text = names.one_line(f"a fault of hexjax: {type(error).__name__}: {error}", 4 * names.LINE)
+    progress.tell(f"page: {text}")
+    return text
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -156,7 +190,7 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
 
     def __init__(self, address: tuple[str, int], of: contents.Contents, up: str):
-        self.address_family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        self.address_family = _kind(address)
         self.contents, self.streams, self.up = of, Streams(of), up
         self.files = {
             f"/static/{file.name}": (file.read_bytes(), TYPES[file.suffix])
@@ -164,8 +198,17 @@ class Server(http.server.ThreadingHTTPServer):
             if file.suffix in TYPES
         }
         self.files["/"] = self.files.pop("/static/index.html")
-        self.intake = threading.Semaphore(1)
+        self.intake, self.maker = threading.Semaphore(1), threading.Thread(target=self.streams.make_ahead, daemon=True)
         super().__init__(address, Handler)
+
+    def server_bind(self) -> None:
+        """Nothing; the socket is bound, and no name is looked for, which http.server would do."""
+        socketserver.TCPServer.server_bind(self)
+
+    def index(self) -> dict[str, Any]:
+        """What the page reads first; `making`: whether something is still made ahead."""
+        live = {"live": True, "formats": list(intake.SUFFIXES), "upload_bytes": intake.MOST}
+        return self.contents.index() | live | {"making": self.maker.is_alive()}
 
     @property
     def url(self) -> str:
@@ -201,49 +244,65 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """A file of the page, the index, or a stream."""
-        path = urllib.parse.urlsplit(self.path).path
         if not self._is_welcome():
             return
+        path = self.path.partition("?")[0]
         if path in self.server.files:
             self._send(200, *self.server.files[path])
         elif path == "/data/index":
-            live = {"live": True, "formats": list(intake.SUFFIXES), "upload_bytes": intake.MOST}
-            self._send_json(200, self.server.contents.index() | live)
-        elif path.startswith("/data/"):
+            self._send_index()
+        else:
             try:
                 stream = self.server.streams.read(path.removeprefix("/data/"))
             except LookupError:
-                self._send_json(404, {"error": "there is nothing under this address"})
-                return
-            self._send_stream(stream)
+                self._refuse(404, NOTHING)
+            else:
+                self._send_stream(stream)
+
+    def _send_index(self) -> None:
+        try:
+            found = self.server.index()
+        except (*REFUSALS, *FAULTS) as error:
+            self._refuse(500, _told(error))
         else:
-            self._send_json(404, {"error": "there is nothing under this address"})
+            self._send_json(200, found)
 
     def do_POST(self) -> None:
         """A mesh joins the shapes of the page, or is refused in words."""
-        asked = urllib.parse.urlsplit(self.path)
         if not self._is_welcome(ASKS):
             return
+        path, _, query = self.path.partition("?")
         size = self.headers.get("Content-Length", "")
-        if asked.path != "/data/upload" or not size.isdigit():
-            self._refuse(404, "there is nothing under this address")
+        if path != "/data/upload":
+            self._refuse(404, NOTHING)
+        elif not re.fullmatch(r"[0-9]{1,12}", size):
+            self._refuse(411, f"the size of the file is {size or 'not told'!r}; accepted: a whole number of bytes")
         elif int(size) > intake.MOST:
             self._refuse(413, f"the file has {int(size):,} bytes; accepted: up to {intake.MOST:,}")
+        elif not self.server.intake.acquire(blocking=False):
+            self._refuse(503, "another mesh is being read; accepted: one at a time")
         else:
-            content = self.rfile.read(int(size))
-            name = urllib.parse.parse_qs(asked.query).get("name", ["mesh"])[0]
             try:
-                self._send_json(200, self._take(name, content))
-            except ValueError as error:  # a state of the page, no fault of what it asked
-                self._send_json(200, {"error": str(error)})
+                self._open(urllib.parse.parse_qs(query).get("name", ["mesh"])[0], int(size))
+            finally:
+                self.server.intake.release()
 
-    def _take(self, name: str, content: bytes) -> dict[str, Any]:
-        of = self.server.contents
-        with self.server.intake:
-            if len(of.items) - len(of.runs[0].standings) >= OPENED:
+    def _open(self, name: str, size: int) -> None:
+        of, content = self.server.contents, self.rfile.read(size)
+        if len(content) < size:  # the browser went away
+            self.close_connection = True
+            return
+        try:
+            if len(of.items) - of.count >= OPENED:
                 raise ValueError(f"{OPENED} meshes are open; accepted: no more before the page is started anew")
             item, told = intake.take(name, content, self.server.up)
-            return {"shape": of.add(item, told), "name": item.name, "told": told}
+            self._send_json(200, {"shape": of.add(item, told), "name": item.name, "told": told})
+        except ValueError as error:  # a state of the page, no fault of what it asked
+            self._send_json(200, {"error": str(error)})
+
+    def send_error(self, code: int, message: str | None = None, explain: str | None = None) -> None:
+        """Nothing; what http.server itself refuses is refused as the rest is."""
+        self._refuse(code, message or NOTHING)
 
     def _is_welcome(self, header: str = "") -> bool:
         """Whether a request comes from the page itself, or of a user who goes there; else it is refused."""
@@ -285,26 +344,44 @@ class Handler(http.server.BaseHTTPRequestHandler):
         """Nothing; what a browser asks is not told."""
 
 
+def check(address: tuple[str, int]) -> None:
+    """Nothing; the address is one of this machine, and free.
+
+    Raises:
+        ValueError: if it is not.
+    """
+    try:
+        with socket.create_server(address, family=_kind(address)):
+            pass
+    except OSError as error:
+        reason = os.strerror(error.errno) if (error.errno or 0) > 0 else error.strerror  # below 0 for a name
+        told = "accepted: one of this machine that is free; port 0 takes a free one"
+        raise ValueError(f"--address is {address[0]}:{address[1]}: {reason}; {told}") from error
+
+
+def _kind(address: tuple[str, int]) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+
+
 def serve(of: contents.Contents, address: tuple[str, int], up: str) -> int:
     """The exit code when a signal ends it; the page is there until then, and its address is told.
 
     Raises:
-        ValueError: for an address that this machine does not have, or that is taken.
+        ValueError: as `check`.
     """
-    try:
-        server = Server(address, of, up)
-    except OSError as error:
-        told = f"{error.strerror or error}; accepted: one of this machine that is free; port 0 takes a free one"
-        raise ValueError(f"--address is {address[0]}:{address[1]}: {told}") from error
-    if not ipaddress.ip_address(socket.gethostbyname(address[0]) if ":" not in address[0] else address[0]).is_loopback:
+    check(address)
+    server = Server(address, of, up)
+    if not ipaddress.ip_address(server.server_address[0]).is_loopback:
         progress.tell("warning: others who reach this machine's address can see the page, and open meshes on it")
     ended = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: ended.set())
-    for work in (server.serve_forever, server.streams.make_ahead):
-        threading.Thread(target=work, daemon=True).start()
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.maker.start()
     print(f"the page is at {server.url} until Ctrl-C", file=sys.stderr, flush=True)
     ended.wait()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)  # a second one ends at once
     server.shutdown()
     server.streams.turn.end()
     server.server_close()

@@ -1,11 +1,13 @@
 """What a page is told: of twins, and of no run; and that each stream is what its key says."""
 
+import shutil
+
 import numpy as np
 import pytest
 
+from hexjax import command, pipeline
 from hexjax import config as configuration
-from hexjax import pipeline
-from hexjax.data import sources
+from hexjax.data import meshfile, sources
 from hexjax.evaluation import plans
 from hexjax.training import checkpoint
 from hexjax.viewer import contents
@@ -35,9 +37,10 @@ def test_the_index_of_twins_tells_each_by_its_input_with_its_verdict_and_the_stu
     assert "failed in all of about five runs" in runs[1]["study"]
     assert [curve["name"] for curve in runs[0]["curves"]] == ["loss", "validation.loss"]
     assert [each["step"] for each in runs[0]["verdicts"]] == [0, 20, 40, 60]
-    assert runs[0]["directions"] == {"count": 2, "share": None, "values": None, "together": True}
+    directions = {"count": 2, "share": None, "of": "training", "values": None, "together": True}
+    assert runs[0]["directions"] == directions
     assert [run["draws"] for run in runs] == [0, contents.DRAWS]
-    assert [shape["part"] for shape in found["shapes"]] == ["train"] * 3
+    assert [run["parts"] for run in runs] == [["train"] * 3] * 2
 
 
 def test_a_run_alone_is_told_by_its_folder_and_no_study_beside_it(folders):
@@ -108,13 +111,43 @@ def test_principal_directions_span_the_training_latents_and_hold_their_variance(
     assert sum(share) == pytest.approx(1)
 
 
-def test_a_draw_is_that_of_its_number(page):
-    codes = [stages_of(page, f"draw/1/60/{number}")[0].arrays["code"] for number in (3, 4)]
-    assert not np.allclose(*codes)
+def test_directions_are_of_the_training_shapes_whichever_are_shown(page, folders):
+    items = page.items
+    few = contents.Contents([contents.open_run(folders[0], page.runs[0].config, items[:1], items)], items[:1])
+    key = "direction/0/60/1.0,-1.0"
+    np.testing.assert_allclose(*(stages_of(each, key)[0].arrays["code"] for each in (page, few)), atol=1e-5)
+    new = sources.items("", "solids", "y", 5, 1)[3:]
+    other = contents.Contents([contents.open_run(folders[0], page.runs[0].config, new)], new)
+    assert other.index()["runs"][0]["directions"]["of"] == "shown"
+    assert other.index()["runs"][0]["parts"] == ["new", "new"]
+
+
+def test_a_draw_is_the_sample_of_its_number(page, folders, tmp_path):
+    shutil.copytree(folders[1], tmp_path / "run")
+    assert command.main([f"--workdir={tmp_path}/run", "--mode=sample", "--config.sample.count=3"]) == 0
+    for number in range(3):
+        mesh = stages_of(page, f"draw/1/60/{number}")[-1].arrays
+        drawn = tmp_path / "run" / "meshes" / f"sample_{number:02d}.ply"
+        if len(mesh["faces"]):
+            np.testing.assert_allclose(meshfile.inspect(drawn)[0].vertices.max(0), mesh["vertices"].max(0), atol=1e-5)
 
 
 @pytest.mark.parametrize(
-    "key", ["", "input", "input/x", "input/../1", "seen/0", "made/0/60/0/0", "between/0/60/0/1/x", "run/0"]
+    "key",
+    [
+        "",
+        "input",
+        "input/x",
+        "input/../1",
+        "seen/0",
+        "made/0/60/0/0",
+        "between/0/60/0/1/x",
+        "between/0/60/0/1/1.1",
+        "made/0/60/9",
+        "seen/2/0",
+        "direction/0/60/10.0",
+        "run/0",
+    ],
 )
 def test_a_key_that_nothing_stands_under_is_no_key(page, key):
     with pytest.raises(LookupError):

@@ -5,6 +5,7 @@ import json
 import pathlib
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -55,7 +56,19 @@ def test_the_page_and_its_files_come_with_a_policy_that_lets_nothing_else_in(pag
 
 
 @pytest.mark.parametrize(
-    "path", ["/static/../server.py", "/static/%2e%2e/server.py", "/etc/passwd", "/static/", "/data/", "/data/input/99x"]
+    "path",
+    [
+        "/static/../server.py",
+        "/static/%2e%2e/server.py",
+        "/etc/passwd",
+        "/static/",
+        "/data/",
+        "/data/input/99x",
+        "/data/made/0/60/77",
+        "/data/seen/7/0",
+        "/data/between/0/60/0/1/1.5",
+        "/data/direction/0/60/99.0",
+    ],
 )
 def test_nothing_but_the_page_is_there(page, path):
     status, _, content = ask(page, path)
@@ -105,15 +118,51 @@ def test_a_stream_is_made_once_and_ends_with_done(page):
     assert [header["stage"] for header, _ in first if header["stage"] != "progress"] == [
         "code", "maps", "mesh", "scores", "done",
     ]  # fmt: skip
-    assert [header for header, _ in second] == [header for header, _ in first if header["stage"] != "progress"]
+    assert [header for header, _ in second] == [header for header, _ in first]
+
+
+def test_who_asks_for_what_is_under_way_gets_the_same_stream_and_nothing_is_made_twice(page, monkeypatch):
+    made = []
+
+    def source(key):
+        for number in range(3):
+            made.append(number)
+            yield messages.progress(str(number))
+
+    monkeypatch.setattr(page.contents, "messages", source)
+    streams = server.Streams(page.contents)
+    readers = [streams.read("any", ahead) for ahead in (True, False, False)]
+    for _ in range(4):
+        assert len({next(reader) for reader in readers}) == 1
+    assert made == [0, 1, 2]
+    assert [list(reader) for reader in readers] == [[], [], []]
+
+
+def test_a_fault_of_the_code_is_told_in_the_stream_and_on_the_terminal_and_may_be_tried_again(
+    page, monkeypatch, capsys
+):
+    def source(key):
+        yield messages.progress("on its way")
+        raise TypeError("of no kind")
+
+    monkeypatch.setattr(page.contents, "messages", source)
+    streams = server.Streams(page.contents)
+    header = twins.unpacked(list(streams.read("any"))[-1])[0][0]
+    assert header == {"stage": "error", "text": "a fault of hexjax: TypeError: of no kind"}
+    assert capsys.readouterr().err == "page: a fault of hexjax: TypeError: of no kind\n"
+    assert "any" not in streams.held
+
+
+def test_an_index_that_cannot_be_made_is_told(page, monkeypatch):
+    monkeypatch.setattr(page.contents, "index", lambda: {}[0])
+    status, _, content = ask(page, "/data/index")
+    assert (status, json.loads(content)) == (500, {"error": "a fault of hexjax: KeyError: 0"})
 
 
 @pytest.mark.parametrize(
     ("key", "told"),
     [
         ("made/0/30/0", "checkpoint 30 cannot be restored: "),
-        ("made/0/60/77", "there is no such shape or run"),
-        ("seen/7/0", "there is no such shape or run"),
         ("draw/0/60/0", "the family hexplane_ae draws nothing with latent.kind = deterministic"),
     ],
 )
@@ -129,8 +178,10 @@ def test_a_mesh_joins_the_shapes_and_is_shown_as_they_are(page):
     status, _, answer = ask(page, "/data/upload?name=%2Fetc%2Fmy+torus.ply", "POST", content, X_Hexjax="1")
     told = json.loads(answer)
     assert (status, told["name"], told["told"]) == (200, "my torus", [])
-    shape = json.loads(ask(page, "/data/index")[2])["shapes"][told["shape"]]
-    assert (shape["name"], shape["part"], shape["faces"]) == ("my torus", "opened", len(shapes.torus().faces))
+    index = json.loads(ask(page, "/data/index")[2])
+    shape = index["shapes"][told["shape"]]
+    assert (shape["name"], shape["faces"]) == ("my torus", len(shapes.torus().faces))
+    assert len(index["runs"][0]["parts"]) == told["shape"]
     stages = [header["stage"] for header, _ in twins.unpacked(ask(page, f"/data/made/0/60/{told['shape']}")[2])]
     assert [stage for stage in stages if stage != "progress"] == ["code", "maps", "mesh", "scores", "done"]
 
@@ -160,11 +211,43 @@ def test_a_file_that_is_too_large_or_of_no_known_format_is_not_read(page):
     told = f"the file has {size:,} bytes; accepted: up to {intake.MOST:,}"
     assert (answer.status, json.loads(answer.read())) == (413, {"error": told})
     connection.close()
+    for size in ("", "²", "-1", "9" * 5000):
+        assert raw(page, f"POST /data/upload HTTP/1.1\r\nX-Hexjax: 1\r\nContent-Length: {size}").startswith(
+            b"HTTP/1.1 411 "
+        )
     status, _, answer = ask(page, "/data/upload?name=a.exe", "POST", b"MZ", X_Hexjax="1")
     assert (status, json.loads(answer)["error"]) == (
         200,
         f"a.exe: unknown format '.exe'; accepted: {', '.join(intake.SUFFIXES)}",
     )
+
+
+def raw(page, head, content=b""):
+    """The answer to a request as it stands, whose connection is closed after it."""
+    with socket.create_connection(page.server_address) as connection:
+        connection.sendall(f"{head}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode() + content)
+        connection.shutdown(socket.SHUT_WR)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def test_a_mesh_that_breaks_off_on_its_way_joins_nothing(page):
+    before = len(page.contents.items)
+    head = "POST /data/upload?name=half.obj HTTP/1.1\r\nX-Hexjax: 1\r\nContent-Length: 5000"
+    assert raw(page, head, b"v 0 0 0\nv 1 0 0\nv 0 1 0\nf 1 2 3\n") == b""
+    assert len(page.contents.items) == before
+
+
+def test_one_mesh_is_read_at_a_time(page):
+    with page.intake:
+        status, _, answer = ask(page, "/data/upload?name=a.ply", "POST", b"ply", X_Hexjax="1")
+    assert (status, json.loads(answer)["error"]) == (503, "another mesh is being read; accepted: one at a time")
+
+
+@pytest.mark.parametrize("line", ["HEAD / HTTP/1.1", "GET http://[/ HTTP/1.1", f"GET /{'x' * 70000} HTTP/1.1"])
+def test_what_the_server_itself_refuses_has_the_policy_too(page, line):
+    answer = raw(page, line)
+    assert answer.startswith(b"HTTP/1.1 4") or answer.startswith(b"HTTP/1.1 5"), answer[:100]
+    assert server.POLICY.encode() in answer
 
 
 def test_what_is_waited_for_comes_before_what_is_made_ahead():
@@ -202,6 +285,7 @@ def test_streams_that_are_held_take_no_more_than_their_room(monkeypatch):
     for number in range(9):
         assert len(list(streams.read(f"input/{number}"))) == 2
     assert list(streams.held) == ["input/7", "input/8"]
+    assert streams.bytes == sum(len(part) for each in streams.held.values() for part in each.parts)
 
 
 def test_an_address_that_is_taken_is_refused(page):

@@ -11,7 +11,7 @@ function showCurves(holder, run, step, told) {
   const { clientWidth: width, clientHeight: height } = holder;
   const curves = run.curves.filter(({ value }) => value.some((one) => one > 0));
   if (!curves.length || !width) {
-    holder.replaceChildren(make('p', { className: 'none', textContent: 'No curves: nothing has been trained here.' }));
+    holder.replaceChildren(make('p', { className: 'none', textContent: 'No curves are kept here.' }));
     return;
   }
   const last = curves.reduce((end, curve) => Math.max(end, curve.step.at(-1)), run.total);

@@ -21,21 +21,22 @@ async function openFile(file) {
   const refused = refusalOf(file);
   notice(refused);
   if (refused) return;
-  page.uploading = true;
+  page.uploads += 1;
+  page.opened = file; // the last one that was chosen is shown
   tell(slots.input, { progress: `reading ${file.name}` });
   tellState();
   try {
     const number = await upload(file);
     page.index = await loadIndex();
     fill();
-    setShape(number);
+    if (page.opened === file) setShape(number);
   } catch (problem) {
     if (problem instanceof Stopped) setStopped(true);
     else notice(problem.message);
   } finally {
-    page.uploading = false;
+    page.uploads -= 1;
     tellState();
-    if (slots.input.status !== 'loading') tell(slots.input, { progress: '' });
+    if (!page.uploads && slots.input.status !== 'loading') tell(slots.input, { progress: '' });
   }
 }
 
@@ -46,7 +47,8 @@ function setStopped(stopped) {
 
 /** Reads the index again; a run whose last checkpoint is shown goes on to its newest. */
 async function renew() {
-  const atLast = page.step === (run().steps.at(-1) ?? null);
+  const before = run().steps.at(-1) ?? null;
+  const asked = page.run;
   try {
     page.index = await loadIndex();
     setStopped(false);
@@ -57,14 +59,20 @@ async function renew() {
     return;
   }
   fill();
-  if (atLast && !page.latent) page.step = run().steps.at(-1) ?? null;
+  if (page.run === asked && !page.latent) page.step = stepAfter(page.step, before, run().steps);
   show();
 }
 
-/** Whether the index will tell more: of a run that trains, or of directions that are still looked for. */
-const isUnfinished = ({ state, directions }) => state === 'training' || (directions?.share === null && !page.latent);
+/** The step that is shown when a run has these: its newest where that was shown, else what was, or is nearest to it. */
+function stepAfter(step, newest, steps) {
+  if (step === newest || !steps.length) return steps.at(-1) ?? null;
+  return steps.reduce((best, one) => (Math.abs(one - step) < Math.abs(best - step) ? one : best));
+}
+
+/** Whether the index will tell more: a run trains, or the server still makes what will be asked. */
+const isUnfinished = ({ making, runs }) => making || runs.some(({ state }) => state === 'training');
 
 async function poll() {
-  if (page.index.live && !page.stopped && page.index.runs.some(isUnfinished)) await renew();
+  if (page.index.live && !page.stopped && isUnfinished(page.index)) await renew();
   setTimeout(poll, POLL_MS);
 }

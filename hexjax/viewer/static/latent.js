@@ -31,7 +31,8 @@ function latentWords(run, shapes, shape, latent) {
   }
   const moved = latent.values.map((value, i) => (value ? `${signed(value)} \u03c3 along direction ${i + 1}` : ''));
   const along = moved.filter(Boolean).join(', ');
-  return along ? `training mean ${along}` : 'the mean of the training latents';
+  const mean = run.directions.of === 'training' ? 'training mean' : 'mean of the shown shapes';
+  return along ? `${mean} ${along}` : mean;
 }
 
 const signed = (value) => (value > 0 ? '+' : '') + minus(value.toFixed(1));
@@ -42,7 +43,7 @@ const betweenValues = (run) => run.between.values || evenly(0, 1, STEPS_BETWEEN)
 const directionValues = (run) => run.directions.values || evenly(-DEVIATIONS, DEVIATIONS, 20 * DEVIATIONS);
 
 /** A row of the panel: a label, a slider over values, and what it stands at. */
-function sliderRow(label, values, start, words, moved) {
+function sliderRow(label, values, start, words, moved, atRest = words(start)) {
   const input = make('input', { type: 'range', min: 0, max: values.length - 1, value: values.indexOf(start) });
   const output = make('output');
   const tell = () => {
@@ -53,11 +54,11 @@ function sliderRow(label, values, start, words, moved) {
     tell();
     moved(values[input.value]);
   });
-  tell();
   const rest = () => {
     input.value = values.indexOf(start);
-    tell();
+    output.textContent = atRest;
   };
+  rest();
   return { row: make('div', { className: 'slider' }, label, input, output), input, rest };
 }
 
@@ -100,13 +101,14 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
   }
 
   function directionRows() {
-    const { share, count, together } = run.directions; // shares are null before a direction was asked for
+    const { count, together } = run.directions;
     const values = directionValues(run);
     const state = Array(count).fill(0);
     if (!can({ kind: 'direction', values: state.with(0, values[0]) })) return [];
     const made = state.map((_, i) => {
-      const percent = share ? `${(100 * share[i]).toFixed(0)} %` : '';
-      const label = make('span', {}, `direction ${i + 1}`, make('small', { textContent: percent }));
+      const share = make('small');
+      share.dataset.share = i;
+      const label = make('span', {}, `direction ${i + 1}`, share);
       const one = sliderRow(label, values, 0, (value) => `${signed(value)} \u03c3`, (value) => {
         if (!together) state.fill(0);
         state[i] = value;
@@ -114,15 +116,14 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
         rows.filter((row) => !kept.includes(row)).forEach((row) => row.rest());
         back.disabled = false;
         changed({ kind: 'direction', values: [...state] });
-      });
+      }, '\u2013');
       const { rest: still } = one;
       one.rest = () => {
         state[i] = 0;
         still();
       };
       one.input.dataset.direction = i + 1;
-      const told = share ? `, ${percent} of the variance` : '';
-      one.input.setAttribute('aria-label', `principal direction ${i + 1}${told}`);
+      one.input.setAttribute('aria-label', `principal direction ${i + 1}`);
       return one;
     });
     return made;
@@ -136,6 +137,14 @@ function makeSliders(holder, { run, runNumber, step, shape, shapes }, changed) {
       release({ kind: 'draw', number });
     });
     return button;
+  }
+}
+
+/** Writes the shares of the variance of the directions, which a server knows after it was asked for one. */
+function tellShares(share) {
+  for (const label of document.querySelectorAll('[data-share]')) {
+    label.textContent = share ? `${(100 * share[label.dataset.share]).toFixed(0)} %` : '';
+    label.title = share ? 'share of the variance' : '';
   }
 }
 

@@ -1,31 +1,28 @@
 // The six maps as an unfolded cube: tiles, their legend, and what the pixel under the cursor holds.
 'use strict';
 
-// By view: right and up of its picture and the way that it looks, as the frame defines them.
-const AXES = {
-  top: [[-1, 0, 0], [0, 0, 1], [0, -1, 0]], bottom: [[-1, 0, 0], [0, 0, -1], [0, 1, 0]],
-  front: [[-1, 0, 0], [0, 1, 0], [0, 0, 1]], back: [[1, 0, 0], [0, 1, 0], [0, 0, -1]],
-  left: [[0, 0, 1], [0, 1, 0], [1, 0, 0]], right: [[0, 0, -1], [0, 1, 0], [-1, 0, 0]],
-};
+const STEP = 1 / 64; // of a tile's side, by which an arrow moves the place that is read
+const ARROWS_MOVE = { ArrowLeft: [0, -STEP], ArrowRight: [0, STEP], ArrowUp: [-STEP, 0], ArrowDown: [STEP, 0] };
 const DEGREES_LIMIT = 60;
 const KINDS = ['depth', 'normals', 'mask'];
 const SOURCES = ['input', 'decoded', 'difference'];
 
 const tiles = {
-  names: [], canvases: [],
+  names: [], axes: [], canvases: [],
   legend: make('div', { className: 'legend' }), readout: make('div', { id: 'readout' }),
 };
 
 /** Makes the tiles once; `told` is called with {view, row, column} in [0, 1) of the tile under the cursor, or null. */
-function makeTiles(holder, names, cameras, told) {
-  tiles.names = names;
+function makeTiles(holder, { views: names, cameras, axes }, told) {
+  Object.assign(tiles, { names, axes });
   tiles.canvases = names.map((name, view) => {
     const canvas = make('canvas', { width: 1, height: 1 });
     canvas.setAttribute('role', 'img');
     canvas.setAttribute('aria-label', `${name} map, camera at ${cameras[view]}`);
     const label = make('figcaption', { textContent: name }, make('span', { textContent: ` ${cameras[view]}` }));
-    const figure = make('figure', {}, canvas, label);
+    const figure = make('figure', { tabIndex: 0 }, canvas, label);
     figure.dataset.view = name;
+    readByKeys(figure, view, told);
     const read = (event) => {
       const box = canvas.getBoundingClientRect();
       const [column, row] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
@@ -40,6 +37,22 @@ function makeTiles(holder, names, cameras, told) {
     return canvas;
   });
   holder.append(tiles.legend, tiles.readout);
+}
+
+/** Arrows read a tile that has the focus, from its middle. */
+function readByKeys(figure, view, told) {
+  let [row, column] = [0.5, 0.5];
+  figure.addEventListener('focus', () => {
+    if (figure.matches(':focus-visible')) told({ view, row, column });
+  });
+  figure.addEventListener('keydown', (event) => {
+    const move = !event.shiftKey && ARROWS_MOVE[event.key];
+    if (!move) return;
+    event.preventDefault();
+    event.stopPropagation(); // arrows cycle the shapes elsewhere
+    [row, column] = [row + move[0], column + move[1]].map((one) => Math.min(0.999, Math.max(0, one)));
+    told({ view, row, column });
+  });
 }
 
 const sizeOf = (maps) => maps.arrays.mask.shape.slice(1);
@@ -228,6 +241,6 @@ function worldPoint(maps, place) {
   if (maps.arrays.mask.data[index] < 0.5) return null;
   const [height, width] = sizeOf(maps);
   const along = [(2 * (column + 0.5)) / width - 1, 1 - (2 * (row + 0.5)) / height, maps.arrays.depth.data[index] - 1];
-  const axes = AXES[tiles.names[place.view]];
+  const axes = tiles.axes[place.view]; // right, up, and the way that the camera looks
   return [0, 1, 2].map((k) => axes.reduce((sum, axis, i) => sum + along[i] * axis[k], 0));
 }

@@ -3,7 +3,7 @@
 
 const TURN = Math.PI / 12;
 const NO_CHECKPOINT = {
-  empty: 'No checkpoint yet; the input, its maps and the ceiling are shown.',
+  empty: 'No checkpoint here; the input, its maps and the ceiling are shown.',
   training: 'No checkpoint yet; the input, its maps and the ceiling are shown.',
   none: 'No run; the input, its maps and the ceiling are shown.',
 };
@@ -11,6 +11,7 @@ const NO_CHECKPOINT = {
 function refreshControls() {
   const shown = run();
   press($('#runs'), page.run);
+  fillShapes();
   $('#facts').textContent = factsOf(shown);
   document.title = `hexjax: ${shown.name || 'viewer'}`;
   const { verdict } = shown;
@@ -22,11 +23,13 @@ function refreshControls() {
   for (const line of $('#reasons').children) line.classList.toggle('shown', line.dataset.run === String(page.run));
   $('#shape').value = page.shape;
   refreshTraining();
-  const ways = JSON.stringify([page.run, shown.between, shown.directions, shown.draws]);
+  const fixed = shown.directions && { ...shown.directions, share: null };
+  const ways = JSON.stringify([page.run, shown.between, fixed, shown.draws]);
   once('sliders', [ways, page.shape, page.step, page.index.shapes.length], () => {
     const place = { run: shown, runNumber: page.run, step: page.step, shape: page.shape, shapes: page.index.shapes };
     makeSliders($('#sliders'), page.step === null ? { ...place, run: { draws: 0 } } : place, setLatent);
   });
+  tellShares(shown.directions?.share);
   Object.assign(body, { shape: page.shape, run: page.run, step: page.step ?? '' });
 }
 
@@ -68,24 +71,32 @@ function fill() {
   const { runs, shapes, note, version, live, formats } = page.index;
   const labels = runs.map(({ label, name }, i) => ({ value: i, label, title: name }));
   once('labels', [JSON.stringify(labels)], () => segmented($('#runs'), labels, setRun)); // a focus in them is kept
-  once('shapes', [JSON.stringify(shapes)], () => fillShapes(shapes));
+  fillShapes();
   $('#runs').hidden = runs.length < 2;
-  $('#reasons').replaceChildren(...runs.map((one, i) => {
-    const line = make('p', {}, ...reasonOf(one));
-    line.dataset.run = i;
-    return line;
-  }));
+  const reasons = runs.map(reasonOf);
+  once('reasons', [JSON.stringify(reasons.map((parts) => parts.map((part) => part.textContent ?? part)))], () => {
+    $('#reasons').replaceChildren(...reasons.map((parts, i) => {
+      const line = make('p', {}, ...parts);
+      line.dataset.run = i;
+      return line;
+    }));
+  });
   $('#open').hidden = !live;
   $('#file').accept = (formats || []).join(',');
   $('#note').textContent = [`hexjax ${version}`, note].filter(Boolean).join(' \u00b7 ');
 }
 
-/** The select of shapes, in groups by part. */
-function fillShapes(shapes) {
-  const options = shapes.map(({ name, category, part, faces, points }, i) => {
+/** The select of shapes, in groups by what they are to the shown run. */
+function fillShapes() {
+  const { shapes } = page.index;
+  once('shapes', [JSON.stringify([shapes, run().parts])], () => groupShapes(shapes));
+}
+
+function groupShapes(shapes) {
+  const options = shapes.map(({ name, category, faces, points }, i) => {
     const size = points ? plural(points, 'point') : plural(faces, 'face');
     const words = [name, category, size].filter(Boolean).join(', ');
-    return { part, option: new Option(words, i) };
+    return { part: partOf(i), option: new Option(words, i) };
   });
   const of = (part) => options.filter((one) => one.part === part).map(({ option }) => option);
   const groups = Object.entries(PARTS).filter(([part]) => of(part).length);
@@ -208,8 +219,8 @@ function listen() {
     $('#file').value = '';
   });
   document.addEventListener('keydown', onKey);
+  listenForDrops();
   new ResizeObserver(() => refreshTraining()).observe($('#chart'));
-  if (page.index.live) listenForDrops();
 }
 
 function listenForDrops() {
@@ -221,14 +232,18 @@ function listenForDrops() {
   document.addEventListener('dragleave', dragging(false));
   document.addEventListener('drop', (event) => {
     dragging(false)(event);
-    if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
+    if (!page.index.live) notice('This file opens no meshes; the page of --mode=view does.');
+    else if (event.dataTransfer.files.length) openFile(event.dataTransfer.files[0]);
   });
 }
 
+/** Saves what is asked for now; a shape of its own latent has the units of the input, others have those of the frame. */
 function save() {
-  const mesh = page.step === null ? latest('seen', 'ceiling') : latest('made', 'made');
-  const name = [shape().name, page.step === null ? 'ceiling' : run().name].join('_').replace(/[^\w.-]+/g, '_');
-  saveAs($('#format').value, name, mesh, latest('input', 'input')?.to_source, scenes.made.canvas);
+  const mesh = shownMesh(current);
+  const of = page.latent ? latentWords(run(), page.index.shapes, page.shape, page.latent) : shape().name;
+  const name = [of, page.step === null ? 'ceiling' : run().name].join('_').replace(/[^\w.+-]+/g, '_');
+  const toSource = page.latent ? undefined : current('input', 'input')?.to_source;
+  saveAs($('#format').value, name, mesh, toSource, scenes.made.canvas);
 }
 
 async function start() {
@@ -240,12 +255,12 @@ async function start() {
     body.state = page.stopped ? 'stopped' : 'error';
     return;
   }
-  const { views: names, cameras, error_limit: limit } = page.index;
+  const { error_limit: limit } = page.index;
   scenes.input = openView($('#input canvas'), slots.input);
   scenes.made = openView($('#made canvas'), slots.made);
   onCamera.push((words) => { body.camera = words; });
   resetCamera();
-  makeTiles($('#tiles'), names, cameras, point);
+  makeTiles($('#tiles'), page.index, point);
   segmented($('#kind'), KINDS.map((kind) => ({ value: kind, label: kind })), (kind) => set({ kind }));
   segmented($('#source'), SOURCES.map((source) => ({ value: source, label: source })), (source) => set({ source }));
   const words = 'distance to the input, world units';

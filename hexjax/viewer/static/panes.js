@@ -23,12 +23,12 @@ function refreshInput() {
 }
 
 function inputWords(mesh) {
-  const { category, part } = shape();
-  return [PARTS[part], category, sizeWords(mesh)].filter(Boolean).join(', ');
+  return [PARTS[partOf(page.shape)], shape().category, sizeWords(mesh)].filter(Boolean).join(', ');
 }
 
-const sizeWords = ({ stage, faces, arrays }) => (
-  stage === 'points' ? plural(arrays.points.shape[0], 'point') : plural(faces, 'face'));
+const sizeWords = ({ stage, faces, shown, arrays }) => (
+  stage === 'points' ? plural(arrays.points.shape[0], 'point') : facesWords({ faces, shown }));
+const facesWords = ({ faces, shown }) => plural(faces, 'face') + (shown ? `, ${grouped(shown)} of them shown` : '');
 
 /** Says whether a mesh is there and empty, and how many faces it has. */
 function surfaceState(slot, mesh) {
@@ -86,10 +86,13 @@ function showSpace(message) {
   scenes.maps?.set('content', message.stage === 'points' ? pointCloud(message) : cellBoxes(message));
 }
 
+/** The mesh of the right pane, as `latest` or `current` finds it. */
+const shownMesh = (find) => (page.step === null ? find('seen', 'ceiling') : find('made', 'made'));
+
 function refreshMade() {
   const ceiling = latest('seen', 'ceiling');
   const trained = page.step !== null;
-  const mesh = trained ? latest('made', 'made') : ceiling;
+  const mesh = shownMesh(latest);
   const coloured = page.error && Boolean(mesh?.faces && mesh.arrays.error);
   const ghost = page.ghost && trained ? ceiling : null;
   once('made', [mesh, scenes.made], () => {
@@ -108,7 +111,8 @@ function refreshMade() {
   toggle($('#ghost'), page.ghost);
   $('#error').disabled = !mesh?.arrays.error;
   $('#ghost').disabled = !trained || !ceiling;
-  $('#save').disabled = !mesh || !scenes.made;
+  $('#save').disabled = !shownMesh(current) || !scenes.made || (!page.latent && !current('input', 'input'));
+  $('#save').title = mesh?.shown ? `${plural(mesh.shown, 'face')}, as this file holds them` : '';
   $('#made-title').textContent = !trained ? 'Ceiling' : page.latent ? 'Latent' : 'Reconstruction';
   caption('made', madeWords(mesh, trained));
   const code = trained ? latest('made', 'code') : null;
@@ -119,7 +123,7 @@ function refreshMade() {
 function madeWords(mesh, trained) {
   if (page.latent) return latentWords(run(), page.index.shapes, page.shape, page.latent);
   if (!mesh) return '';
-  return `${trained ? `step ${grouped(page.step)}` : 'no network'}, ${plural(mesh.faces, 'face')}`;
+  return `${trained ? `step ${grouped(page.step)}` : 'no network'}, ${facesWords(mesh)}`;
 }
 
 const ARROWS = { high: '\u2191', low: '\u2193' }; // the better way
@@ -159,7 +163,7 @@ function tellState() {
   }
   if (page.step === null && panes.seen.dataset.key) panes.made.dataset.key = panes.seen.dataset.key;
   $('#scores').dataset.stale = String([slots.seen, slots.made].some(({ status }) => status === 'loading'));
-  const busy = page.waiting || page.uploading || all.some(({ status }) => status === 'loading');
+  const busy = page.waiting || page.uploads > 0 || all.some(({ status }) => status === 'loading');
   if (!busy) body.ready = 'true';
   body.busy = String(busy);
   body.state = page.stopped ? 'stopped' : all.some(({ status }) => status === 'error') ? 'error' : 'ok';

@@ -59,11 +59,11 @@ const offset = { polygonOffset: true, polygonOffsetFactor: 1, polygonOffsetUnits
 const MATERIALS = {
   plain: clay({ color: linear(CLAY), ...offset }),
   coloured: clay({ vertexColors: true, ...offset }),
-  cells: clay({ color: linear([1, 1, 1]) }),
+  cells: clay({ color: linear(CLAY) }),
   ghost: new THREE.MeshLambertMaterial({
     color: linear([0.1, 0.34, 0.62]), transparent: true, opacity: 0.3, depthWrite: false,
   }),
-  points: rounded({ size: 0.07, vertexColors: true }),
+  points: rounded({ size: 0.07, color: linear(POINT) }),
   probe: rounded({ size: 9, sizeAttenuation: false, color: 0x1668e0, depthTest: false, transparent: true }),
 };
 
@@ -240,35 +240,22 @@ function facesAround(faces, vertices) {
   return [start, around];
 }
 
-function pointCloud({ arrays: { points, normal } }) {
+function pointCloud({ arrays: { points } }) {
   const geometry = new THREE.BufferGeometry();
-  const colours = new Float32Array(points.data.length);
-  const colour = new THREE.Color();
-  for (let i = 0; i < colours.length; i += 3) {
-    if (normal) colour.setRGB(...[0, 1, 2].map((k) => 0.5 + 0.5 * normal.data[i + k]), 'srgb');
-    else colour.setRGB(...POINT);
-    colour.toArray(colours, i);
-  }
   geometry.setAttribute('position', new THREE.BufferAttribute(Float32Array.from(points.data), 3));
-  geometry.setAttribute('color', new THREE.BufferAttribute(colours, 3));
   return new THREE.Points(geometry, MATERIALS.points);
 }
 
-/** Boxes at their places in the cube's grid; a value, where there is one, is shown from -largest to largest. */
-function cellBoxes({ side, arrays: { cells, value } }) {
+/** Boxes at their places in the cube's grid. */
+function cellBoxes({ side, arrays: { cells } }) {
   const count = cells.data.length / 3;
   const size = 2 / side;
   const box = new THREE.BoxGeometry(0.9 * size, 0.9 * size, 0.9 * size);
   const boxes = new THREE.InstancedMesh(box, MATERIALS.cells, count);
-  const largest = value ? value.data.reduce((most, one) => Math.max(most, Math.abs(one)), 1e-9) : 1;
-  const [matrix, colour] = [new THREE.Matrix4(), new THREE.Color()];
+  const matrix = new THREE.Matrix4();
   for (let i = 0; i < count; i++) {
     matrix.setPosition(...[0, 1, 2].map((k) => (cells.data[3 * i + k] + 0.5) * size - 1));
     boxes.setMatrixAt(i, matrix);
-    if (value) {
-      const at = entry(0.5 + (0.5 * value.data[i]) / largest);
-      boxes.setColorAt(i, colour.setRGB(...[0, 1, 2].map((k) => divergingTable[at + k] / 255), 'srgb'));
-    } else boxes.setColorAt(i, colour.setRGB(...CLAY));
   }
   return boxes;
 }

@@ -9,13 +9,16 @@ const PARTS = {
 const page = {
   index: null, run: 0, step: null, shape: 0, kind: 'depth', source: 'input', sourceBefore: null, white: false,
   error: true, wireframe: false, ghost: false, latent: null, place: null, waiting: false,
-  uploading: false, stopped: false,
+  uploads: 0, stopped: false,
 };
 const panes = { input: $('#input'), seen: $('#maps'), made: $('#made') };
 const slots = Object.fromEntries(Object.entries(panes).map(([name, pane]) =>
   [name, { pane, key: null, status: 'done', items: {}, keys: {}, abort: null }]));
 const scenes = {};
 const body = document.body.dataset;
+
+/** What a shape is to the shown run: a key of PARTS, or nothing. */
+const partOf = (number) => run().parts[number] ?? 'opened';
 
 const run = () => page.index.runs[page.run];
 const shape = () => page.index.shapes[page.shape];
