@@ -111,7 +111,8 @@ function refreshMade() {
   toggle($('#ghost'), page.ghost);
   $('#error').disabled = !mesh?.arrays.error;
   $('#ghost').disabled = !trained || !ceiling;
-  $('#save').disabled = !shownMesh(current) || !scenes.made || (!page.latent && !current('input', 'input'));
+  const settled = !page.waiting && shownMesh(current) && (page.latent || current('input', 'input'));
+  $('#save').disabled = !settled || !scenes.made;
   $('#save').title = mesh?.shown ? `${plural(mesh.shown, 'face')}, as this file holds them` : '';
   $('#made-title').textContent = !trained ? 'Ceiling' : page.latent ? 'Latent' : 'Reconstruction';
   caption('made', madeWords(mesh, trained));
