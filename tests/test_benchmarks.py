@@ -13,7 +13,7 @@ from tests import own
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/results.md"])
+@pytest.mark.parametrize("name", ["README.md", "docs/results.md", "docs/page.md"])
 def test_the_speeds_of_the_pages_are_those_of_the_results(name):
     if told := own.foreign(ROOT, "results/benchmarks"):
         pytest.skip(told)

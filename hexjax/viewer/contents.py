@@ -18,7 +18,7 @@ from jaxtyping import Float
 import hexjax
 from hexjax import pipeline
 from hexjax.data import batches, fields
-from hexjax.evaluation import parents, rows
+from hexjax.evaluation import export, parents, rows
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models.family import Family
@@ -143,8 +143,7 @@ class Contents:
         return {
             "version": hexjax.__version__,
             "note": "",
-            "error_limit": 0.02,
-            "depth_limit": frame.DEPTH_LIMIT,
+            "error_limit": export.ERROR_LIMIT,
             "views": list(frame.VIEWS),
             "cameras": list(frame.CAMERAS),
             "axes": [np.stack(axes).astype(int).tolist() for axes in zip(frame.RIGHT, frame.UP, frame.FORWARD)],
@@ -163,17 +162,14 @@ class Contents:
         steps = [] if folder is None else checkpoint.steps(folder)
         curve = [] if folder is None else record.read_rows(folder / "metrics.jsonl")
         state = "none" if folder is None else "training" if lock.is_held(folder) else "done" if steps else "empty"
-        size = family.size(None) if family.layout.kind not in ("set", "cells") else None
         encodes = family.encode is not None and family.decode is not None
         moves = encodes and family.layout.kind not in ("set", "cells")  # tokens have no order to go along
         return {
             "name": config.name if folder is None else folder.resolve().name,
             "label": self._label(number),
-            "config": config.name,
             "family": config.model.family,
             "input": config.model.input,
             "floats": family.latent_floats,
-            "bits": None if size is None else size.bits,
             "resolution": config.hexplane.resolution_px,
             "grid": config.extract.grid,
             "state": state,

@@ -63,9 +63,9 @@ def maps(role: str, of: Hexplane, kinds: Sequence[str]) -> Message:
     return Message("maps", {"role": role, "kinds": [kind for kind in KINDS if kind in kinds]}, arrays)
 
 
-def code(latent: Latent, layout: Layout, floats: int, bits: int) -> Message:
+def code(latent: Latent, layout: Layout) -> Message:
     """The latent of one shape, code [t, d]."""
-    told = {"role": "latent", "layout": layout.kind, "size": list(latent.code.shape), "floats": floats, "bits": bits}
+    told = {"role": "latent", "layout": layout.kind, "size": list(latent.code.shape)}
     return Message("code", told, {"code": np.asarray(latent.code, np.float32)})
 
 

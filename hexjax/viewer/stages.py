@@ -82,8 +82,7 @@ def decoded(latent: Latent, family: Family, params: Params, config: ml_collectio
     Args:
         latent: of one shape, with a leading 1.
     """
-    size = family.size(latent)
-    yield messages.code(latent._replace(code=latent.code[0]), family.layout, size.floats, size.bits)
+    yield messages.code(latent._replace(code=latent.code[0]), family.layout)
     if family.decode is None:
         return None
     yield messages.progress("decoding")

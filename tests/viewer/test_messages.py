@@ -33,7 +33,7 @@ def test_what_a_server_sends_is_exact():
 
 
 def test_arrays_begin_where_a_browser_can_read_them():
-    code = messages.code(Latent(np.ones((3, 1), np.float32), {}), Layout("set", 3, 1), 3, 96)
+    code = messages.code(Latent(np.ones((3, 1), np.float32), {}), Layout("set", 3, 1))
     for pack in (False, True):
         content = messages.encode(code._replace(arrays=code.arrays | {"mask": np.ones((1, 1, 1))}), pack)
         assert len(content) % 8 == 0
@@ -43,7 +43,7 @@ def test_arrays_begin_where_a_browser_can_read_them():
 def test_what_a_file_holds_is_as_near_as_is_told():
     sphere = shapes.sphere(0.7, 2)
     error = np.linspace(0, 0.05, len(sphere.vertices), dtype=np.float32)
-    code = messages.code(Latent(np.random.default_rng(1).normal(size=(4, 5)), {}), Layout("set", 4, 5), 20, 640)
+    code = messages.code(Latent(np.random.default_rng(1).normal(size=(4, 5)), {}), Layout("set", 4, 5))
     sent = [messages.mesh("made", sphere, error), maps(), code]
     found = twins.unpacked(b"".join(messages.encode(one, pack=True) for one in sent))
     near = {
