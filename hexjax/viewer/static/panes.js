@@ -28,7 +28,7 @@ function inputWords(mesh) {
 
 const sizeWords = ({ stage, faces, shown, arrays }) => (
   stage === 'points' ? plural(arrays.points.shape[0], 'point') : facesWords({ faces, shown }));
-const facesWords = ({ faces, shown }) => plural(faces, 'face') + (shown ? `, ${grouped(shown)} of them shown` : '');
+const facesWords = ({ faces, shown }) => plural(faces, 'face') + (shown ? `, here ${grouped(shown)}` : '');
 
 /** Says whether a mesh is there and empty, and how many faces it has. */
 function surfaceState(slot, mesh) {
