@@ -83,8 +83,8 @@ def parse(arguments: list[str]) -> Command:
 
 def _parse(given: dict[str, str | None], overrides: dict[str, str], arguments: list[str]) -> Command:
     mode = _check_mode(given["mode"])
-    page = _check_page(given, mode)
     workdir, kind = workdirs.check(given["workdir"], mode not in PAGES) if given["workdir"] else (None, None)
+    page = _check_page(given, mode)
     has_run = kind is not None
     if mode in PAGES and given["workdir"] and not has_run:
         raise ValueError(
