@@ -53,11 +53,10 @@ def find(meshes: Sequence[Mesh]) -> tuple[Pair, ...]:
 
 
 def occupied(mesh: Mesh) -> Bool[np.ndarray, "p"]:
-    """Which of the centres of 32^3 cells are inside: exactly where the mesh is closed, by three rays on average where not."""
+    """Which of the centres of 32^3 cells are inside, by the winding number."""
     along = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
     centres = np.stack(np.meshgrid(along, along, along, indexing="ij"), -1).reshape(-1, 3)
-    axes = range(1 if surface.boundless(mesh.faces) else 3)
-    return sdf.outward(mesh) * sum(sdf.crossings(mesh, centres, axis) for axis in axes) / len(axes) > 0.5
+    return sdf.winding_number(mesh, centres) > 0.5
 
 
 def _overlaps(held: Bool[np.ndarray, "i p"], start: int) -> list[tuple[int, int, float]]:
