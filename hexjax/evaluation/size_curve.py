@@ -5,7 +5,6 @@
 figures are means over the same held-out shapes, beside their ceiling and what no learning gives them.
 """
 
-import argparse
 import io
 import json
 import os
@@ -15,7 +14,6 @@ from typing import NamedTuple
 
 from matplotlib import figure
 
-from hexjax import names
 from hexjax.evaluation import baselines, curve, page, rows, table
 from hexjax.training import record
 from hexjax.types import Scores
@@ -201,33 +199,25 @@ def _both(mean: Scores | None) -> str | None:
     return None if mean is None else " / ".join(f"{mean[name]:.3f}" for name in SCORED)
 
 
-def fill(text: str, results: Results) -> str:
-    """The text with its marked tables made anew.
+def make(folder: pathlib.Path, pages: list[pathlib.Path]) -> None:
+    """Nothing; the table is printed, or in the pages, and then the plot is drawn.
 
     Raises:
-        ValueError: for markers that are not accepted.
+        ValueError: for a folder without a curve, or a page that cannot be filled.
     """
-    return page.fill(text, "curve", TABLES, results)
+    found, file = read(folder), folder / FILE
+    for one in pages:
+        link = os.path.relpath(file.resolve(), one.resolve().parent)
+        page.publish([one], "curve", TABLES, found._replace(picture=pathlib.PurePath(link).as_posix()))
+    if not pages:
+        return page.publish([], "curve", TABLES, found)
+    record.write_atomically(file, draw(found))
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 2 for what is refused; prints the table, or writes it into a page and draws the plot."""
-    parser = argparse.ArgumentParser(description="Quality over the latent's size.")
-    parser.add_argument("results", type=pathlib.Path, help="folder of a sweep's runs: results/size_heads")
-    parser.add_argument("--into", type=pathlib.Path, help="the page whose marked tables are replaced")
-    given = parser.parse_args(arguments)
-    try:
-        found, file = read(given.results), given.results / FILE
-        if given.into is not None:
-            link = os.path.relpath(file.resolve(), given.into.resolve().parent)
-            found = found._replace(picture=pathlib.PurePath(link).as_posix())
-        page.publish([] if given.into is None else [given.into], fill, TABLES, found)
-        if given.into is not None:
-            record.write_atomically(file, draw(found))
-    except (ValueError, OSError) as error:
-        print(f"size_curve: {error}", file=sys.stderr)
-        return names.REFUSED
-    return names.DONE
+    """Exit code 0, or 2 for what is refused."""
+    what = "Quality over the latent's size."
+    return page.main(arguments, "size_curve", what, "folder of a sweep's runs: results/size_heads", make)
 
 
 if __name__ == "__main__":

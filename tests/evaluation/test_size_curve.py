@@ -7,6 +7,7 @@ import matplotlib.image
 import pytest
 
 from hexjax import names
+from hexjax.evaluation import page as pages
 from hexjax.evaluation import size_curve
 from tests import own
 
@@ -166,4 +167,4 @@ def test_the_page_is_what_its_runs_say():
     if foreign := own.foreign(ROOT, "results/027-size_heads"):
         pytest.skip(foreign)
     results = size_curve.read(folder)._replace(picture="../results/027-size_heads/curve.png")
-    assert size_curve.fill(text, results) == text
+    assert pages.fill(text, "curve", size_curve.TABLES, results) == text
