@@ -53,22 +53,27 @@ def find(meshes: Sequence[Mesh]) -> tuple[Pair, ...]:
 
 
 def occupied(mesh: Mesh) -> Bool[np.ndarray, "p"]:
-    """Which of the centres of 32^3 cells are inside, by the winding number."""
+    """Which of the centres of 32^3 cells are inside."""
     along = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
     centres = np.stack(np.meshgrid(along, along, along, indexing="ij"), -1).reshape(-1, 3)
-    return sdf.winding_number(mesh, centres) > 0.5
+    return sdf.inside(mesh, centres)[0]
+
+
+def overlap(one: Bool[np.ndarray, "i p"], other: Bool[np.ndarray, "j p"]) -> Float[np.ndarray, "i j"]:
+    """The IoU of every set of points with every other; two empty ones overlap wholly."""
+    one, other = one.astype(np.float32), other.astype(np.float32)
+    both = one @ other.T  # counts below 2^24 are exact
+    either = one.sum(1)[:, None] + other.sum(1)[None] - both
+    return np.where(either > 0, both / np.maximum(either, 1), 1)
 
 
 def _overlaps(held: Bool[np.ndarray, "i p"], start: int) -> list[tuple[int, int, float]]:
     """The pairs that overlap enough to be compared, the first of each within one block, and their IoU."""
-    sizes, one = held.sum(1, dtype=np.float32), held[start : start + BLOCK].astype(np.float32)
     found = []
     for other in range(start, len(held), BLOCK):
-        both = one @ held[other : other + BLOCK].astype(np.float32).T  # counts below 2^24 are exact
-        either = sizes[start : start + BLOCK, None] + sizes[None, other : other + BLOCK] - both
-        overlap = np.where(either > 0, both / np.maximum(either, 1), 1)
-        pairs = np.argwhere(overlap > OVERLAP)
-        found += [(start + int(i), other + int(j), float(overlap[i, j])) for i, j in pairs if start + i < other + j]
+        shares = overlap(held[start : start + BLOCK], held[other : other + BLOCK])
+        pairs = np.argwhere(shares > OVERLAP)
+        found += [(start + int(i), other + int(j), float(shares[i, j])) for i, j in pairs if start + i < other + j]
     return found
 
 
