@@ -78,11 +78,12 @@ def _level(mesh: Mesh, cells: int) -> Float[np.ndarray, "n n n"] | None:
     1/2 where that is less: both are continuous, and one of them is smooth across the level wherever it lies.
     """
     side = cells // COARSER
-    touched = _touched(mesh, cells // 2)
     nodes = _nodes(np.ones((side,) * 3, bool), 1)
     winding = sdf.winding_number(mesh, nodes * (2 / side) - 1).astype(np.float32).reshape((side + 1,) * 3)
     while side < cells:
-        asked = _nodes(scipy.ndimage.binary_dilation(isosurface.crossed(winding > 0.5)[1:, 1:, 1:]) | touched[side], 2)
+        asked = _nodes(
+            scipy.ndimage.binary_dilation(isosurface.crossed(winding > 0.5)[1:, 1:, 1:]) | _touched(mesh, side), 2
+        )
         asked = asked[(asked % 2).any(1)]  # the others are known
         side *= 2
         winding = winding.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:-1, :-1, :-1]
@@ -98,19 +99,10 @@ def _level(mesh: Mesh, cells: int) -> Float[np.ndarray, "n n n"] | None:
     return values
 
 
-def _touched(mesh: Mesh, finest: int) -> dict[int, Bool[np.ndarray, "s s s"]]:
-    """Blocks of the cube that the surface comes through, or nearly, by the number of blocks a side, up to the finest."""
-    side = finest
-    while side % 2 == 0 and side > 8:
-        side //= 2
-    blocks, found = np.argwhere(np.ones((side,) * 3, bool)), {}
-    while side <= finest:
-        distance = surface.closest(mesh, (blocks + 0.5) * (2 / side) - 1)[0]
-        blocks = blocks[distance <= 3**0.5 / side * (1 + 1e-6)]  # half of the block's diagonal
-        found[side] = np.zeros((side,) * 3, bool)
-        found[side][tuple(blocks.T)] = True
-        blocks = (2 * blocks[:, None] + np.argwhere(np.ones((2, 2, 2), bool))).reshape(-1, 3)
-        side *= 2
+def _touched(mesh: Mesh, side: int) -> Bool[np.ndarray, "s s s"]:
+    """Blocks of the cube, so many a side, that the surface comes through, or nearly."""
+    found = np.zeros((side,) * 3, bool)
+    found[tuple(sdf.active_cells(mesh, side).T)] = True
     return found
 
 
