@@ -7,7 +7,6 @@ what stands on this file (`sdf`, `distance`) rounds once, at its own edges. Dete
 import igl
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.sparse import coo_array, csgraph
 
 from hexjax.types import Array, Mesh
 
@@ -46,11 +45,8 @@ def boundless(faces: Int[Array, "f 3"]) -> bool:
 
 
 def connected(faces: Int[Array, "f 3"]) -> bool:
-    """Whether all faces hang together by edges; may be denied where an edge has more than two faces."""
-    beside = igl.triangle_triangle_adjacency(np.ascontiguousarray(faces, np.int64))[0]
-    face, side = np.nonzero(beside >= 0)
-    links = coo_array((np.ones(len(face), bool), (face, beside[face, side])), (len(beside),) * 2)
-    return csgraph.connected_components(links, directed=False, return_labels=False) == 1
+    """Whether all faces hang together by edges."""
+    return igl.facet_components(np.ascontiguousarray(faces, np.int64))[0] == 1
 
 
 def _directed_edges(faces: np.ndarray) -> np.ndarray:
