@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -93,9 +92,8 @@ def _missed(
     samples = {i: surface.sample(meshes[i], SAMPLES, np.random.default_rng(0))[0] for i in partners}
     for number, mesh in enumerate(meshes):
         others = [i for i in partners.get(number, []) if _key(number, i) in counts]
-        tree = _tree(mesh) if others else None
         for begin, end in itertools.pairwise(ROUNDS) if others else ():
-            far = _far(tree, mesh, [samples[i][begin:end] for i in others])
+            far = _far(mesh, [samples[i][begin:end] for i in others])
             for i, count in zip(others, far):
                 counts[_key(number, i)][int(i > number)] += int(count)
             lost = {i for i in others if counts[_key(number, i)][int(i > number)] > most}
@@ -112,14 +110,6 @@ def _key(one: int, other: int) -> tuple[int, int]:
     return min(one, other), max(one, other)
 
 
-def _tree(mesh: Mesh) -> igl.AABB:
-    tree = igl.AABB()
-    tree.init(np.ascontiguousarray(mesh.vertices, np.float64), np.ascontiguousarray(mesh.faces, np.int64))
-    return tree
-
-
-def _far(tree: igl.AABB, mesh: Mesh, points: list[Float[np.ndarray, "p 3"]]) -> Int[np.ndarray, "k"]:
+def _far(mesh: Mesh, points: list[Float[np.ndarray, "p 3"]]) -> Int[np.ndarray, "k"]:
     """How many points of each set are farther from the mesh than LIMIT."""
-    vertices, faces = np.ascontiguousarray(mesh.vertices, np.float64), np.ascontiguousarray(mesh.faces, np.int64)
-    squared = tree.squared_distance(vertices, faces, np.concatenate(points))[0]
-    return (np.sqrt(squared).reshape(len(points), -1) > LIMIT).sum(1)
+    return (surface.closest(mesh, np.concatenate(points))[0].reshape(len(points), -1) > LIMIT).sum(1)
