@@ -1,9 +1,8 @@
-"""Small meshes in the frame, and rays of the six views, that several tests share."""
+"""Small meshes in the frame that several tests share."""
 
 import numpy as np
 import trimesh
 
-from hexjax.geometry import frame
 from hexjax.types import Mesh
 
 
@@ -53,18 +52,3 @@ def shape(folder, name: str) -> Mesh:
 
     with np.load(folder / "shapes" / f"{name}.npz", allow_pickle=False) as file:
         return meshes.normalise(Mesh(file["vertices"], file["faces"]))[0]
-
-
-def pixel_centres(resolution: int) -> np.ndarray:
-    """Image coordinates of the pixel centres, growing with the column, in (-1, 1)."""
-    return ((np.arange(resolution, dtype=np.float32) + np.float32(0.5)) * np.float32(2 / resolution) - 1).astype(
-        np.float32
-    )
-
-
-def rays(view: int, resolution: int) -> tuple[np.ndarray, np.ndarray]:
-    """Origins on the cube's face and unit directions [h, w, 3] of one view's rays, one through each pixel's centre."""
-    centres = pixel_centres(resolution)
-    right, up, forward = (axis[view] for axis in (frame.RIGHT, frame.UP, frame.FORWARD))
-    origins = centres[None, :, None] * right - centres[:, None, None] * up - forward
-    return origins, np.broadcast_to(forward, origins.shape)

@@ -24,6 +24,25 @@ MARGIN = 0.05  # left free on each side by `mesh.normalise`, as a share of the h
 OPPOSITE = ((1, 0, 0), (3, 2, 1), (5, 4, 1))
 
 
+def pixel_centres(resolution: int) -> Float[Array, "n"]:
+    """Image coordinates of the pixel centres, growing with the column, in (-1, 1)."""
+    return (jnp.arange(resolution, dtype=jnp.float32) + 0.5) * (2.0 / resolution) - 1.0
+
+
+def rays(view: int, resolution: int) -> tuple[Float[Array, "h w 3"], Float[Array, "h w 3"]]:
+    """Origins on the cube's face and unit directions of one view's rays, one through each pixel's centre.
+
+    Raises:
+        ValueError: for a view outside 0..5.
+    """
+    if not 0 <= view < len(VIEWS):
+        raise ValueError(f"view is {view}; views are 0 to 5: {', '.join(VIEWS)}")
+    centres = pixel_centres(resolution)
+    right, up, forward = (jnp.asarray(axis[view])[None, None] for axis in (RIGHT, UP, FORWARD))
+    origins = centres[None, :, None] * right - centres[:, None, None] * up - forward
+    return origins, jnp.broadcast_to(forward, origins.shape)
+
+
 def to_image(points: Float[Array, "*p 3"], resolution: int) -> tuple[Float[Array, "v *p"], ...]:
     """Column, row (in pixels; a pixel's centre is a whole number) and depth (world units) of points in all six views."""
     projected = [jnp.stack([sum(points[..., i] * float(axis[i]) for i in range(3) if axis[i]) for axis in axes])

@@ -9,7 +9,6 @@ from PIL import Image
 from hexjax.evaluation import curve, export, shade, written
 from hexjax.geometry import distance, frame, hexplane
 from hexjax.types import Hexplane, Mesh
-from tests import shapes
 from tests.evaluation import toys
 
 
@@ -19,7 +18,7 @@ def read(path):
 
 def test_neighbours_on_the_unfolded_cube_share_their_edges():
     side = 16
-    origins = np.stack([np.asarray(shapes.rays(view, side)[0]) for view in range(6)])
+    origins = np.stack([np.asarray(frame.rays(view, side)[0]) for view in range(6)])
     sheet = export.unfold(origins)
     tiles = {place: name for name, place in export.UNFOLDED.items()}
     shared = 0

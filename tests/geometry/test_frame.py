@@ -2,7 +2,6 @@ import numpy as np
 import pytest
 
 from hexjax.geometry import frame
-from tests import shapes
 
 AXES = dict(x=0, y=1, z=2)
 TABLE = [  # conventions: camera at, looking, image right, image up
@@ -38,13 +37,19 @@ def test_no_view_is_mirrored():
 
 @pytest.mark.parametrize("view", range(6))
 def test_rays_start_on_the_face_and_look_forward(view):
-    origins, directions = shapes.rays(view, 4)
+    origins, directions = frame.rays(view, 4)
     assert origins.shape == directions.shape == (4, 4, 3)
     np.testing.assert_allclose(np.asarray(origins) @ frame.FORWARD[view], -1)
     np.testing.assert_array_equal(directions, np.broadcast_to(frame.FORWARD[view], (4, 4, 3)))
     h, w = 1, 3
     expected = frame.RIGHT[view] * ((w + 0.5) * 2 / 4 - 1) + frame.UP[view] * (1 - (h + 0.5) * 2 / 4)
     np.testing.assert_allclose(origins[h, w], expected - frame.FORWARD[view], atol=1e-6)
+
+
+def test_rays_refuse_a_view_that_does_not_exist():
+    with pytest.raises(ValueError) as error:
+        frame.rays(6, 8)
+    assert str(error.value) == "view is 6; views are 0 to 5: top, bottom, front, back, left, right"
 
 
 def test_to_image_and_to_world_are_inverse():
@@ -57,7 +62,7 @@ def test_to_image_and_to_world_are_inverse():
 
 @pytest.mark.parametrize("view", range(6))
 def test_pixel_centres_are_whole_numbers_and_depth_grows_forward(view):
-    origins, directions = shapes.rays(view, 8)
+    origins, directions = frame.rays(view, 8)
     column, row, depth = (a[view] for a in frame.to_image(origins + 0.25 * directions, 8))
     np.testing.assert_allclose(column, np.broadcast_to(np.arange(8), (8, 8)), atol=1e-5)
     np.testing.assert_allclose(row, np.broadcast_to(np.arange(8)[:, None], (8, 8)), atol=1e-5)
@@ -67,7 +72,7 @@ def test_pixel_centres_are_whole_numbers_and_depth_grows_forward(view):
 @pytest.mark.parametrize(("view", "opposite", "mirrored"), frame.OPPOSITE)
 def test_opposite_views_are_mirrored_in_the_named_axis(view, opposite, mirrored):
     np.testing.assert_array_equal(frame.FORWARD[view], -frame.FORWARD[opposite])
-    one, other = (np.asarray(shapes.rays(each, 6)[0]) for each in (view, opposite))
+    one, other = (np.asarray(frame.rays(each, 6)[0]) for each in (view, opposite))
     face = frame.FORWARD[view]
     np.testing.assert_allclose(one + face, np.flip(other, mirrored) - face, atol=1e-6)
 

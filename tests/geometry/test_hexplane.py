@@ -19,7 +19,7 @@ def test_a_cube_shows_its_faces():
 
 def test_a_sphere_has_its_closed_form_depth():
     maps = hexplane.render(shapes.sphere(0.7, 5), 64)
-    x, y = np.meshgrid(*[shapes.pixel_centres(64)] * 2)
+    x, y = np.meshgrid(*[np.asarray(frame.pixel_centres(64))] * 2)
     inner = np.hypot(x, y) < 0.6
     expected = 1 - np.sqrt(np.maximum(0.49 - x**2 - y**2, 0))
     for view in range(6):

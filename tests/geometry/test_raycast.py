@@ -58,7 +58,7 @@ def embree_hits(mesh, resolution):
     from trimesh.ray.ray_pyembree import RayMeshIntersector
 
     scene = RayMeshIntersector(trimesh.Trimesh(mesh.vertices, mesh.faces, process=False), scale_to_box=False)._scene
-    rays = [[np.ascontiguousarray(a, np.float32).reshape(-1, 3) for a in shapes.rays(v, resolution)] for v in range(6)]
+    rays = [[np.ascontiguousarray(a, np.float32).reshape(-1, 3) for a in frame.rays(v, resolution)] for v in range(6)]
     return np.stack([np.asarray(scene.run(*pair)).reshape(resolution, resolution) for pair in rays])
 
 
@@ -72,7 +72,7 @@ def disagreements(mesh, seen, maps, resolution):
     exceptions = []
     for view in range(6):
         image = image64(mesh, view, resolution)
-        origins = np.asarray(shapes.rays(view, resolution)[0], np.float64)
+        origins = np.asarray(frame.rays(view, resolution)[0], np.float64)
         facing = normals @ frame.FORWARD[view].astype(float)
         face = np.maximum(theirs[view], 0)
         offset = ((corners[face, 0] - origins) * normals[face]).sum(-1)  # (their depth) (normal . forward)
@@ -152,7 +152,7 @@ def test_a_closed_surface_never_leaks():
     resolution = 65
     mesh = shapes.sphere(0.8, 4)
     seen, _ = hexplane.visible(mesh, resolution)
-    centres = shapes.pixel_centres(resolution)
+    centres = np.asarray(frame.pixel_centres(resolution))
     inside = np.hypot(*np.meshgrid(centres, centres)) < 0.79
     assert (np.asarray(seen)[:, inside] >= 0).all()
 
@@ -160,7 +160,7 @@ def test_a_closed_surface_never_leaks():
 def test_edges_and_corners_on_pixel_centres_hit():
     """A square of two triangles whose outline and diagonal run exactly through pixel centres covers all of them."""
     resolution = 24
-    low, high = shapes.pixel_centres(resolution)[1], shapes.pixel_centres(resolution)[22]
+    low, high = frame.pixel_centres(resolution)[1], frame.pixel_centres(resolution)[22]
     vertices = np.array([[x, y, 0] for x in (low, high) for y in (low, high)], np.float32)
     mesh = Mesh(vertices, np.array([[0, 1, 3], [0, 3, 2]], np.int32))
     mask = np.asarray(hexplane.render(mesh, resolution).mask)

@@ -32,7 +32,7 @@ def awkward(*shape: int) -> np.ndarray:
 
 
 def centres(count: int) -> np.ndarray:
-    along = shapes.pixel_centres(count)
+    along = np.asarray(frame.pixel_centres(count))
     return np.stack(np.meshgrid(along, along, along, indexing="ij"), -1)
 
 
