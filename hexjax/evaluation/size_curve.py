@@ -12,8 +12,6 @@ import pathlib
 import sys
 from typing import NamedTuple
 
-from matplotlib import figure
-
 from hexjax.evaluation import baselines, curve, page, rows, table
 from hexjax.training import record
 from hexjax.types import Scores
@@ -143,42 +141,20 @@ def draw(results: Results) -> bytes:
         label: [scores.get("baselines", {}).get(key, {}).get("mean", {}).get(DRAWN) for _, scores in results.runs]
         for key, label in baselines.LABELS.items()
     }
-    with curve.styled():
-        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
-        axes = canvas.add_subplot()
+    made, over = io.BytesIO(), lambda values: zip(floats, values)
+    with curve.axes_of(title(results).replace("; ", ";\n"), "floats of the latent", made, 10) as axes:
         axes.errorbar(
             floats, own, spread, label="held-out shapes, 95 %", color=OWN, lw=1.8, marker="o", ms=5, capsize=3
         )
-        _line(axes, floats, trained, label="trained shapes", color=TRAINED, lw=1.2, marker="o", ms=4)
+        curve.line(axes, over(trained), label="trained shapes", color=TRAINED, lw=1.2, marker="o", ms=4)
         for (label, values), color in zip(others.items(), ("#222222", *curve.LINES)):
-            _line(
-                axes,
-                floats,
-                values,
-                label=label,
-                color=color,
-                lw=1.2,
-                ls=":" if label == "ceiling" else "--",
-                marker=".",
-            )
+            dash = ":" if label == "ceiling" else "--"
+            curve.line(axes, over(values), label=label, color=color, lw=1.2, ls=dash, marker=".")
         axes.set_xscale("log")
         axes.set_xticks(floats, [f"{count:,.0f}" for count in floats])
         axes.minorticks_off()
-        axes.set_xlabel("floats of the latent")
         axes.set_ylabel(WRITTEN[DRAWN])
-        axes.set_title(title(results).replace("; ", ";\n"), loc="left", fontsize=10)
-        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        made = io.BytesIO()
-        canvas.savefig(made, format="png")
     return made.getvalue()
-
-
-def _line(axes, floats, values, **style) -> None:
-    points = [(count, value) for count, value in zip(floats, values) if value is not None]
-    if points:
-        axes.plot(*zip(*points), **style)
 
 
 def _value(scores: Scores) -> float:

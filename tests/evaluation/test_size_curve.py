@@ -102,7 +102,9 @@ def test_what_a_run_does_not_tell_is_left_out(sweep):
 
 def test_the_plot_has_a_line_of_each_kind_on_a_logarithmic_axis(sweep, monkeypatch):
     drawn = []
-    monkeypatch.setattr(size_curve.figure.Figure, "savefig", lambda canvas, file, format: drawn.append(canvas.axes[0]))
+    monkeypatch.setattr(
+        size_curve.curve.figure.Figure, "savefig", lambda canvas, file, format: drawn.append(canvas.axes[0])
+    )
     size_curve.draw(size_curve.read(sweep))
     (axes,) = drawn
     labels = axes.get_legend_handles_labels()[1]
