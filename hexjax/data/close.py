@@ -11,7 +11,7 @@ import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from hexjax.geometry import isosurface, sdf, surface
-from hexjax.types import Array, Mesh
+from hexjax.types import Mesh
 
 CELLS = 256  # a side
 COARSER = 4  # times: the grid all of whose nodes are asked
@@ -62,7 +62,7 @@ def close(mesh: Mesh, cells: int = CELLS) -> Closed:
     samples = surface.sample(mesh, SAMPLES, random)[0]
     there = surface.closest(closed, samples)[0]
     back = surface.closest(mesh, surface.sample(closed, SAMPLES, random)[0])[0]
-    held = float(((there <= NEAR * 2 / cells) | (sdf.crossings(closed, samples, 0) > 0)).mean())
+    held = float(((there <= NEAR * 2 / cells) | (sdf.winding_number(closed, samples) > 0.5)).mean())
     if held < HELD:
         raise ValueError(
             f"has no inside to close: what it encloses holds {held:.0%} of its surface; accepted: at least {HELD:.0%}"
@@ -78,17 +78,20 @@ def _level(mesh: Mesh, cells: int) -> Float[np.ndarray, "n n n"] | None:
     1/2 where that is less: both are continuous, and one of them is smooth across the level wherever it lies.
     """
     side = cells // COARSER
-    touched = _touched(mesh, cells // 2)
-    winding = _winding(mesh, _nodes(np.ones((side,) * 3, bool), 1) * (2 / side) - 1).reshape((side + 1,) * 3)
+    nodes = _nodes(np.ones((side,) * 3, bool), 1)
+    winding = sdf.winding_number(mesh, nodes * (2 / side) - 1).astype(np.float32).reshape((side + 1,) * 3)
     while side < cells:
-        asked = _nodes(scipy.ndimage.binary_dilation(_crossed(winding > 0.5)) | touched[side], 2)
+        asked = _nodes(
+            scipy.ndimage.binary_dilation(isosurface.crossed(winding > 0.5)[1:, 1:, 1:]) | _touched(mesh, side), 2
+        )
         asked = asked[(asked % 2).any(1)]  # the others are known
         side *= 2
         winding = winding.repeat(2, 0).repeat(2, 1).repeat(2, 2)[:-1, :-1, :-1]
-        winding[tuple(asked.T)] = _winding(mesh, asked * (2 / side) - 1)
+        winding[tuple(asked.T)] = sdf.winding_number(mesh, asked * (2 / side) - 1)
     if winding.max() < 0.5 + SURE:
         return None
-    ends = np.argwhere(_at_level(winding > 0.5))
+    sides = (scipy.ndimage.binary_dilation(each) for each in (winding > 0.5, winding <= 0.5))
+    ends = np.argwhere(np.logical_and(*sides))  # nodes with a neighbour along an axis on the other side
     values = SLOPE * (0.5 - winding)
     distance = surface.closest(mesh, ends * (2 / cells) - 1)[0] * (cells / 2)
     there = values[tuple(ends.T)]
@@ -96,25 +99,10 @@ def _level(mesh: Mesh, cells: int) -> Float[np.ndarray, "n n n"] | None:
     return values
 
 
-def _winding(mesh: Mesh, points: Float[Array, "p 3"]) -> Float[np.ndarray, "p"]:
-    """The winding number with the mesh's orientation turned outward; by rays, which are faster, where it is whole."""
-    found = sdf.crossings(mesh, points, 0) if surface.boundless(mesh.faces) else surface.winding_number(mesh, points)
-    return (sdf.outward(mesh) * found).astype(np.float32)
-
-
-def _touched(mesh: Mesh, finest: int) -> dict[int, Bool[np.ndarray, "s s s"]]:
-    """Blocks of the cube that the surface comes through, or nearly, by the number of blocks a side, up to the finest."""
-    side = finest
-    while side % 2 == 0 and side > 8:
-        side //= 2
-    blocks, found = np.argwhere(np.ones((side,) * 3, bool)), {}
-    while side <= finest:
-        distance = surface.closest(mesh, (blocks + 0.5) * (2 / side) - 1)[0]
-        blocks = blocks[distance <= 3**0.5 / side * (1 + 1e-6)]  # half of the block's diagonal
-        found[side] = np.zeros((side,) * 3, bool)
-        found[side][tuple(blocks.T)] = True
-        blocks = (2 * blocks[:, None] + np.argwhere(np.ones((2, 2, 2), bool))).reshape(-1, 3)
-        side *= 2
+def _touched(mesh: Mesh, side: int) -> Bool[np.ndarray, "s s s"]:
+    """Blocks of the cube, so many a side, that the surface comes through, or nearly."""
+    found = np.zeros((side,) * 3, bool)
+    found[tuple(sdf.active_cells(mesh, side).T)] = True
     return found
 
 
@@ -124,23 +112,3 @@ def _nodes(blocks: Bool[np.ndarray, "s s s"], cells: int) -> Int[np.ndarray, "p 
     there = np.zeros((cells * len(blocks) + 1,) * 3, bool)
     there[tuple(corners.reshape(-1, 3).T)] = True
     return np.argwhere(there)
-
-
-def _crossed(inside: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "s s s"]:
-    """Blocks that have corners on both sides."""
-    some, every = inside, inside
-    for axis in range(3):
-        before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
-        some, every = some[before] | some[after], every[before] & every[after]
-    return some & ~every
-
-
-def _at_level(inside: Bool[np.ndarray, "n n n"]) -> Bool[np.ndarray, "n n n"]:
-    """Nodes that have a neighbour along an axis on the other side."""
-    found = np.zeros_like(inside)
-    for axis in range(3):
-        before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
-        changes = inside[before] != inside[after]
-        found[before] |= changes
-        found[after] |= changes
-    return found

@@ -9,7 +9,6 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
@@ -53,23 +52,27 @@ def find(meshes: Sequence[Mesh]) -> tuple[Pair, ...]:
 
 
 def occupied(mesh: Mesh) -> Bool[np.ndarray, "p"]:
-    """Which of the centres of 32^3 cells are inside: exactly where the mesh is closed, by three rays on average where not."""
+    """Which of the centres of 32^3 cells are inside."""
     along = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
     centres = np.stack(np.meshgrid(along, along, along, indexing="ij"), -1).reshape(-1, 3)
-    axes = range(1 if surface.boundless(mesh.faces) else 3)
-    return sdf.outward(mesh) * sum(sdf.crossings(mesh, centres, axis) for axis in axes) / len(axes) > 0.5
+    return sdf.inside(mesh, centres)[0]
+
+
+def overlap(one: Bool[np.ndarray, "i p"], other: Bool[np.ndarray, "j p"]) -> Float[np.ndarray, "i j"]:
+    """The IoU of every set of points with every other; two empty ones overlap wholly."""
+    one, other = one.astype(np.float32), other.astype(np.float32)
+    both = one @ other.T  # counts below 2^24 are exact
+    either = one.sum(1)[:, None] + other.sum(1)[None] - both
+    return np.where(either > 0, both / np.maximum(either, 1), 1)
 
 
 def _overlaps(held: Bool[np.ndarray, "i p"], start: int) -> list[tuple[int, int, float]]:
     """The pairs that overlap enough to be compared, the first of each within one block, and their IoU."""
-    sizes, one = held.sum(1, dtype=np.float32), held[start : start + BLOCK].astype(np.float32)
     found = []
     for other in range(start, len(held), BLOCK):
-        both = one @ held[other : other + BLOCK].astype(np.float32).T  # counts below 2^24 are exact
-        either = sizes[start : start + BLOCK, None] + sizes[None, other : other + BLOCK] - both
-        overlap = np.where(either > 0, both / np.maximum(either, 1), 1)
-        pairs = np.argwhere(overlap > OVERLAP)
-        found += [(start + int(i), other + int(j), float(overlap[i, j])) for i, j in pairs if start + i < other + j]
+        shares = overlap(held[start : start + BLOCK], held[other : other + BLOCK])
+        pairs = np.argwhere(shares > OVERLAP)
+        found += [(start + int(i), other + int(j), float(shares[i, j])) for i, j in pairs if start + i < other + j]
     return found
 
 
@@ -89,9 +92,8 @@ def _missed(
     samples = {i: surface.sample(meshes[i], SAMPLES, np.random.default_rng(0))[0] for i in partners}
     for number, mesh in enumerate(meshes):
         others = [i for i in partners.get(number, []) if _key(number, i) in counts]
-        tree = _tree(mesh) if others else None
         for begin, end in itertools.pairwise(ROUNDS) if others else ():
-            far = _far(tree, mesh, [samples[i][begin:end] for i in others])
+            far = _far(mesh, [samples[i][begin:end] for i in others])
             for i, count in zip(others, far):
                 counts[_key(number, i)][int(i > number)] += int(count)
             lost = {i for i in others if counts[_key(number, i)][int(i > number)] > most}
@@ -108,14 +110,6 @@ def _key(one: int, other: int) -> tuple[int, int]:
     return min(one, other), max(one, other)
 
 
-def _tree(mesh: Mesh) -> igl.AABB:
-    tree = igl.AABB()
-    tree.init(np.ascontiguousarray(mesh.vertices, np.float64), np.ascontiguousarray(mesh.faces, np.int64))
-    return tree
-
-
-def _far(tree: igl.AABB, mesh: Mesh, points: list[Float[np.ndarray, "p 3"]]) -> Int[np.ndarray, "k"]:
+def _far(mesh: Mesh, points: list[Float[np.ndarray, "p 3"]]) -> Int[np.ndarray, "k"]:
     """How many points of each set are farther from the mesh than LIMIT."""
-    vertices, faces = np.ascontiguousarray(mesh.vertices, np.float64), np.ascontiguousarray(mesh.faces, np.int64)
-    squared = tree.squared_distance(vertices, faces, np.concatenate(points))[0]
-    return (np.sqrt(squared).reshape(len(points), -1) > LIMIT).sum(1)
+    return (surface.closest(mesh, np.concatenate(points))[0].reshape(len(points), -1) > LIMIT).sum(1)

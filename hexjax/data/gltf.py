@@ -1,18 +1,16 @@
 """Reader of glTF and GLB: bytes to polygons with the nodes' transforms applied.
 
-Part of stage 1 (load). trimesh decodes the primitives. It believes the counts, zeros what it cannot decode, passes over
-what it does not know, takes time of a high power of the nodes' depth and loses what hangs below a camera, so the
-structure is checked first, and nodes and buffers (from the file's own folder only) are read here.
+Part of stage 1 (load). trimesh believes the counts, zeros what it cannot decode, passes over what it does not know, takes
+time of a high power of the nodes' depth and loses what hangs below a camera. Here the structure is checked first; buffers
+are read from the file's own folder only.
 """
 
 import base64
 import collections
-import io
 import json
 import math
 import pathlib
 import urllib.parse
-import warnings
 from typing import Any
 
 import numpy as np
@@ -20,7 +18,7 @@ import numpy as np
 from hexjax.data import meshtext, polygons
 from hexjax.data.polygons import Polygons
 
-COMPONENT_BYTES = {5120: 1, 5121: 1, 5122: 2, 5123: 2, 5125: 4, 5126: 4}
+COMPONENT_TYPES = {5120: "i1", 5121: "u1", 5122: "<i2", 5123: "<u2", 5125: "<u4", 5126: "<f4"}
 COMPONENTS = {"SCALAR": 1, "VEC2": 2, "VEC3": 3, "VEC4": 4, "MAT2": 4, "MAT3": 9, "MAT4": 16}
 POSITIONS = [("VEC3", component) for component in (5120, 5121, 5122, 5123, 5126)]
 INDICES = [("SCALAR", component) for component in (5121, 5123, 5125)]
@@ -83,56 +81,45 @@ def _read(tree: dict[str, Any], folder: pathlib.Path, binary: bytes, available: 
         buffers = [_buffer(entry, folder, binary) for entry in tree.get("buffers", [])]
         _refuse_accessors(tree, buffers, available + sum(map(len, buffers)))
         meshes = _primitives(tree, buffers)
-        total = sum(len(faces) for mesh, _ in placed for _, faces in meshes[mesh])
+        parts = [(part, transform) for mesh, transform in placed for part in meshes[mesh]]
     except (ArithmeticError, AttributeError, KeyError, IndexError, TypeError) as error:
         raise ValueError(f"its glTF structure is broken ({type(error).__name__}: {error})") from None
-    if total > FACES_LIMIT:
+    if (total := sum(len(part.sizes) for part, _ in parts)) > FACES_LIMIT:
         raise ValueError(f"its nodes repeat meshes to {total} faces, more than {FACES_LIMIT}")
-    positions, faces = [np.zeros((0, 3))], [np.zeros((0, 3), np.int64)]
-    offset = 0
-    for mesh, transform in placed:
-        mirrored = np.linalg.det(transform[:3, :3]) < 0
-        for points, corners in meshes[mesh]:
-            positions.append(points @ transform[:3, :3].T + transform[:3, 3])
-            faces.append(offset + (corners[:, ::-1] if mirrored else corners))
-            offset += len(points)
-    return polygons.triangles(np.concatenate(positions), np.concatenate(faces))
+    return polygons.joined(parts)
 
 
-def _primitives(tree: dict[str, Any], buffers: list[bytes]) -> list[list[tuple[np.ndarray, np.ndarray]]]:
-    """Positions and faces of the triangle primitives of every mesh, as trimesh reads them."""
-    import trimesh  # half a second, that other formats need not wait for
+def _primitives(tree: dict[str, Any], buffers: list[bytes]) -> list[list[Polygons]]:
+    """The triangle primitives of every mesh."""
+    found = []
+    for mesh in tree.get("meshes", []):
+        found.append([])
+        for primitive in mesh["primitives"]:
+            positions = _values(tree, buffers, primitive["attributes"]["POSITION"]).astype(np.float64)
+            index, mode = primitive.get("indices"), primitive.get("mode", 4)
+            corners = (
+                np.arange(len(positions)) if index is None else _values(tree, buffers, index)[:, 0].astype(np.int64)
+            )
+            if mode < 4:  # points and lines
+                continue
+            if mode == 5:  # every second triangle of a strip is turned
+                corners = np.stack([corners[i : len(corners) - 2 + i] for i in range(3)], -1)
+                corners[1::2] = corners[1::2, ::-1]
+            if corners.size % 3:
+                raise ValueError(f"a primitive of triangles has {corners.size} corners")
+            found[-1].append(polygons.triangles(positions, corners.reshape(-1, 3)))
+            polygons.refuse_out_of_range(found[-1][-1])
+    return found
 
-    meshes = tree.get("meshes", [])
-    names = [[f"{mesh}.{part}" for part in range(len(entry["primitives"]))] for mesh, entry in enumerate(meshes)]
-    single = [
-        {"name": name, "primitives": [primitive]}
-        for entry, row in zip(meshes, names)
-        for primitive, name in zip(entry["primitives"], row)
-    ]
-    flat = {
-        **{key: tree[key] for key in ("accessors", "bufferViews") if key in tree},
-        "asset": {"version": "2.0"},
-        "buffers": [{"uri": str(index), "byteLength": len(part)} for index, part in enumerate(buffers)],
-        "meshes": single,
-        "nodes": [{"mesh": index} for index in range(len(single))],
-        "scenes": [{"nodes": list(range(len(single)))}],
-    }
-    stream = io.BytesIO(json.dumps(flat).encode())
-    files = {str(index): part for index, part in enumerate(buffers)}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            scene = trimesh.load_scene(stream, "gltf", resolver=files, skip_materials=True, process=False)
-    except (ArithmeticError, AssertionError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        text = " ".join(str(error).split())
-        raise ValueError(f"its glTF structure is broken ({type(error).__name__}: {text})") from error
-    found = {}
-    for name, geometry in scene.geometry.items():
-        if isinstance(geometry, trimesh.Trimesh):
-            found[name] = np.asarray(geometry.vertices, np.float64), np.asarray(geometry.faces, np.int64)
-            polygons.refuse_out_of_range(polygons.triangles(*found[name]))
-    return [[found[name] for name in row if name in found] for row in names]
+
+def _values(tree: dict[str, Any], buffers: list[bytes], index: int) -> np.ndarray:
+    """The items of an accessor, a row each."""
+    accessor = tree["accessors"][index]
+    view, kind = tree["bufferViews"][accessor["bufferView"]], np.dtype(COMPONENT_TYPES[accessor["componentType"]])
+    shape = accessor["count"], COMPONENTS[accessor["type"]]
+    strides = view.get("byteStride", shape[1] * kind.itemsize), kind.itemsize
+    start = view.get("byteOffset", 0) + accessor.get("byteOffset", 0)
+    return np.ndarray(shape, kind, buffers[view["buffer"]], start, strides)
 
 
 def _roots(tree: dict[str, Any]) -> list[int]:
@@ -228,7 +215,7 @@ def _refuse_accessors(tree: dict[str, Any], buffers: list[bytes], available: int
         if min(start, length) < 0 or stride < 1 or start + length > len(buffers[view["buffer"]]):
             raise ValueError(f"truncated: buffer view {index} reaches beyond its buffer")
     for index, accessor in enumerate(tree.get("accessors", [])):
-        row = COMPONENT_BYTES[accessor["componentType"]] * COMPONENTS[accessor["type"]]
+        row = np.dtype(COMPONENT_TYPES[accessor["componentType"]]).itemsize * COMPONENTS[accessor["type"]]
         view = views[accessor["bufferView"]] if "bufferView" in accessor else {"byteLength": math.inf}
         count, start = accessor["count"], accessor.get("byteOffset", 0)
         end = start + max(0, count - 1) * view.get("byteStride", row) + row

@@ -3,6 +3,7 @@
 Part of stage 1 (load). Corners count from 0; polygons of every size stand one after another in one flat array.
 """
 
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -52,7 +53,8 @@ def of(given: Any) -> Polygons:
         ValueError: for anything else, or a face of vertices that are not there.
     """
     if hasattr(given, "graph") and hasattr(given, "geometry"):
-        return _of_scene(given)
+        placed = ((given.geometry[given.graph[node][1]], given.graph[node][0]) for node in given.graph.nodes_geometry)
+        return joined((of(mesh), transform) for mesh, transform in placed if len(getattr(mesh, "faces", ())))
     if hasattr(given, "vertices") and hasattr(given, "faces"):
         given = given.vertices, given.faces
     elif type(given).__name__ == "PointCloud":
@@ -92,19 +94,14 @@ def _numbers(given: Any) -> np.ndarray:
         raise ValueError(f"holds no numbers: {' '.join(str(error).split())[:160]}") from error
 
 
-def _of_scene(scene: Any) -> Polygons:
-    """The polygons of a trimesh Scene with its transforms applied; a mirror keeps the outside out."""
-    parts, offset = [Polygons(np.zeros((0, 3)), np.zeros(0, np.int64), np.zeros(0, np.int64))], 0
-    for node in scene.graph.nodes_geometry:
-        transform, name = scene.graph[node]
-        if not len(getattr(scene.geometry[name], "faces", ())):
-            continue
-        part = of(scene.geometry[name])
-        corners = part.corners.reshape(-1, 3)[:, :: -1 if np.linalg.det(transform[:3, :3]) < 0 else 1].reshape(-1)
-        positions = part.positions @ transform[:3, :3].T + transform[:3, 3]
-        parts.append(Polygons(positions, corners + offset, part.sizes))
-        offset += len(positions)
-    return Polygons(*(np.concatenate(arrays) for arrays in zip(*(part[:3] for part in parts))))
+def joined(parts: Iterable[tuple[Polygons, np.ndarray]]) -> Polygons:
+    """The triangles of several meshes, each with a transform [4, 4] applied; a mirror keeps the outside out."""
+    found, offset = [triangles(np.zeros((0, 3)), np.zeros((0, 3)))], 0
+    for part, transform in parts:
+        faces = part.corners.reshape(-1, 3)[:, :: -1 if np.linalg.det(transform[:3, :3]) < 0 else 1]
+        found.append(triangles(part.positions @ transform[:3, :3].T + transform[:3, 3], faces + offset))
+        offset += len(part.positions)
+    return Polygons(*(np.concatenate(arrays) for arrays in zip(*(part[:3] for part in found))))
 
 
 def refuse_out_of_range(polygons: Polygons, first: int = 0) -> None:

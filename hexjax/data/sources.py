@@ -200,7 +200,7 @@ def _at(place: pathlib.Path) -> list[Entry]:
         return _in_file(place / npz.HEAD_SET)
     if not place.is_dir():
         return _in_file(place)
-    below, folder, entries = list(_walk(place)), names.printable(names.name(place)), []
+    below, folder, entries = _walk(place), names.printable(names.name(place)), []
     if below and not below[0][0]:
         raise ValueError(f"config.data.path is {folder!r}; {below[0][1]}")
     repeated, of = collections.Counter(os.path.splitext(path)[0] for path, _ in below), _categories(place)
@@ -235,39 +235,24 @@ def _categories(folder: pathlib.Path) -> dict[str, str]:
         return {}
 
 
-def _walk(root: pathlib.Path) -> Iterator[tuple[str, str]]:
+def _walk(root: pathlib.Path) -> list[tuple[str, str]]:
     """Mesh files below a folder in the order of their paths from it, and folders that cannot be read with the reason.
 
     What is hidden is passed over, and so is a folder that a link leads to again; of a folder with a head set, the rest.
     """
-    real = os.path.realpath(root)
-    waiting, seen = [("", real)], set()  # paths from the root, and for folders where they really are
-    while waiting:
-        path, real = waiting.pop()
-        if not real:
-            yield path, ""
-            continue
-        if real in seen:
-            continue
+    found, seen = [], set()  # folders where they really are
+    path = lambda place: os.path.relpath(place, root).removeprefix(".")
+    failed = lambda error: found.append((path(error.filename), (error.strerror or type(error).__name__).lower()))
+    for folder, below, files in os.walk(root, onerror=failed, followlinks=True):
+        real, head = os.path.realpath(folder), f"{path(folder)}/".removeprefix("/")
+        if real in seen or (head and npz.HEAD_SET in files):
+            below.clear()
+            files = [npz.HEAD_SET] if real not in seen else []
         seen.add(real)
-        try:
-            with os.scandir(real) as found:
-                below = [(entry.name, _real(entry, real)) for entry in found if not entry.name.startswith(HIDDEN)]
-        except OSError as error:
-            yield path, (error.strerror or type(error).__name__).lower()
-            continue
-        if path and (npz.HEAD_SET, "") in below:
-            below = [(npz.HEAD_SET, "")]
-        head = f"{path}/" if path else ""
-        below = [(head + name, real) for name, real in below if real or name.lower().endswith(SUFFIXES)]
-        waiting += sorted(below, reverse=True)
-
-
-def _real(entry: os.DirEntry, parent: str) -> str:
-    """Where the folder of an entry really is; "": it is no folder."""
-    if entry.is_dir(follow_symlinks=False):
-        return f"{parent}/{entry.name}"
-    return os.path.realpath(entry.path) if entry.is_symlink() and os.path.isdir(entry.path) else ""
+        below[:] = sorted(name for name in below if not name.startswith(HIDDEN))
+        shown = [name for name in files if not name.startswith(HIDDEN) and name.lower().endswith(SUFFIXES)]
+        found += [(head + name, "") for name in shown]
+    return sorted(found, key=lambda one: one[0].split("/"))
 
 
 def _set_below(root: pathlib.Path, path: str, folder: str) -> list[Entry]:

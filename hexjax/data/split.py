@@ -10,6 +10,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
+import scipy.sparse
+
 from hexjax import names as naming
 
 PARTS = ("train", "validation", "test")
@@ -93,19 +96,12 @@ def _cut(groups: list[list[int]], shares: tuple, offset: float) -> dict[int, int
 
 def _united(order: list[int], groups: Sequence[Sequence[int]]) -> list[list[int]]:
     """All shapes in order, each with those that groups tie to it, however many groups lie between."""
-    parent = list(range(len(order)))
-
-    def root(i: int) -> int:
-        while parent[i] != i:
-            parent[i] = i = parent[parent[i]]
-        return i
-
-    for group in groups:
-        for other in group:
-            parent[root(other)] = root(group[0])
+    ties = np.array([(group[0], other) for group in groups for other in group], int).reshape(-1, 2).T
+    links = scipy.sparse.coo_array((np.ones(ties.shape[1], bool), tuple(ties)), (len(order),) * 2)
+    part = scipy.sparse.csgraph.connected_components(links, directed=False)[1]
     found = {}
     for i in order:
-        found.setdefault(root(i), []).append(i)
+        found.setdefault(part[i], []).append(i)
     return list(found.values())
 
 

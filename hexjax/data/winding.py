@@ -6,8 +6,8 @@ turned outward as a whole.
 
 from typing import NamedTuple
 
+import igl
 import numpy as np
-import scipy.sparse
 from jaxtyping import Bool, Float, Int
 
 OUTWARD_LIMIT = 0.1  # how clearly an open part's normals must point away from, or towards, its middle; between -1 and 1
@@ -43,10 +43,12 @@ def orient(vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) ->
     area, or a hundredth where something had to be turned, so that the file's own winding cannot be trusted.
     """
     edges = _edges(len(vertices), faces)
+    oriented, part = igl.bfs_orient(np.ascontiguousarray(faces, np.int64))
+    parts, turned = int(part.max(initial=-1)) + 1, (oriented != faces).any(axis=1)
     paired = np.flatnonzero(edges.count[edges.number] == 2).reshape(-1, 2)
-    pairs = edges.face[paired]
-    opposed = edges.direction[paired[:, 0]] == edges.direction[paired[:, 1]]
-    part, parts, turned, orientable = _agree(len(faces), pairs, opposed)
+    alike = np.prod(edges.direction[paired] * (1 - 2 * turned[edges.face[paired]]), axis=1) > 0  # neighbours disagree
+    orientable = np.bincount(part[edges.face[paired[alike, 0]]], minlength=parts) == 0
+    turned &= orientable[part]
 
     corners = vertices.astype(np.float64)[faces]
     normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]) / 2
@@ -77,24 +79,6 @@ def _edges(vertices: int, faces: np.ndarray) -> _Edges:
     number = np.cumsum(np.concatenate([[False], key[1:] != key[:-1]]))
     direction = np.where(start < end, 1, -1)[order]
     return _Edges(order // 3, direction, number, np.bincount(number))
-
-
-def _agree(faces: int, pairs: np.ndarray, opposed: np.ndarray) -> tuple[np.ndarray, int, np.ndarray, np.ndarray]:
-    """Part of each face, number of parts, which faces to turn for agreement within parts, and parts that can agree.
-
-    Every face stands twice in one graph, as it is (f) and turned (f + faces); an edge joins what agrees. A part falls
-    into two mirror components there, or into one if it cannot be wound consistently.
-    """
-    first, second = pairs[:, 0], pairs[:, 1]
-    rows = np.concatenate([first, first + faces])
-    columns = np.concatenate([second + faces * opposed, second + faces * ~opposed])
-    graph = scipy.sparse.coo_array((np.ones(len(rows), bool), (rows, columns)), (2 * faces, 2 * faces))
-    _, label = scipy.sparse.csgraph.connected_components(graph, directed=False)
-    kept, mirrored = label[:faces], label[faces:]
-    _, leader, part = np.unique(np.minimum(kept, mirrored), return_index=True, return_inverse=True)
-    orientable = kept[leader] != mirrored[leader]
-    turned = (kept != kept[leader][part]) & orientable[part]
-    return part, len(leader), turned, orientable
 
 
 def _outwardness(

@@ -1,7 +1,7 @@
 """Has the latent collapsed? Figures of n shapes' posteriors, codes, reconstructions and gradients.
 
-Rates, densities and gains are in nats; n, the first axis, are independent shapes. All is pure, compiles and vmaps, but
-`active_units`, which counts on the host. What is not finite stays so, unless a docstring says what it counts as.
+Rates, densities and gains are in nats; n, the first axis, are independent shapes. All is pure, compiles and vmaps. What
+is not finite stays so, unless a docstring says what it counts as.
 """
 
 import functools
@@ -31,18 +31,8 @@ def kl_summary(rates: Float[Array, "n u"]) -> dict[str, Float[Array, ""]]:
     return {"kl": jnp.sum(rates, 1).mean(), "kl_per_latent": per_unit.mean(), "kl_max_latent": per_unit.max()}
 
 
-def active_units(means: Float[Array, "n *d"]) -> int | None:
-    """Latent floats whose posterior mean varies over the shapes by more than 0.01; None for fewer than two shapes.
-
-    Source: Burda et al. 2015, section 5.1.
-    """
-    if len(means) < 2:
-        return None
-    return int((np.var(np.asarray(means, np.float64), 0) > ACTIVE_VARIANCE).sum())
-
-
 def active_unit_count(means: Float[Array, "n *d"]) -> Int[Array, ""]:
-    """The same as `active_units`, compiled; 0 for one shape. Means that are not finite count as inactive.
+    """Latent floats whose posterior mean varies over the shapes by more than 0.01; means that are not finite do not count.
 
     Source: Burda et al. 2015, section 5.1; the variance in two passes: Chan et al. 1983, equation 1.7.
     """
@@ -123,11 +113,6 @@ def codes_used(indices: Int[Array, "n *d"], codes: int) -> Float[Array, ""]:
     return (used - 1).mean() / (min(len(indices), codes) - 1)
 
 
-def codes_used_anywhere(indices: Int[Array, "n *d"], codes: int) -> Float[Array, ""]:
-    """Share of the codes that any shape uses at any position, as reported of a codebook that all positions share."""
-    return (_code_counts(indices, codes).sum(0) > 0).mean()
-
-
 def bit_entropy(indices: Int[Array, "n *d"], codes: int) -> Float[Array, ""]:
     """Entropy in bits of the codes found at a position, mean over positions; at most log2 of codes, and of n."""
     frequency = _code_counts(indices, codes) / len(indices)
@@ -135,17 +120,6 @@ def bit_entropy(indices: Int[Array, "n *d"], codes: int) -> Float[Array, ""]:
 
 
 # Reconstructions.
-
-
-def derangement(n: int, shift: int = 1) -> Int[Array, "n"]:
-    """A permutation of n shapes that leaves none in its place.
-
-    Raises:
-        ValueError: where the shift leaves all in their place.
-    """
-    if shift % n == 0:
-        raise ValueError(f"a shift of {shift} moves none of {n} shapes; accepted: two shapes or more, no multiple of n")
-    return jnp.roll(jnp.arange(n, dtype=jnp.int32), shift)
 
 
 def swap_gap(own: Float[Array, "n"], swapped: Float[Array, "n"]) -> Float[Array, ""]:

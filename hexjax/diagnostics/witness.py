@@ -27,22 +27,6 @@ REPEATS = 1000  # of the bootstrap
 BATCH = 100  # of its repeats that are held at once
 
 
-class Path(NamedTuple):
-    """Energy above the anchor, and margin, for each share of the way from the anchor to the closed-form code."""
-
-    energy: Float[Array, "a"]
-    margin: Float[Array, "a"]
-
-
-class ViewGap(NamedTuple):
-    """E KL(t'||q) - E KL(t||q) = entropy + cross, and |cross| <= bound."""
-
-    gap: Float[Array, ""]
-    entropy: Float[Array, ""]
-    cross: Float[Array, ""]
-    bound: Float[Array, ""]
-
-
 class Certificate(NamedTuple):
     """Margins in nats on held-out shapes, lower bounds on their true values, and the verdict; all scalars.
 
@@ -75,10 +59,6 @@ def simplex(classes: int) -> Float[np.ndarray, "j k"]:
     if classes < 2:
         raise ValueError(f"config.witness.classes is {classes}; accepted for a witness: at least 2")
     return np.sqrt(classes / (classes - 1)) * scipy.linalg.helmert(classes)
-
-
-def _vertices(like: Array) -> Array:
-    return jnp.asarray(simplex(like.shape[-1]), like.dtype)
 
 
 def _multiply(a: Array, b: Array) -> Array:
@@ -147,56 +127,14 @@ def alignment(
     return (cross_entropy(t, log_q) - entropy(t)).mean()
 
 
-def escape_force(t: Float[Array, "n k"], q: Float[Array, "n k"], temperature: Scalar) -> Float[Array, "n j"]:
-    """Minus the gradient of each shape's KL(t || q) by its K - 1 floats, for the simplex witness."""
-    return temperature * _multiply(t - q, _vertices(t).T)
-
-
 def closed_form_code(
     t: Float[Array, "n k"], temperature: Scalar, log_prior: Float[Array, "k"] | None = None
 ) -> Float[Array, "n j"]:
     """The K - 1 floats at which the simplex witness says exactly t: what a prefit regresses to. Needs t > 0."""
     log_t = jnp.log(t) if log_prior is None else jnp.log(t) - log_prior[None]
     classes = t.shape[1]
-    return (classes - 1) / classes / temperature * _multiply(log_t, _vertices(t).T)
-
-
-def energy(t: Float[Array, "n k"], temperature: Scalar) -> Float[Array, ""]:
-    """E |mean|^2 / 2 of the closed-form code: the mean's part of its KL from N(0, I), in nats."""
-    log_t = jnp.log(t)
-    spread = ((log_t - log_t.mean(1, keepdims=True)) ** 2).sum(1).mean()
-    return (t.shape[1] - 1) / (2 * t.shape[1] * temperature**2) * spread
-
-
-def margin_path(t: Float[Array, "n k"], temperature: Scalar, alphas: Float[Array, "a"]) -> Path:
-    """Energy and margin on the way from the code of tbar, where the margin is 0, to the closed-form code, where it is I_T."""
-    anchor = closed_form_code(t.mean(0)[None], temperature)
-    offset = closed_form_code(t, temperature) - anchor
-    log_q = lambda alpha: witness_log_q(anchor + alpha * offset, t.shape[1], temperature)
-    margins = jax.vmap(lambda alpha: margin(t, log_q(alpha)))(alphas)
-    return Path(alphas**2 * (offset**2).sum(1).mean() / 2, margins)
-
-
-def minimal_variance(t: Float[Array, "n k"], nats: Scalar, temperature: Scalar) -> Float[Array, ""]:
-    """The least total variance of the K - 1 floats that a margin of `nats` takes with the simplex witness; 0 for none.
-
-    Source: ours: convexity of the loss around tbar, and Cauchy-Schwarz.
-    """
-    classes = t.shape[1]
-    spread = ((t - t.mean(0)[None]) ** 2).sum(1).mean()
-    least = (classes - 1) * jnp.maximum(nats, 0) ** 2 / (classes * temperature**2)
-    return jnp.where(spread > 0, least / jnp.where(spread > 0, spread, 1), 0)
-
-
-def view_gap(t: Float[Array, "n k"], t_other: Float[Array, "n k"], log_q: Float[Array, "n k"]) -> ViewGap:
-    """How much the loss, hence the margin, changes when the teacher sees another view of the same shapes.
-
-    Source: ours; the bound holds half the range of each shape's logits against |t - t'|_1.
-    """
-    entropies = (entropy(t) - entropy(t_other)).mean()
-    cross = ((t - t_other) * log_q).sum(1).mean()
-    reach = (log_q.max(1) - log_q.min(1)) / 2
-    return ViewGap(entropies + cross, entropies, cross, (reach * jnp.abs(t - t_other).sum(1)).mean())
+    vertices = jnp.asarray(simplex(classes), t.dtype)
+    return (classes - 1) / classes / temperature * _multiply(log_t, vertices.T)
 
 
 # Bounds from n independent shapes, for a teacher, a witness and a model that were fixed without them.

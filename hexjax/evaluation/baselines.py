@@ -15,14 +15,13 @@ from jaxtyping import Float
 from hexjax import pipeline, progress
 from hexjax.data import cache
 from hexjax.evaluation import nearness, rows
-from hexjax.geometry import frame, sdf, surface
 from hexjax.geometry import mesh as meshes
+from hexjax.geometry import sdf
 from hexjax.types import Item, Mesh, Scores
 
 NODES = 64  # a side of the grid
 # World units. PCA of heads: F@0.02 is 0.005 above that without a clamp, F@0.01 0.009 below, in a third of the time.
 CLAMP = 0.1
-BLOCK = 4  # nodes a side of the blocks that are told at once to be farther off
 MOST = 1024  # training shapes of the mean and of the components, spread evenly over all
 RANK = 1e-8  # of the largest variance: components below it are rounding
 PART = 2**14  # nodes that are multiplied at once in float64
@@ -94,21 +93,8 @@ def fields(meshes: Sequence[Mesh], nodes: int, clamp: float) -> Float[np.ndarray
 
 
 def distance(mesh: Mesh, nodes: int, clamp: float) -> Float[np.ndarray, "n n n"]:
-    """Signed distance to a mesh on the cube's nodes, clamped to plus and minus `clamp` world units.
-
-    A block of nodes whose centre is farther off than all of them could be within the clamp is not asked: it is exact.
-    """
-    side = np.asarray(frame.grid_nodes(nodes))
-    spacing, blocks = 2 / (nodes - 1), np.arange(-(-nodes // BLOCK))
-    centres = _cross((BLOCK * blocks + (BLOCK - 1) / 2) * spacing - 1)
-    reach = clamp + 1.001 * (BLOCK - 1) / 2 * spacing * 3**0.5  # with room for rounding
-    near = (surface.closest(mesh, centres)[0] <= reach).reshape((len(blocks),) * 3)
-    for axis in range(3):
-        near = near.repeat(BLOCK, axis)
-    near, points = near[:nodes, :nodes, :nodes].ravel(), _cross(side)
-    values = np.full(nodes**3, clamp, np.float32)
-    values[near] = np.minimum(surface.closest(mesh, points[near])[0], clamp)
-    return np.where(sdf.inside(mesh, points)[0], -values, values).reshape((nodes,) * 3)
+    """Signed distance to a mesh on the cube's nodes, clamped to plus and minus `clamp` world units."""
+    return np.clip(sdf.grid(mesh, nodes), -clamp, clamp)
 
 
 def project(
@@ -150,11 +136,6 @@ def beats(model: Sequence[Scores], found: Mapping[str, Scores]) -> tuple[bool, s
     others = f"mean shape {means['mean_shape']:.4f}, PCA of {found['pca']['components']} components {means['pca']:.4f}"
     told = f"the model {verdict} the {LABELS['nearest']}: F@0.02 {mean:.4f} against {means['nearest']:.4f}"
     return is_above, f"{told} on {len(asked)} held-out shapes; {others}"
-
-
-def _cross(side: Float[np.ndarray, "n"]) -> Float[np.ndarray, "m 3"]:
-    """All points whose coordinates are among those given, x first."""
-    return np.stack(np.meshgrid(side, side, side, indexing="ij"), -1).reshape(-1, 3)
 
 
 def _products(one: Float[np.ndarray, "s m"], other: Float[np.ndarray, "h m"]) -> Float[np.ndarray, "s h"]:

@@ -5,10 +5,12 @@ import io
 import itertools
 import pathlib
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from typing import Any
 
 import matplotlib
 from matplotlib import figure
+from matplotlib.axes import Axes
 
 from hexjax.types import Scores
 
@@ -31,24 +33,35 @@ def styled() -> Iterator[None]:
         yield
 
 
+@contextlib.contextmanager
+def axes_of(title: str, xlabel: str, path: Target, size: int = 12) -> Iterator[Axes]:
+    """The axes of a plot, whose legend stands beside it; at the end it is written as a PNG."""
+    with styled():
+        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
+        axes = canvas.add_subplot()
+        yield axes
+        axes.set_xlabel(xlabel)
+        axes.set_title(title, loc="left", fontsize=size)
+        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
+        axes.spines[["top", "right"]].set_visible(False)
+        if axes.lines:
+            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
+        canvas.savefig(path, format="png")
+
+
+def line(axes: Axes, points: Iterable[tuple[float | int, float | int | None]], **style: Any) -> None:
+    """Nothing; draws the points that have a value, where there are some."""
+    if known := [point for point in points if point[1] is not None]:
+        axes.plot(*zip(*known), **style)
+
+
 def loss_curve(rows: list[Scores], title: str, path: Target) -> None:
     """Writes the loss over the steps on a logarithmic axis, its parts as thin lines; rows as in metrics.jsonl."""
     parts = dict.fromkeys(name for row in rows if "loss" in row for name in row if name not in NOT_LOSSES)
     styles = dict(zip(parts, ({"color": color, "lw": 0.8} for color in itertools.cycle(LINES))))
     styles |= {"validation.loss": {"color": "#222222", "lw": 1.2, "ls": ":"}, "loss": {"color": "#1b4965", "lw": 1.8}}
-    with styled():
-        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
-        axes = canvas.add_subplot()
+    with axes_of(title, "step", path) as axes:
         for name, style in styles.items():
-            points = [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0]
-            if points:
-                axes.plot(*zip(*points), label=name, **style)
+            line(axes, [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0], label=name, **style)
         axes.set_yscale("log")
-        axes.set_xlabel("step")
-        axes.set_title(title, loc="left", fontsize=12)
-        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
         axes.margins(x=0.01)
-        if axes.lines:
-            axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        canvas.savefig(path)

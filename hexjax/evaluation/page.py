@@ -3,11 +3,14 @@
 Words after the name, `<!-- KIND:NAME WORD WORD -->`, choose what the table shows, where its kind knows them.
 """
 
+import argparse
 import pathlib
 import re
+import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hexjax import names
 from hexjax.training import record
 
 Tables = dict[str, Callable[[Any], str]]
@@ -39,16 +42,41 @@ def fill(text: str, kind: str, tables: Tables, results: Any, choose: Choose | No
     return made
 
 
-def publish(pages: Sequence[pathlib.Path], make: Callable[[str, Any], str], tables: Tables, results: Any) -> None:
-    """Nothing; each page is what `make` gives for its text and the results; where there are no pages, all tables are printed.
+def publish(
+    pages: Sequence[pathlib.Path], kind: str, tables: Tables, results: Any, choose: Choose | None = None
+) -> None:
+    """Nothing; the tables are in the pages, between the kind's markers; where there are no pages, all are printed.
 
     Raises:
-        ValueError: as `rewrite`.
+        ValueError: as `rewrite` and `fill`.
     """
     if pages:
-        rewrite(pages, lambda text: make(text, results))
+        rewrite(pages, lambda text: fill(text, kind, tables, results, choose))
     else:
         print("\n".join(f"{name}\n\n{table(results)}" for name, table in tables.items()))
+
+
+def main(
+    arguments: list[str], name: str, what: str, folder: str, make: Callable[[pathlib.Path, list[pathlib.Path]], None]
+) -> int:
+    """Exit code of a command that makes tables and pictures of results: 0, or 2 for what is refused.
+
+    Args:
+        name: of the command; what: it makes; folder: what the results' folder is.
+        make: (folder of results, pages) -> None, may raise ValueError.
+    """
+    parser = argparse.ArgumentParser(description=what)
+    parser.add_argument("results", type=pathlib.Path, help=folder)
+    parser.add_argument(
+        "--into", type=pathlib.Path, nargs="+", default=[], help="pages whose marked tables are replaced"
+    )
+    given = parser.parse_args(arguments)
+    try:
+        make(given.results, given.into)
+    except (ValueError, OSError) as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return names.REFUSED
+    return names.DONE
 
 
 def rewrite(pages: Sequence[pathlib.Path], make: Callable[[str], str]) -> None:

@@ -21,9 +21,9 @@ import scipy.spatial
 from jaxtyping import Bool
 
 from hexjax import memory, pipeline, progress
-from hexjax.data import batches, ply
+from hexjax.data import batches, duplicates, ply
 from hexjax.evaluation import evaluate, export, nearness, rows, written
-from hexjax.geometry import distance, sdf, surface
+from hexjax.geometry import distance, surface
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
@@ -36,7 +36,6 @@ LIMIT = 0.02  # world units: the threshold of the F-score
 SHOWN = 32  # draws on the sheet
 BLOCK = 16  # draws made at once
 PAIRED = 512  # volumes whose pairs are looked at together
-CELLS = 32  # a side of the occupancy grid of the spread
 TOLD = ("faces", "watertight", "components", "euler", "dropped_parts")  # of a draw's report
 
 
@@ -87,7 +86,7 @@ def sample(
                 with clock.stage("nearest"):
                     one.row["nearest"] = nearest([one.mesh], known, config.seed, trees)[0]
                 with clock.stage("spread"):
-                    held.append(_held(one.mesh))
+                    held.append(duplicates.occupied(one.mesh))
                 with clock.stage("export"):
                     files.add(ledger.put(f"meshes/{one.name}.ply", ply.write(one.mesh)))
             drawn.append(one if len(drawn) < SHOWN else one._replace(mesh=None))
@@ -159,25 +158,17 @@ def spread(meshes: Sequence[Mesh]) -> float | None:
 
     0 where all are the same, 1 where none overlap; two volumes that hold no centre count as the same.
     """
-    return _spread([_held(mesh) for mesh in meshes])
-
-
-def _held(mesh: Mesh) -> Bool[np.ndarray, "p"]:
-    """Which of the centres of 32^3 cells the mesh holds."""
-    centres = (np.arange(CELLS) + 0.5) * (2 / CELLS) - 1
-    return sdf.inside(mesh, np.stack(np.meshgrid(centres, centres, centres, indexing="ij"), -1).reshape(-1, 3))[0]
+    return _spread([duplicates.occupied(mesh) for mesh in meshes])
 
 
 def _spread(held: Sequence[Bool[np.ndarray, "p"]]) -> float | None:
     """The same of volumes that are given by the points they hold; pairs are looked at in blocks."""
     if len(held) < 2:
         return None
-    total, sizes, starts = 0.0, np.array([each.sum() for each in held], np.float32), range(0, len(held), PAIRED)
+    total, starts = 0.0, range(0, len(held), PAIRED)
     for first, second in itertools.combinations_with_replacement(starts, 2):
-        one, other = (np.array(held[start : start + PAIRED], np.float32) for start in (first, second))
-        both = one @ other.T  # counts below 2^24 are exact
-        either = sizes[first : first + PAIRED, None] + sizes[None, second : second + PAIRED] - both
-        overlaps = np.where(either > 0, both / np.maximum(either, 1), 1).astype(np.float64)
+        one, other = (np.stack(held[start : start + PAIRED]) for start in (first, second))
+        overlaps = duplicates.overlap(one, other).astype(np.float64)
         total += (1 - (overlaps[np.triu_indices(len(one), 1)] if first == second else overlaps)).sum()
     return float(total / (len(held) * (len(held) - 1) / 2))
 

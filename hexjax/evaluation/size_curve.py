@@ -5,7 +5,6 @@
 figures are means over the same held-out shapes, beside their ceiling and what no learning gives them.
 """
 
-import argparse
 import io
 import json
 import os
@@ -13,9 +12,6 @@ import pathlib
 import sys
 from typing import NamedTuple
 
-from matplotlib import figure
-
-from hexjax import names
 from hexjax.evaluation import baselines, curve, page, rows, table
 from hexjax.training import record
 from hexjax.types import Scores
@@ -145,42 +141,20 @@ def draw(results: Results) -> bytes:
         label: [scores.get("baselines", {}).get(key, {}).get("mean", {}).get(DRAWN) for _, scores in results.runs]
         for key, label in baselines.LABELS.items()
     }
-    with curve.styled():
-        canvas = figure.Figure((8.4, 4.6), dpi=110, layout="constrained")
-        axes = canvas.add_subplot()
+    made, over = io.BytesIO(), lambda values: zip(floats, values)
+    with curve.axes_of(title(results).replace("; ", ";\n"), "floats of the latent", made, 10) as axes:
         axes.errorbar(
             floats, own, spread, label="held-out shapes, 95 %", color=OWN, lw=1.8, marker="o", ms=5, capsize=3
         )
-        _line(axes, floats, trained, label="trained shapes", color=TRAINED, lw=1.2, marker="o", ms=4)
+        curve.line(axes, over(trained), label="trained shapes", color=TRAINED, lw=1.2, marker="o", ms=4)
         for (label, values), color in zip(others.items(), ("#222222", *curve.LINES)):
-            _line(
-                axes,
-                floats,
-                values,
-                label=label,
-                color=color,
-                lw=1.2,
-                ls=":" if label == "ceiling" else "--",
-                marker=".",
-            )
+            dash = ":" if label == "ceiling" else "--"
+            curve.line(axes, over(values), label=label, color=color, lw=1.2, ls=dash, marker=".")
         axes.set_xscale("log")
         axes.set_xticks(floats, [f"{count:,.0f}" for count in floats])
         axes.minorticks_off()
-        axes.set_xlabel("floats of the latent")
         axes.set_ylabel(WRITTEN[DRAWN])
-        axes.set_title(title(results).replace("; ", ";\n"), loc="left", fontsize=10)
-        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        made = io.BytesIO()
-        canvas.savefig(made, format="png")
     return made.getvalue()
-
-
-def _line(axes, floats, values, **style) -> None:
-    points = [(count, value) for count, value in zip(floats, values) if value is not None]
-    if points:
-        axes.plot(*zip(*points), **style)
 
 
 def _value(scores: Scores) -> float:
@@ -201,33 +175,25 @@ def _both(mean: Scores | None) -> str | None:
     return None if mean is None else " / ".join(f"{mean[name]:.3f}" for name in SCORED)
 
 
-def fill(text: str, results: Results) -> str:
-    """The text with its marked tables made anew.
+def make(folder: pathlib.Path, pages: list[pathlib.Path]) -> None:
+    """Nothing; the table is printed, or in the pages, and then the plot is drawn.
 
     Raises:
-        ValueError: for markers that are not accepted.
+        ValueError: for a folder without a curve, or a page that cannot be filled.
     """
-    return page.fill(text, "curve", TABLES, results)
+    found, file = read(folder), folder / FILE
+    for one in pages:
+        link = os.path.relpath(file.resolve(), one.resolve().parent)
+        page.publish([one], "curve", TABLES, found._replace(picture=pathlib.PurePath(link).as_posix()))
+    if not pages:
+        return page.publish([], "curve", TABLES, found)
+    record.write_atomically(file, draw(found))
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 2 for what is refused; prints the table, or writes it into a page and draws the plot."""
-    parser = argparse.ArgumentParser(description="Quality over the latent's size.")
-    parser.add_argument("results", type=pathlib.Path, help="folder of a sweep's runs: results/size_heads")
-    parser.add_argument("--into", type=pathlib.Path, help="the page whose marked tables are replaced")
-    given = parser.parse_args(arguments)
-    try:
-        found, file = read(given.results), given.results / FILE
-        if given.into is not None:
-            link = os.path.relpath(file.resolve(), given.into.resolve().parent)
-            found = found._replace(picture=pathlib.PurePath(link).as_posix())
-        page.publish([] if given.into is None else [given.into], fill, TABLES, found)
-        if given.into is not None:
-            record.write_atomically(file, draw(found))
-    except (ValueError, OSError) as error:
-        print(f"size_curve: {error}", file=sys.stderr)
-        return names.REFUSED
-    return names.DONE
+    """Exit code 0, or 2 for what is refused."""
+    what = "Quality over the latent's size."
+    return page.main(arguments, "size_curve", what, "folder of a sweep's runs: results/size_heads", make)
 
 
 if __name__ == "__main__":

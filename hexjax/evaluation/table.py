@@ -7,7 +7,6 @@ stopped ones too) or unseen (held-out shapes, their ceiling and baselines). `<!-
 whatever others lie beside them.
 """
 
-import argparse
 import json
 import pathlib
 import re
@@ -16,7 +15,6 @@ import statistics
 import sys
 from typing import Any
 
-from hexjax import names
 from hexjax.evaluation import baselines, page
 from hexjax.evaluation import rows as parts
 from hexjax.training import record
@@ -158,15 +156,6 @@ def chosen(results: Results, asked: list[str]) -> Results:
     return [(name, scores) for name, scores in results if name in asked]
 
 
-def fill(text: str, results: Results) -> str:
-    """The text with its marked tables made anew.
-
-    Raises:
-        ValueError: for markers that are not accepted.
-    """
-    return page.fill(text, "table", TABLES, results, chosen)
-
-
 def read(folder: pathlib.Path, whole: bool = False) -> Results:
     """Name and scores of every run in a results folder, by number; a run that cannot be read is told and left out.
 
@@ -253,18 +242,8 @@ def markdown(head: tuple[str, ...], rows: list[tuple[Any, ...]]) -> str:
 
 def main(arguments: list[str]) -> int:
     """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages."""
-    parser = argparse.ArgumentParser(description="Tables of results.")
-    parser.add_argument("results", type=pathlib.Path, help="folder of run folders")
-    parser.add_argument(
-        "--into", type=pathlib.Path, nargs="+", default=(), help="pages whose marked tables are replaced"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        page.publish(given.into, fill, TABLES, read(given.results, whole=bool(given.into)))
-    except (ValueError, OSError) as error:
-        print(f"table: {error}", file=sys.stderr)
-        return names.REFUSED
-    return names.DONE
+    make = lambda folder, pages: page.publish(pages, "table", TABLES, read(folder, whole=bool(pages)), chosen)
+    return page.main(arguments, "table", "Tables of results.", "folder of run folders", make)
 
 
 if __name__ == "__main__":

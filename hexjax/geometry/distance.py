@@ -30,7 +30,6 @@ RENDER_PX = 256
 RENDER_HALF_SIDE = 3**0.5  # world units: the cube fits, however it is turned
 CANNY = {"sigma": 1.0, "low_threshold": 0.25, "high_threshold": 0.5}  # px; a bend of 25 to 40 degrees starts an edge
 EDGE_RADIUS_PX = 2  # dilation
-EDGE_REACH_PX = 10  # what lies farther off an image's contents cannot be an edge: 4 sigma, a gradient, a dilation
 LARGEST_NORMAL_ERROR = 4 / 3  # of opposite unit normals, as a mean over three channels: a failed extraction's
 
 
@@ -231,17 +230,9 @@ def _mesh(vertices: tuple[bytes, str], faces: tuple[bytes, str]) -> Mesh:
 
 
 def _near_edges(image: np.ndarray) -> np.ndarray:
-    """The dilated Canny edges of a normal map, looked for only where it shows anything."""
-    found, shown = np.zeros(image.shape[:2], bool), image.any(-1)
-    if not shown.any():
-        return found
-    box = tuple(
-        slice(max(line[0] - EDGE_REACH_PX, 0), line[-1] + EDGE_REACH_PX + 1)
-        for line in (np.flatnonzero(shown.any(axis)) for axis in (1, 0))
-    )
-    edges = [skimage.feature.canny(image[box][..., channel] / 2 + 0.5, **CANNY) for channel in range(3)]
-    found[box] = scipy.ndimage.binary_dilation(np.any(edges, axis=0), skimage.morphology.disk(EDGE_RADIUS_PX))
-    return found
+    """The dilated Canny edges of a normal map."""
+    edges = [skimage.feature.canny(image[..., channel] / 2 + 0.5, **CANNY) for channel in range(3)]
+    return scipy.ndimage.binary_dilation(np.any(edges, axis=0), skimage.morphology.disk(EDGE_RADIUS_PX))
 
 
 def _bases() -> np.ndarray:

@@ -9,6 +9,7 @@ import functools
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy.ndimage
 from jaxtyping import Bool, Float, Int
 
 from hexjax.geometry import frame, raycast
@@ -153,36 +154,18 @@ def visible(mesh: Mesh, resolution: int = 512) -> tuple[Int[Array, "v h w"], Flo
     return _visible(*_prepared(mesh, resolution), resolution)
 
 
-@jax.jit
-def silhouette_distance(mask: Bool[Array, "*b h w"]) -> Float[Array, "*b h w"]:
-    """Signed distance in world units of each pixel's centre to the silhouette's outline, negative inside; exact.
+def silhouette_distance(mask: Bool[Array, "*b h w"]) -> Float[np.ndarray, "*b h w"]:
+    """Signed distance in world units of each pixel's centre to the silhouette's outline, negative inside; exact. Host code.
 
     It is the distance to the nearest pixel of the other kind, less half a pixel, so that its sign gives the mask back. An
     empty mask is the image's diagonal away everywhere, and a full one as deep.
-
-    Source: Saito and Toriwaki 1994 for the split into rows and columns; squares are whole numbers, the minima exact.
     """
-    mask = jnp.asarray(mask)
-    height, width = mask.shape[-2:]
-    far = np.int32(4 * (height**2 + width**2))  # above every square, and sums of two stay in range
-    to_inside, to_outside = (_along_rows(marked, far) for marked in (mask, ~mask))
-    row = jnp.arange(height, dtype=jnp.int32)[:, None]
-
-    def nearer(other: Array, best: Array) -> Array:
-        inside, outside = (jax.lax.dynamic_slice_in_dim(a, other, 1, mask.ndim - 2) for a in (to_inside, to_outside))
-        across = jnp.broadcast_to((row - other) ** 2, mask.shape)
-        return jnp.minimum(best, jnp.where(mask, outside, inside) + across)
-
-    squared = jax.lax.fori_loop(0, height, nearer, jnp.full(mask.shape, far), unroll=min(height, 8))
-    pixels = jnp.where(squared < far, jnp.sqrt(squared.astype(jnp.float32)) - 0.5, np.float32(np.hypot(height, width)))
-    return jnp.where(mask, -pixels, pixels) * np.float32(2 / width)
-
-
-def _along_rows(marked: Bool[Array, "*b h w"], far: np.int32) -> Int[Array, "*b h w"]:
-    """Squared distance in pixels of each pixel to the nearest marked one in its row; `far` where there is none."""
-    column = jnp.broadcast_to(jnp.arange(marked.shape[-1], dtype=jnp.int32), marked.shape)
-    none = 2 * marked.shape[-1]
-    before = jax.lax.cummax(jnp.where(marked, column, -none), axis=marked.ndim - 1)
-    after = jax.lax.cummin(jnp.where(marked, column, none), axis=marked.ndim - 1, reverse=True)
-    near = jnp.minimum(column - before, after - column)
-    return jnp.where(near < marked.shape[-1], near**2, far)
+    mask = np.asarray(mask)
+    far, found = np.hypot(*mask.shape[-2:]), np.empty(mask.shape, np.float32)
+    for image in np.ndindex(mask.shape[:-2]):
+        inside = mask[image]
+        nearest = [
+            np.float32(scipy.ndimage.distance_transform_edt(kind)) for kind in (inside, ~inside)
+        ]  # 0 for the other
+        found[image] = sum(nearest) - np.float32(0.5) if 0 < inside.sum() < inside.size else far
+    return np.where(mask, -found, found) * np.float32(2 / mask.shape[-1])

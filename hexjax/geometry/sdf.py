@@ -1,8 +1,8 @@
 """Ground-truth signed distance of a mesh, on the host: for supervision and for the volume scores. Negative inside.
 
-Distances are exact. The sign is by ray parity where the mesh is closed and does not cut itself, so that its winding
-does not matter; else by the winding number, counted along a ray where the mesh is closed, generalised where it is open
-(inside above 1/2, the mesh's orientation turned outward first, so that only the consistency of its winding matters).
+Distances are exact. The sign is by parity where the mesh is closed and does not cut itself, so that its winding does not
+matter; else by the winding number, which is whole where the mesh is closed, and generalised where it is open (inside above
+1/2, the mesh's orientation turned outward first, so that only the consistency of its winding matters).
 Signs that rest on a conflict are told as doubtful.
 """
 
@@ -34,26 +34,23 @@ def signed_distance(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Float[Arra
 def inside(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Bool[Array, "p"], Bool[Array, "p"]]:
     """Whether points are inside the mesh, and whether that is doubtful.
 
-    Parity: doubtful where the ray along x disagrees with the winding number (or, where the faces are not consistently
-    wound, with another ray); the majority of the three axes decides. Winding number: doubtful in the middle between
-    outside and inside, as near an opening, and where it is negative.
+    Parity: doubtful where it disagrees with the winding number of consistently wound faces. Winding number: doubtful in
+    the middle between outside and inside, as near an opening, and where it is negative.
     """
-    points = np.asarray(points, np.float64)
-    whole = surface.boundless(mesh.faces)
-    winding = outward(mesh) * (crossings(mesh, points, 0) if whole else surface.winding_number(mesh, points))
+    whole, winding = surface.boundless(mesh.faces), winding_number(mesh, points)
     if whole and ((winding == 0) | (winding == 1)).all():  # then parity and winding number cannot but agree
         return winding == 1, np.zeros(len(points), bool)
     if (whole and surface.connected(mesh.faces)) or not parity_holds(mesh):  # one part alone, not cut, makes 0 and 1
         doubtful = (np.abs(winding - 0.5) < WINDING_MARGIN) | (winding < -WINDING_MARGIN)
         return winding > 0.5, doubtful
-    within = winding % 2 == 1 if whole else parity(mesh, points, axis=0)
-    disputed = np.flatnonzero(within != (winding > 0.5)) if whole else np.arange(len(points))
-    votes = [within[disputed], *(parity(mesh, points[disputed], axis) for axis in (1, 2))]
-    count = np.sum(votes, axis=0)
-    doubtful = np.zeros(len(points), bool)
-    within[disputed] = count >= 2
-    doubtful[disputed] = whole | (count % 3 != 0)
-    return within, doubtful
+    within = parity(mesh, points)
+    return within, whole & (within != (winding > 0.5))
+
+
+def winding_number(mesh: Mesh, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
+    """The winding number with the mesh's orientation turned outward, in whole numbers where it is boundless."""
+    found = outward(mesh) * surface.winding_number(mesh, points)
+    return np.rint(found) if surface.boundless(mesh.faces) else found
 
 
 def parity_holds(mesh: Mesh) -> bool:
@@ -61,21 +58,19 @@ def parity_holds(mesh: Mesh) -> bool:
     if not len(mesh.faces) or not meshes.topology(mesh)["watertight"]:
         return False
     vertices = np.ascontiguousarray(mesh.vertices, np.float64)
-    faces = np.ascontiguousarray(mesh.faces, np.int64)
-    if not surface.consistently_wound(faces):
-        faces = igl.bfs_orient(faces)[0]  # the test takes coplanar neighbours that run the same way for a cut
+    faces = _oriented(mesh.faces)  # the test takes coplanar neighbours that run the same way for a cut
     return not igl.predicates.find_self_intersections(vertices, faces, True)[0]
 
 
-def parity(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Bool[Array, "p"]:
-    """Whether the rays from points along +x, +y or +z (axis 0, 1, 2) meet an odd number of faces."""
-    return crossings(mesh, points, axis) % 2 == 1
+def parity(mesh: Mesh, points: Float[Array, "p 3"]) -> Bool[Array, "p"]:
+    """Whether rays from points meet an odd number of faces, of a mesh whose every edge has exactly two faces."""
+    return np.rint(surface.winding_number(mesh._replace(faces=_oriented(mesh.faces)), points)) % 2 == 1
 
 
-def crossings(mesh: Mesh, points: Float[Array, "p 3"], axis: int) -> Int[Array, "p"]:
-    """`surface.crossings` of the rays from points along +x, +y or +z (axis 0, 1, 2)."""
-    turned = [(axis + 1) % 3, (axis + 2) % 3, axis]
-    return surface.crossings(surface.corners(mesh)[..., turned], np.asarray(points, np.float64)[:, turned])
+def _oriented(faces: Int[Array, "f 3"]) -> Int[np.ndarray, "f 3"]:
+    """Faces that are consistently wound, in each part one way or the other."""
+    faces = np.ascontiguousarray(faces, np.int64)
+    return faces if surface.consistently_wound(faces) else igl.bfs_orient(faces)[0].astype(np.int64)
 
 
 def query_pool(mesh: Mesh, count: int, seed: int) -> tuple[Float[Array, "p 3"], Float[Array, "p"], Bool[Array, "p"]]:

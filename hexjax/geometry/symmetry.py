@@ -22,12 +22,6 @@ CORNERS = np.array(
 Index = int | np.integer | Int[Array, ""]
 
 
-def _products() -> tuple[np.ndarray, np.ndarray]:
-    number = {matrix.tobytes(): i for i, matrix in enumerate(MATRICES.astype(np.int8))}
-    product = [[number[(one @ other).astype(np.int8).tobytes()] for other in MATRICES] for one in MATRICES]
-    return np.array(product, np.int32), np.array([row.index(0) for row in product], np.int32)
-
-
 def _views() -> tuple[np.ndarray, np.ndarray]:
     """The view whose map each view takes, and whether it is transposed, then its rows, then its columns reversed."""
     forward, right, up = (np.einsum("icd,vc->ivd", MATRICES, axes) for axes in (frame.FORWARD, frame.RIGHT, frame.UP))
@@ -52,7 +46,6 @@ AXIS, SIGN = (
     np.abs(MATRICES).argmax(-1).astype(np.int32),
     MATRICES.sum(-1),
 )  # [48, 3]: image[k] = SIGN[k] point[AXIS[k]]
-PRODUCT, INVERSE = _products()  # [48, 48], [48]: PRODUCT[i, j] is j first, then i
 SOURCE, TURNED = _views()  # [48, 6], [48, 6, 3]
 CORNER = _corners()  # [48, 8]
 

@@ -44,8 +44,6 @@ TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradien
 PROBED = 64  # held-out shapes on the way
 KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
 
-Runs = list[dict[str, Any]]
-
 
 class Split(NamedTuple):
     """Names of the training and held-out shapes, and a hash of both."""

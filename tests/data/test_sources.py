@@ -205,7 +205,7 @@ def test_a_folder_below_that_may_not_be_read_is_left_out_in_a_line(tmp_path, mon
 
     def guarded(place):
         if pathlib.Path(place).name == "shut":
-            raise PermissionError(errno.EACCES, "Permission denied")
+            raise PermissionError(errno.EACCES, "Permission denied", str(place))
         return scandir(place)
 
     monkeypatch.setattr(os, "scandir", guarded)
@@ -231,7 +231,7 @@ def test_head_sets_in_folders_below_are_head_sets_or_told(tmp_path, capsys):
 
 def test_of_a_large_tree_only_what_is_asked_for_is_loaded(tmp_path, monkeypatch):
     def walk(root):
-        return ((f"{number:05d}/models/model_normalized.obj", "") for number in range(5_000))
+        return [(f"{number:05d}/models/model_normalized.obj", "") for number in range(5_000)]
 
     monkeypatch.setattr(sources, "_walk", walk)
     listed = sources.listing(str(tmp_path), "procedural", 3, 0)

@@ -12,6 +12,7 @@ import scipy.stats
 
 from hexjax.diagnostics import collapse
 from hexjax.types import Latent
+from tests.diagnostics import statements
 
 
 def random(*shape, seed=0, spread=1.0):
@@ -40,8 +41,8 @@ def test_kl_is_summed_over_a_shapes_units_and_averaged_over_shapes():
 
 def test_active_units_need_two_shapes():
     means = np.array([[[0.0, 1.0, 0.0]], [[0.0, -1.0, 0.1]]], np.float32)
-    assert collapse.active_units(means) == 1
-    assert collapse.active_units(means[:1]) is None
+    assert statements.active_units(means) == 1
+    assert statements.active_units(means[:1]) is None
     assert collapse.active_unit_count(means) == 1
     assert collapse.active_unit_count(means[:1]) == 0
 
@@ -50,14 +51,14 @@ def test_active_units_need_two_shapes():
 def test_compiled_count_of_active_units_is_that_of_double_precision_wherever_the_means_lie(offset):
     spread = np.linspace(0.02, 0.4, 400, dtype=np.float32)  # around the 0.1 of the threshold
     means = (random(64, 400) * spread[None] + np.float32(offset)).reshape(64, 20, 20)
-    expected = collapse.active_units(means)
+    expected = statements.active_units(means)
     assert 200 < expected < 380
     assert jax.jit(collapse.active_unit_count)(means) == expected
 
 
 def test_a_constant_mean_has_no_active_units_however_large_it_is():
     means = np.repeat(1e6 * random(1, 50), 300, 0)
-    assert collapse.active_unit_count(means) == collapse.active_units(means) == 0
+    assert collapse.active_unit_count(means) == statements.active_units(means) == 0
 
 
 def test_active_units_of_rotated_principal_coordinates_are_the_eigenvalues_above_the_threshold():
@@ -173,12 +174,6 @@ def test_codes_used_is_zero_of_constants_one_of_all_codes_and_else_that_of_a_loo
     assert np.isnan(collapse.codes_used(indices[:1], 9))
 
 
-def test_codes_used_anywhere_is_a_share_of_the_codebook():
-    indices = np.array([[0, 1], [0, 3]], np.int32)
-    assert float(collapse.codes_used_anywhere(indices, 8)) == 3 / 8
-    assert float(collapse.codes_used_anywhere(codes(9, 100), 5)) == 1
-
-
 def test_bit_entropy_is_that_of_the_frequencies_at_each_position():
     indices = codes(40, 3, 4)
     counts = [np.unique(column, return_counts=True)[1] for column in indices.reshape(40, -1).T]
@@ -190,21 +185,6 @@ def test_bit_entropy_is_that_of_the_frequencies_at_each_position():
 
 
 # Reconstructions.
-
-
-@pytest.mark.parametrize(("n", "shift"), [(2, 1), (7, 1), (7, 3), (7, -1), (7, 9)])
-def test_derangement_is_a_permutation_without_a_fixed_point(n, shift):
-    found = np.asarray(collapse.derangement(n, shift))
-    assert sorted(found) == list(range(n))
-    assert (found != np.arange(n)).all()
-
-
-@pytest.mark.parametrize(("n", "shift"), [(1, 1), (4, 0), (4, 8)])
-def test_derangement_refuses_to_leave_shapes_in_their_place(n, shift):
-    with pytest.raises(ValueError) as error:
-        collapse.derangement(n, shift)
-    text = f"a shift of {shift} moves none of {n} shapes; accepted: two shapes or more, no multiple of n"
-    assert str(error.value) == text
 
 
 def test_gaps_and_gains_are_mean_differences():
@@ -372,10 +352,6 @@ PURE = {
     ),
     "mutual_information": (collapse.mutual_information, random(RUNS, 6, 6)),
     "codes_used": (functools.partial(collapse.codes_used, codes=5), codes(RUNS, 6, 4) % np.int32([[[5]], [[2]]])),
-    "codes_used_anywhere": (
-        functools.partial(collapse.codes_used_anywhere, codes=9),
-        codes(RUNS, 6, 4) % np.int32([[[5]], [[2]]]),
-    ),
     "bit_entropy": (functools.partial(collapse.bit_entropy, codes=5), codes(RUNS, 6, 4)),
     "swap_gap": (collapse.swap_gap, random(RUNS, 6), random(RUNS, 6, seed=1)),
     "gain": (collapse.gain, random(RUNS, 6), random(RUNS, 6, seed=1)),
@@ -418,4 +394,4 @@ def test_no_figure_is_left_out_of_those_that_are_compiled():
         for name in vars(collapse)
         if not name.startswith("_") and getattr(vars(collapse)[name], "__module__", "") == collapse.__name__
     }
-    assert public - set(PURE) == {"active_units", "derangement"}
+    assert public == set(PURE)

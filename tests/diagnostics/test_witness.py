@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from hexjax.diagnostics import fitted, witness
+from tests.diagnostics import statements
 
 SETTINGS = pytest.mark.parametrize(("classes", "temperature"), [(2, 1.0), (3, 4.0), (10, 0.5)])
 
@@ -49,9 +50,9 @@ def encoders(t, temperature, count, seed=1):
 
 log_q_of = jax.jit(witness.witness_log_q, static_argnums=1)
 code_of = jax.jit(witness.closed_form_code)
-force_of = jax.jit(witness.escape_force)
+force_of = jax.jit(statements.escape_force)
 information_of = jax.jit(witness.information)
-path_of = jax.jit(witness.margin_path)
+path_of = jax.jit(statements.margin_path)
 loss_of = jax.jit(witness.alignment)
 score_of = jax.jit(witness.margin)
 
@@ -152,7 +153,7 @@ def test_statement_5_the_energy_is_the_codes_and_the_sum_of_squared_log_ratios(c
     code = np.asarray(code_of(t, temperature))
     ratios = np.log(t[:, :, None] / t[:, None, :])
     pairs = (ratios**2).sum((1, 2)).mean() / (2 * classes)
-    found = float(witness.energy(t, temperature))
+    found = float(statements.energy(t, temperature))
     np.testing.assert_allclose(found, (code**2).sum(1).mean() / 2, rtol=1e-12)
     np.testing.assert_allclose(found, (classes - 1) / (2 * classes * temperature**2) * pairs, rtol=1e-12)
 
@@ -202,7 +203,7 @@ def test_statement_7_a_margin_takes_variance(classes, temperature):
     for mean in encoders(t, temperature, 100):
         margin = fixed_margin(t, mean, temperature)
         positive += margin > 0
-        assert np.trace(np.cov(mean.T, ddof=0).reshape((classes - 1,) * 2)) >= witness.minimal_variance(
+        assert np.trace(np.cov(mean.T, ddof=0).reshape((classes - 1,) * 2)) >= statements.minimal_variance(
             t, margin, temperature
         )
     assert positive > 20
@@ -216,7 +217,7 @@ def test_statement_7_is_tight_for_small_steps_along_the_force(classes, temperatu
     ratios = []
     for step in (1e-2, 1e-3, 1e-4):
         mean = np.asarray(anchor + step / temperature**2 * force)
-        least = witness.minimal_variance(t, fixed_margin(t, mean, temperature), temperature)
+        least = statements.minimal_variance(t, fixed_margin(t, mean, temperature), temperature)
         ratios.append(float(mean.var(0).sum() / least))
     assert ratios[0] > ratios[1] > ratios[2] >= 1
     assert ratios[2] == pytest.approx(1, abs=1e-3)
@@ -224,8 +225,8 @@ def test_statement_7_is_tight_for_small_steps_along_the_force(classes, temperatu
 
 def test_statement_7_asks_nothing_of_a_margin_that_is_not_positive_or_of_one_class():
     t = soft_classes(3)
-    assert witness.minimal_variance(t, -0.1, 1.0) == 0
-    assert witness.minimal_variance(np.repeat(t[:1], 4, 0), 0.0, 1.0) == 0
+    assert statements.minimal_variance(t, -0.1, 1.0) == 0
+    assert statements.minimal_variance(np.repeat(t[:1], 4, 0), 0.0, 1.0) == 0
 
 
 def few_codes(classes, seed=0):
@@ -318,7 +319,7 @@ def test_statement_10_a_margin_on_another_view_transfers_up_to_a_computable_amou
     other = 0.9 * t + 0.1 * soft_classes(classes, seed=7)
     for mean in encoders(t, temperature, 5):
         log_q = np.asarray(log_q_of(mean, classes, temperature))
-        found = witness.view_gap(t, other, log_q)
+        found = statements.view_gap(t, other, log_q)
         q = np.exp(log_q)
         np.testing.assert_allclose(found.gap, (divergence(other, q) - divergence(t, q)).mean(), atol=1e-12)
         np.testing.assert_allclose(found.gap, found.entropy + found.cross, atol=1e-12)
@@ -331,9 +332,9 @@ def test_statement_10_a_margin_on_another_view_transfers_up_to_a_computable_amou
 def test_statement_10_its_bound_is_attained_by_opposed_views():
     log_q = np.log([[0.9, 0.1], [0.2, 0.8]])
     t, other = np.array([[0.8, 0.2], [0.3, 0.7]]), np.array([[0.5, 0.5], [0.5, 0.5]])
-    found = witness.view_gap(t, other, log_q)
+    found = statements.view_gap(t, other, log_q)
     np.testing.assert_allclose(found.cross, found.bound, rtol=1e-12)
-    np.testing.assert_allclose(witness.view_gap(t, t, log_q), [0, 0, 0, 0])
+    np.testing.assert_allclose(statements.view_gap(t, t, log_q), [0, 0, 0, 0])
 
 
 def aligned_means(t, temperature, weight, kl_weight, log_prior):
@@ -426,12 +427,12 @@ def test_float32_stays_float32():
         certificate = witness.certificate(mean, mean, t, mean, mean, t, 1.0, 0.01)
         return [
             witness.alignment(mean, t, 1.0),
-            witness.escape_force(t, jnp.exp(log_q), 1.0),
+            statements.escape_force(t, jnp.exp(log_q), 1.0),
             witness.closed_form_code(t, 1.0),
-            witness.energy(t, 1.0),
-            witness.margin_path(t, 1.0, alphas),
-            witness.minimal_variance(t, 0.1, 1.0),
-            witness.view_gap(t, t, log_q),
+            statements.energy(t, 1.0),
+            statements.margin_path(t, 1.0, alphas),
+            statements.minimal_variance(t, 0.1, 1.0),
+            statements.view_gap(t, t, log_q),
             fitted.fit_witness(mean, t),
             certificate._replace(certified=log_q),
         ]

@@ -7,6 +7,7 @@ import matplotlib.image
 import pytest
 
 from hexjax import names
+from hexjax.evaluation import page as pages
 from hexjax.evaluation import size_curve
 from tests import own
 
@@ -101,7 +102,9 @@ def test_what_a_run_does_not_tell_is_left_out(sweep):
 
 def test_the_plot_has_a_line_of_each_kind_on_a_logarithmic_axis(sweep, monkeypatch):
     drawn = []
-    monkeypatch.setattr(size_curve.figure.Figure, "savefig", lambda canvas, file, format: drawn.append(canvas.axes[0]))
+    monkeypatch.setattr(
+        size_curve.curve.figure.Figure, "savefig", lambda canvas, file, format: drawn.append(canvas.axes[0])
+    )
     size_curve.draw(size_curve.read(sweep))
     (axes,) = drawn
     labels = axes.get_legend_handles_labels()[1]
@@ -166,4 +169,4 @@ def test_the_page_is_what_its_runs_say():
     if foreign := own.foreign(ROOT, "results/027-size_heads"):
         pytest.skip(foreign)
     results = size_curve.read(folder)._replace(picture="../results/027-size_heads/curve.png")
-    assert size_curve.fill(text, results) == text
+    assert pages.fill(text, "curve", size_curve.TABLES, results) == text

@@ -7,7 +7,7 @@ import shutil
 
 import pytest
 
-from hexjax.evaluation import table
+from hexjax.evaluation import page, table
 from tests import own
 
 ROOT = pathlib.Path(__file__).parent.parent.parent
@@ -16,6 +16,10 @@ HALVES = ("f_score_0.01", "f_score_0.02", "precision_0.01", "recall_0.01", "reca
 ITEM = {"name": "head", "f_score_0.005": None, "watertight": True, "components": 1, "euler": 2, "failed": False}
 CHANGED = "`data.path=heads,b.obj` `sdf.weight=0`"
 ITEM |= dict.fromkeys(HALVES, 0.5)
+
+
+def fill(text, results):
+    return page.fill(text, "table", table.TABLES, results, table.chosen)
 
 
 @pytest.fixture
@@ -117,7 +121,7 @@ def test_seconds_to_mesh_are_those_of_shapes_that_say_they_hold_no_compilation(r
 
 def test_a_marker_shows_the_runs_it_names_whatever_lies_beside_them(results, capsys):
     text = "<!-- table:brief 001-small -->\n<!-- /table:brief -->"
-    made = table.fill(text, table.read(results))
+    made = fill(text, table.read(results))
     assert "| 001-small |" in made
     for name, kind in {"000-mine": "evaluate", "004-my-ceiling": "ceiling"}.items():
         (results / name).mkdir()
@@ -125,10 +129,10 @@ def test_a_marker_shows_the_runs_it_names_whatever_lies_beside_them(results, cap
         (results / name / "scores.json").write_text(json.dumps(scores | {"mode": kind}))
     (results / "005-broken").mkdir()
     (results / "005-broken" / "scores.json").write_text('{"mode": ')
-    assert table.fill(made, table.read(results)) == made
+    assert fill(made, table.read(results)) == made
     told = "Expecting value: line 1 column 10 (char 9)"
     assert capsys.readouterr().err == f"table: 005-broken cannot be read and is left out: {told}\n"
-    assert "000-mine" in table.fill("<!-- table:brief -->\n<!-- /table:brief -->", table.read(results))
+    assert "000-mine" in fill("<!-- table:brief -->\n<!-- /table:brief -->", table.read(results))
 
 
 def test_a_damaged_row_costs_its_run_nothing_else(results, capsys):
@@ -210,5 +214,5 @@ def test_the_tables_of_the_pages_are_those_of_the_runs_they_name(name, tmp_path)
             shutil.copy(file, tmp_path / run / file.name)
     stranger = tmp_path / "030-ae_continuous-small"  # what the README's first command leaves
     shutil.copytree(tmp_path / "001-ae_continuous-small", stranger)
-    assert table.fill(text, table.read(tmp_path)) == text
-    assert table.fill(text, table.read(ROOT / "results")) == text
+    assert fill(text, table.read(tmp_path)) == text
+    assert fill(text, table.read(ROOT / "results")) == text

@@ -18,6 +18,7 @@ from sklearn import decomposition
 
 from hexjax.diagnostics import collapse
 from hexjax.models.parts import losses, posteriors
+from tests.diagnostics import statements
 from tests.exactness import digits
 
 MANY = 24  # floats of the latent: more than ever become active here
@@ -165,7 +166,7 @@ def test_sampled_elbo_has_the_analytic_one_as_its_mean():
 def test_active_units_are_the_eigenvalues_above_the_decoder_variance(variance):
     (model, _), train = fit(MANY, variance), centred()[0]
     ratio = np.maximum(eigenvalues() / variance, 1)
-    assert collapse.active_units(means(model, train)) == (ratio > 1).sum()
+    assert statements.active_units(means(model, train)) == (ratio > 1).sum()
     assert kl(model, variance, train) == pytest.approx(np.log(ratio).sum() / 2, abs=1e-3)
     spread = np.sort(means(model, train).var(0))[::-1]
     np.testing.assert_allclose(spread, 1 - 1 / ratio[:MANY], atol=1e-3)
@@ -176,7 +177,7 @@ def test_collapse_is_total_exactly_where_the_decoder_variance_exceeds_the_larges
     train = centred()[0]
     variance = share * float(collapse.largest_eigenvalue(train))
     model, _ = fit(MANY, variance)
-    assert collapse.active_units(means(model, train)) == (0 if share > 1 else 1)
+    assert statements.active_units(means(model, train)) == (0 if share > 1 else 1)
     assert kl(model, variance, train) == pytest.approx(max(-np.log(share) / 2, 0), abs=1e-4)
 
 

@@ -1,4 +1,4 @@
-"""Samples, nearest points and rays of a triangle soup, against slow loops and laws of measure."""
+"""Samples, nearest points and winding numbers of a triangle soup, against slow loops and laws of measure."""
 
 import re
 
@@ -130,50 +130,6 @@ def test_winding_number_of_a_sphere_is_one_inside_and_zero_outside():
     sphere = made(trimesh.creation.icosphere(subdivisions=3))
     points = np.array([[0, 0, 0], [0.5, 0.5, 0.1], [0, 0, 2], [-1, -1, 1]], np.float32)
     np.testing.assert_allclose(surface.winding_number(sphere, points), [1, 1, 0, 0], atol=0.01)
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_crossings_equal_a_loop_over_all_pairs(seed):
-    corners = surface.corners(soup(seed))
-    points = np.random.default_rng(seed + 20).uniform(-1, 1, (300, 3))
-    expected = np.zeros(len(points), np.int64)
-    for i, point in enumerate(points):
-        for triangle in corners:
-            system = np.concatenate([triangle[:, :2].T, np.ones((1, 3))])
-            if abs(np.linalg.det(system)) < 1e-12:
-                continue
-            weights = np.linalg.solve(system, [*point[:2], 1])
-            if (weights > 0).all() and weights @ triangle[:, 2] > point[2]:
-                expected[i] += np.sign(np.linalg.det(system)).astype(int)
-    np.testing.assert_array_equal(surface.crossings(corners, points), expected)
-    assert len(set(expected)) > 3
-
-
-def test_crossings_are_the_same_in_small_pieces(monkeypatch):
-    corners = surface.corners(soup(0))
-    points = np.random.default_rng(0).uniform(-1, 1, (500, 3))
-    whole = surface.crossings(corners, points)
-    for pairs, rows in ((50, 1024), (1 << 16, 1), (50, 3)):
-        monkeypatch.setattr(surface, "CANDIDATES", pairs)
-        monkeypatch.setattr(surface, "ROWS", rows)
-        np.testing.assert_array_equal(surface.crossings(corners, points), whole)
-
-
-def test_rays_through_corners_and_edges_of_a_closed_mesh_cross_it_as_often_in_as_out():
-    box = made(trimesh.creation.box((2, 2, 2)).subdivide().subdivide())
-    lattice = np.linspace(-1.25, 1.25, 11)
-    points = np.stack(np.meshgrid(lattice, lattice, [-1.5, 0.1, 1.5], indexing="ij"), axis=-1).reshape(-1, 3)
-    count = surface.crossings(surface.corners(box), points)
-    clear = (np.abs(np.abs(points[:, :2]) - 1) > 1e-9).all(1)  # where a ray runs along a wall, either answer is right
-    np.testing.assert_array_equal(count[clear], (np.abs(points[clear]) < 1).all(1))
-    assert (count[np.abs(points[:, 2]) > 1] == 0).all()
-
-
-def test_crossings_of_a_mesh_seen_edge_on_are_none():
-    wall = np.array([[[0, 0, 0], [1, 0, 0], [0, 0, 1]]], np.float64)
-    assert (surface.crossings(wall, np.zeros((5, 3))) == 0).all()
-    assert (surface.crossings(wall[:0], np.zeros((5, 3))) == 0).all()
-    assert surface.crossings(surface.corners(made(trimesh.creation.box())), np.zeros((0, 3))).shape == (0,)
 
 
 def test_a_mesh_is_boundless_where_every_edge_is_run_through_both_ways():

@@ -4,14 +4,11 @@
 `<!-- lab:NAME -->` and `<!-- /lab:NAME -->` in each page, for NAME of TABLES, and draws results/collapse/images/.
 """
 
-import argparse
 import pathlib
 import sys
 
-from hexjax import names
 from hexjax.evaluation import page
 from hexjax.evaluation.laboratory import overall, plots, results, tables
-from hexjax.evaluation.laboratory.results import Results
 
 TABLES: page.Tables = {
     "overview": overall.overview,
@@ -29,34 +26,24 @@ TABLES: page.Tables = {
 }
 
 
-def fill(text: str, found: Results) -> str:
-    """The text with its marked tables made anew.
+def make(folder: pathlib.Path, pages: list[pathlib.Path]) -> None:
+    """Nothing; the tables are printed, or in the pages, and then the pictures are drawn.
 
     Raises:
-        ValueError: for markers that are not accepted.
+        ValueError: for a folder without results, or a page that cannot be filled.
     """
-    return page.fill(text, "lab", TABLES, found)
+    found = results.read(folder)
+    if pages and not found.groups:
+        raise ValueError(f"{folder} holds no cell of a sweep; accepted: results/collapse")
+    page.publish(pages, "lab", TABLES, found)
+    for line in plots.draw(found, folder / "images") if pages else ():
+        print(line, file=sys.stderr)
 
 
 def main(arguments: list[str]) -> int:
-    """Exit code 0, or 2 for what is refused; prints the tables, or writes them into pages and draws the pictures."""
-    parser = argparse.ArgumentParser(description="Tables and pictures of the collapse laboratory.")
-    parser.add_argument("results", type=pathlib.Path, help="folder of sweeps: results/collapse")
-    parser.add_argument(
-        "--into", type=pathlib.Path, nargs="+", default=(), help="pages whose marked tables are replaced"
-    )
-    given = parser.parse_args(arguments)
-    try:
-        found = results.read(given.results)
-        if given.into and not found.groups:
-            raise ValueError(f"{given.results} holds no cell of a sweep; accepted: results/collapse")
-        page.publish(given.into, fill, TABLES, found)
-    except (ValueError, OSError) as error:
-        print(f"laboratory: {error}", file=sys.stderr)
-        return names.REFUSED
-    for line in plots.draw(found, given.results / "images") if given.into else ():
-        print(line, file=sys.stderr)
-    return names.DONE
+    """Exit code 0, or 2 for what is refused."""
+    what = "Tables and pictures of the collapse laboratory."
+    return page.main(arguments, "laboratory", what, "folder of sweeps: results/collapse", make)
 
 
 if __name__ == "__main__":

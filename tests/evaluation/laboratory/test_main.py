@@ -4,6 +4,7 @@ import pathlib
 
 import pytest
 
+from hexjax.evaluation import page as pages
 from hexjax.evaluation.laboratory import __main__ as command
 from hexjax.evaluation.laboratory import overall, plots, results, tables
 from tests import own
@@ -97,4 +98,4 @@ def test_the_tables_of_the_evidence_are_those_of_the_results():
     if told := own.foreign(ROOT, "results/collapse"):
         pytest.skip(told)
     text = (ROOT / "docs" / "collapse_evidence.md").read_text(encoding="utf-8")
-    assert command.fill(text, results.read(ROOT / "results" / "collapse")) == text
+    assert pages.fill(text, "lab", command.TABLES, results.read(ROOT / "results" / "collapse")) == text
