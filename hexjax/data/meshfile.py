@@ -195,9 +195,15 @@ def _rounded(positions: np.ndarray, what: str = "vertices used by faces") -> tup
 
 def _weld(vertices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first vertex of each position, in their order, and for each given vertex which of them it is."""
-    _, first, same = np.unique(vertices, axis=0, return_index=True, return_inverse=True)
-    first, same = np.unique(first[same], return_inverse=True)
-    return first, same
+    order = np.lexsort(vertices.T)
+    ordered = vertices[order]
+    begins = np.concatenate([[True], np.any(ordered[1:] != ordered[:-1], axis=1)])
+    first = order[begins]  # the sort is stable: each group's lowest index
+    rank = np.empty(len(first), np.int64)
+    rank[np.argsort(first)] = np.arange(len(first))
+    same = np.empty(len(vertices), np.int64)
+    same[order] = rank[np.cumsum(begins) - 1]
+    return np.sort(first), same
 
 
 def _whole(faces: np.ndarray) -> tuple[np.ndarray, int]:
@@ -205,7 +211,7 @@ def _whole(faces: np.ndarray) -> tuple[np.ndarray, int]:
 
     A face on the same corners but wound the other way stays: it may be where two solids touch.
     """
-    whole = (faces != np.roll(faces, 1, axis=1)).all(1)
+    whole = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
     turn = (np.argmin(faces, axis=1)[:, None] + np.arange(3)) % 3
     lowest_first = np.take_along_axis(faces, turn, axis=1)
     order = np.lexsort(lowest_first.T)
