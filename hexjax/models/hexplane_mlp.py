@@ -4,6 +4,7 @@ The laboratory's network: the same for every input, likelihood and latent, so th
 `geometry.planes` for what it sees, `latents` for what stands between, `losses` for the likelihoods.
 """
 
+import functools
 import math
 from typing import Any
 
@@ -17,7 +18,7 @@ from hexjax.geometry import planes
 from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
 from hexjax.models.parts import hexplanes, latents, losses
-from hexjax.types import Array, Params, Spec
+from hexjax.types import Array, Batch, Hexplane, Latent, Layout, Params, Spec
 
 
 class Perceptron(linen.Module):
@@ -52,21 +53,55 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     Raises:
         ValueError: for an unknown input, likelihood or latent.
     """
-    model, latent = config.model, config.latent
-    form, tokens = planes.shape(model.input, spec.fields["mask"].shape[-1]), latent.side**2
-    bottleneck = latents.make(latent, tokens)
-    losses.check_likelihood(config.reconstruction.kind)
+    model, kind, likelihood = config.model, config.model.input, config.reconstruction.kind
+    form, tokens = planes.shape(kind, spec.fields["mask"].shape[-1]), config.latent.side**2
+    bottleneck = latents.make(config.latent, tokens)
+    losses.check_likelihood(likelihood)
     widths = tuple(max(round(width * model.width_scale), 1) for width in model.widths)
     dtype = jnp.dtype(model.dtype)
-    encoder = Perceptron(widths, tokens * latent.channels * bottleneck.statistics, dtype)
+    encoder = Perceptron(widths, tokens * config.latent.channels * bottleneck.statistics, dtype)
     decoder = Perceptron(widths[::-1], math.prod(form), dtype)
-    flat = lambda values: values.reshape(values.shape[0], -1)
 
-    def init(x: Array, encoder_key: Array, decoder_key: Array) -> Params:
-        code = jnp.zeros((1, tokens * latent.channels))
-        return dict(encoder=encoder.init(encoder_key, flat(x[:1])), decoder=decoder.init(decoder_key, code))
+    def statistics(params: Params, x: Array) -> Array:
+        flat = encoder.apply(params["encoder"], 2 * x.reshape(x.shape[0], -1) - 1)
+        return flat.reshape(x.shape[0], tokens, -1)
 
-    encode = lambda params, x: encoder.apply(params["encoder"], 2 * flat(x) - 1)
-    decode = lambda params, code: decoder.apply(params["decoder"], flat(code)).reshape(-1, *form)
-    networks = hexplanes.Networks(init, encode, decode)
-    return hexplanes.autoencoder(spec, config, bottleneck, networks, plain=True)
+    def predict(params: Params, latent: Latent) -> Array:
+        code = latent.code.reshape(latent.code.shape[0], -1)
+        return decoder.apply(params["decoder"], code).reshape(-1, *form)
+
+    def init(batch: Batch, key: Array, parents: Params) -> Params:
+        encoder_key, decoder_key, key = jax.random.split(key, 3)
+        x = planes.planes(batch, kind)
+        params = dict(encoder=encoder.init(encoder_key, x[:1].reshape(1, -1)))
+        params["decoder"] = decoder.init(decoder_key, jnp.zeros((1, tokens * config.latent.channels)))
+        return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
+
+    see = functools.partial(planes.planes, kind=kind)
+    judged = hexplanes.judged(kind, likelihood)
+    rate, fields = latents.around(bottleneck, config.kl, see, statistics, predict, judged)
+
+    def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
+        x = planes.planes(batch, kind)
+        found = bottleneck.encode(statistics(params, x), key, knobs)
+        values = losses.nll(
+            predict(params, found), x, likelihood, knobs["reconstruction.variance"], knobs["reconstruction.sigma_floor"]
+        )
+        total = losses.reduced(values, config.reconstruction.reduction)
+        term, parts = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
+        return total + term, dict(reconstruction=total) | parts
+
+    def decode(params: Params, found: Latent) -> Hexplane | Array:
+        mean = losses.expectation(predict(params, found), likelihood)
+        return mean[:, 0] if kind == "voxels" else planes.to_maps(mean, kind)
+
+    return Family(
+        reads=planes.fields(kind),
+        sees=planes.fields(kind),
+        layout=Layout("vector", tokens, config.latent.channels),
+        init=init,
+        loss=loss,
+        decode=decode,
+        **hexplanes.surface(kind, config.extract.threshold),
+        **fields,
+    )

@@ -21,8 +21,8 @@ class Networks(NamedTuple):
     """The two networks of an autoencoder, as functions.
 
     init(x [b,v,c,h,w], encoder_key, decoder_key) -> params, a dict
-    encode(params, x) -> statistics of a latent, of its size
-    decode(params, latent [b,v,s,s,d], or a vector [b,t,d]) -> raw numbers [b,v,c,h,w]
+    encode(params, x) -> statistics of a latent [b,v,s,s,d]
+    decode(params, latent [b,v,s,s,d]) -> raw numbers [b,v,c,h,w]
     """
 
     init: Callable[..., Params]
@@ -137,44 +137,33 @@ def channels(config: Any, resolution: int) -> int:
     return 5 if plain else planes.shape(config.model.input, resolution)[1]
 
 
-def autoencoder(
-    spec: Spec, config: Any, bottleneck: latents.Bottleneck, networks: Networks, plain: bool = False
-) -> Family:
+def autoencoder(spec: Spec, config: Any, bottleneck: latents.Bottleneck, networks: Networks) -> Family:
     """The family of two networks with a bottleneck between, whatever they are made of.
 
-    Args:
-        plain: planes of any kind go in and out as they are, and the latent has no place in them: it is a vector
-            [b, t, d] to the networks too. Outlines are not shared, and there is no supervision by distances.
-
     Raises:
-        ValueError: for an unknown likelihood or input.
+        ValueError: for an unknown likelihood.
     """
     kind, latent, resolution = config.model.input, config.latent, spec.fields["mask"].shape[-1]
-    views, side = planes.shape(kind, resolution)[0], latent.side
-    likelihood = config.reconstruction.kind if plain else likelihood_of(config)
-    layout = Layout("vector", side**2, latent.channels)
-    if not plain:
-        layout = Layout("planes", views * side**2, latent.channels, (views, side))
-    is_supervised = config.sdf.weight > 0 and not plain
+    views, likelihood = planes.shape(kind, resolution)[0], likelihood_of(config)
+    tokens = views * latent.side**2
 
     def statistics(params: Params, x: Array) -> Array:
         found = networks.encode(params, x)
-        return found.reshape(found.shape[0], layout.tokens, -1)
+        return found.reshape(found.shape[0], tokens, -1)
 
     def raw_planes(params: Params, found: Latent) -> Array:
-        cells = found.code if plain else found.code.reshape(-1, views, side, side, latent.channels)
+        cells = found.code.reshape(-1, views, latent.side, latent.side, latent.channels)
         raw = networks.decode(params, cells)
-        return planes.share_outline(raw[:, :, 0])[:, :, None] if kind == "binary" and not plain else raw
+        return planes.share_outline(raw[:, :, 0])[:, :, None] if kind == "binary" else raw
 
-    def maps_of(raw: Array) -> Hexplane | Array:
+    def maps_of(raw: Array) -> Hexplane:
         if likelihood is None:
             return to_maps(raw, config.reconstruction.kind)
-        mean = losses.expectation(raw, likelihood)
-        return mean[:, 0] if kind == "voxels" else planes.to_maps(mean, kind)
+        return planes.to_maps(losses.expectation(raw, likelihood), kind)
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         *network_keys, key = jax.random.split(key, 3)
-        x = see(batch)
+        x = network_input(batch, kind)
         params = networks.init(x, *network_keys)
         return params | latents.init_prior(bottleneck, x, lambda inputs: statistics(params, inputs), key)
 
@@ -184,13 +173,14 @@ def autoencoder(
             raw if likelihood is not None else planes.planes(to_maps(raw, config.reconstruction.kind)._asdict(), kind)
         )
 
-    see = functools.partial(planes.planes if plain else network_input, kind=kind)
+    see = functools.partial(network_input, kind=kind)
     scale = 2.0 if likelihood is None else 1.0  # depth in units and normals in [-1, 1], not planes in [0, 1]
     meshed = surface(kind, config.extract.threshold)
     rate, fields = latents.around(bottleneck, config.kl, see, statistics, predict, judged(kind, likelihood, scale))
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
-        found = bottleneck.encode(statistics(params, see(batch)), key, knobs)
+        x = network_input(batch, kind)
+        found = bottleneck.encode(statistics(params, x), key, knobs)
         raw = raw_planes(params, found)
         if likelihood is None:
             total, parts = surface_loss(raw, batch, config)
@@ -202,20 +192,20 @@ def autoencoder(
             parts = dict(reconstruction=total)
         term, told = latents.charge(bottleneck, rate(params, found, knobs), total, step, knobs, config.kl)
         total, parts = total + term, parts | told
-        if is_supervised:
+        if config.sdf.weight > 0:
             fuse = functools.partial(meshed["field"], None)
             terms = supervision(jax.vmap(fuse)(maps_of(raw), batch["points"]), batch, config)
             total, parts = total + knobs["sdf.weight"] * sum(terms.values()), parts | terms
         return total, parts
 
-    def decode(params: Params, found: Latent) -> Hexplane | Array:
+    def decode(params: Params, found: Latent) -> Hexplane:
         return maps_of(raw_planes(params, found))
 
-    supervised = ("points", "sdf", "slack", "seen") if is_supervised else ()
+    supervised = ("points", "sdf", "slack", "seen") if config.sdf.weight > 0 else ()
     return Family(
         reads=(*planes.fields(kind), *supervised),
         sees=planes.fields(kind),
-        layout=layout,
+        layout=Layout("planes", tokens, latent.channels, (views, latent.side)),
         init=init,
         loss=loss,
         decode=decode,
