@@ -104,6 +104,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
             raise ValueError(f"has no faces ({len(source.positions)} vertices)")
         vertices, near = _rounded(source.positions, "points")
         found = dict.fromkeys(("vertices", "vertices_in_file"), len(vertices)) | {"bulk_share": _bulk_share(near)}
+        found["told"] = source.told
         return Mesh(np.ascontiguousarray(vertices), np.zeros((0, 3), np.int32)), WHOLE | found
     used, corners = np.unique(source.corners, return_inverse=True)
     vertices, near = _rounded(source.positions[used])
@@ -137,6 +138,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         "turned_share": float(np.mean(orientation.turned)),
         "winding_doubtful": orientation.doubtful,
         "bulk_share": bulk,
+        "told": source.told,
     }
 
 
@@ -144,7 +146,7 @@ def mended(found: dict[str, Any]) -> dict[str, str]:
     """What `inspect` found that a mesh's owner should know, in words, by the same words for many meshes; often nothing."""
     turned, doubtful = found["turned_share"], found["winding_doubtful"]
     dropped = (found["collapsed_faces"] + found["doubled_faces"]) / max(found["polygons_in_file"], 1)
-    told = {}
+    told = {words: words for words in found["told"]}
     if turned:
         told["faces turned to face outward"] = f"{turned:.1%} of the faces turned to face outward"
     if doubtful:

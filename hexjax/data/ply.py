@@ -18,6 +18,7 @@ TYPES = {
     "int64": "i8", "uint64": "u8", "float16": "f2", "float32": "f4", "float64": "f8",
 }  # fmt: skip
 COUNT_TYPES = [name for name, kind in TYPES.items() if kind[0] in "iu"]
+FACES = ("face", "tristrips")
 ORDERS = {"ascii": "", "binary_little_endian": "<", "binary_big_endian": ">"}
 
 
@@ -38,9 +39,10 @@ class Element(NamedTuple):
 
 
 def read(data: bytes) -> Polygons:
-    """Polygons of a PLY file: its vertex element's x, y, z and its face element's list, in text or binary.
+    """Polygons of a PLY file: its vertex element's x, y, z and the lists of its faces or triangle strips, in text or binary.
 
-    Vertices alone are points; with rows of another element, such as strips or edges, they are a mesh that lacks faces.
+    Numbers in text may be wrapped as one likes, and comments stand among them. Vertices alone are points; with rows of
+    another element, such as edges, they are a mesh that lacks faces.
 
     Raises:
         ValueError: for a broken header, and where less data follows than it promises.
@@ -49,7 +51,10 @@ def read(data: bytes) -> Polygons:
     if not any(element.name == "vertex" for element in elements):
         raise ValueError("no vertex element in the PLY header")
     rows = meshtext.text(body).split("\n") if order == "" else []
-    rows = [row for row in rows if row.strip()]
+    rows = [row for row in rows if row.strip() and row.split()[0] not in ("comment", "obj_info")]
+    if order == "" and not _are_rows(rows, elements):
+        parts = [["list" if each.length else "1" for each in element.properties] for element in elements]
+        rows = meshtext.reflowed(rows, list(zip((element.count for element in elements), parts))) or rows
     positions = np.zeros((0, 3))
     corners, sizes = np.zeros(0, np.int64), np.zeros(0, np.int64)
     place = 0  # rows or bytes read so far
@@ -62,29 +67,60 @@ def read(data: bytes) -> Polygons:
             positions = _positions(element, part, body, place)
         if order == "":
             place += element.count
-            if element.name == "face" and element.count:
+            if element.name in FACES and element.count:
                 corners, sizes = meshtext.lists(_from_list(element, part))
         elif all(item.length is None for item in element.properties):
             place += element.count * _least_bytes(element)
         else:
             place, starts, lengths = _walk(element, body, place)
-            if element.name == "face":
+            if element.name in FACES:
                 corners, sizes = _gather(body, starts, lengths, element.properties[_list_index(element)].type), lengths
+        if element.name == "tristrips":
+            corners, sizes = _of_strips(corners, sizes)
     there = [element for element in elements if element.count]
     is_alone = [element.name for element in there] == ["vertex"] and all(p.length is None for p in there[0].properties)
-    found = Polygons(positions, corners, sizes, points=is_alone)
+    found = polygons.without_edges(Polygons(positions, corners, sizes, points=is_alone))
     polygons.refuse_out_of_range(found)
     return found
 
 
+def _are_rows(rows: list[str], elements: list[Element]) -> bool:
+    """Whether rows of text are those that the header promises, each with as many numbers as its element has."""
+    promised = sum(element.count for element in elements)
+    if len(rows) <= promised:
+        return len(rows) == promised
+    place = 0
+    for element in elements:
+        plain = all(each.length is None for each in element.properties)
+        for row in rows[place : place + element.count]:
+            words = row.split()
+            if (
+                len(words) < len(element.properties)
+                if plain
+                else len(element.properties) == 1 and (words[0].isdecimal() and len(words) < 1 + int(words[0]))
+            ):
+                return False
+        place += element.count
+    return True
+
+
+def _of_strips(corners: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Triangles of rows of strips, -1 between them; every second triangle of a strip is turned."""
+    ends = np.cumsum(sizes)[:-1]
+    breaks = np.flatnonzero(corners == -1)
+    strips = np.split(corners, np.unique(np.concatenate([ends, breaks])))
+    found = [polygons.strip(part[part >= 0]) for part in strips]
+    faces = np.concatenate([np.zeros((0, 3), np.int64), *found])
+    return faces.reshape(-1), np.full(len(faces), 3)
+
+
 def _header(data: bytes) -> tuple[str, list[Element], bytes]:
     """Byte order ("" for text), the elements, and what follows the header."""
-    end = re.search(rb"^[ \t]*end_header[ \t]*(\r\n|\n|\r|$)", data.replace(b"\r", b"\n"), re.MULTILINE)
-    if not re.match(rb"ply\s", data) or end is None:
-        raise ValueError(
-            "not a PLY file" if not re.match(rb"ply\s", data) else "truncated: the PLY header does not end"
-        )
-    lines = [line.split() for line in meshtext.text(data[: end.start()]).split("\n")]
+    end = re.search(rb"^[ \t]*(?i:end_header)[ \t]*(\r\n|\n|\r|$)", data.replace(b"\r", b"\n"), re.MULTILINE)
+    if not re.match(rb"(?i:ply)\s", data) or end is None:
+        is_one = re.match(rb"(?i:ply)\s", data)
+        raise ValueError("truncated: the PLY header does not end" if is_one else "not a PLY file")
+    lines = [line.lower().split() for line in meshtext.text(data[: end.start()]).split("\n")]
     order, elements = None, []
     for words in lines:
         match words:
@@ -119,10 +155,26 @@ def _positions(element: Element, rows: list[str], body: bytes, place: int) -> np
     if rows and (not lists or min(lists) > max(columns)):
         return meshtext.table(rows, max(columns) + 1, "vertex")[:, columns]
     if lists and element.count:
-        raise ValueError("the PLY vertices have a list among their numbers")
+        return _walked(element, body, place, columns)
     layout = np.dtype([(str(index), item.type) for index, item in enumerate(element.properties)])
     table = np.frombuffer(body, layout, element.count, place) if element.count else np.zeros(0, layout)
     return np.stack([table[str(column)].astype(np.float64) for column in columns], axis=-1)
+
+
+def _walked(element: Element, body: bytes, place: int, columns: list[int]) -> np.ndarray:
+    """Positions of a binary vertex element whose rows hold lists as well."""
+    found = np.zeros((element.count, 3))
+    for row in range(element.count):
+        for index, item in enumerate(element.properties):
+            length = 1
+            if item.length is not None:
+                length, place = _integer(body, item.length, place), place + item.length.itemsize
+            if index in columns and place + item.type.itemsize <= len(body):
+                found[row, columns.index(index)] = np.frombuffer(body, item.type, 1, place)[0]
+            place += length * item.type.itemsize
+            if length < 0 or place > len(body):
+                raise ValueError(f"truncated: the data ends inside row {row + 1} of element {element.name}")
+    return found
 
 
 def _list_index(element: Element) -> int:
@@ -155,7 +207,7 @@ def _from_list(element: Element, rows: list[str]) -> list[str]:
 
 def _walk(element: Element, body: bytes, place: int) -> tuple[int, np.ndarray, np.ndarray]:
     """Where the element ends, and for each row where its list of corners starts (in bytes) and how long it is."""
-    wanted = _list_index(element) if element.name == "face" else -1
+    wanted = _list_index(element) if element.name in FACES else -1
     starts, lengths = [], []
     for row in range(element.count):
         begin = place

@@ -22,13 +22,15 @@ ATTEMPTS = 16  # corners tried for an ear in each round
 class Polygons(NamedTuple):
     """Positions [n, 3], the corners of all polygons in a row [k], and how many of them each polygon has [f].
 
-    `points` tells whether positions without a polygon are a shape of points, and not a mesh that lacks its faces.
+    `points` tells whether positions without a polygon are a shape of points, and not a mesh that lacks its faces, and
+    `told` in words what a file holds that was not taken as it says.
     """
 
     positions: Float[np.ndarray, "n 3"]
     corners: Int[np.ndarray, "k"]
     sizes: Int[np.ndarray, "f"]
     points: bool = False
+    told: tuple[str, ...] = ()
 
 
 def cloud(positions: np.ndarray) -> Polygons:
@@ -41,6 +43,13 @@ def triangles(positions: np.ndarray, corners: np.ndarray) -> Polygons:
     return Polygons(
         np.asarray(positions, np.float64), np.asarray(corners, np.int64).reshape(-1), np.full(len(corners), 3)
     )
+
+
+def strip(corners: np.ndarray) -> np.ndarray:
+    """The triangles [f, 3] of a strip of corners [k], every second one turned."""
+    found = np.stack([corners[i : max(len(corners) - 2, 0) + i] for i in range(3)], -1)
+    found[1::2] = found[1::2, ::-1]
+    return found
 
 
 def of(given: Any) -> Polygons:
@@ -102,6 +111,17 @@ def joined(parts: Iterable[tuple[Polygons, np.ndarray]]) -> Polygons:
         found.append(triangles(part.positions @ transform[:3, :3].T + transform[:3, 3], faces + offset))
         offset += len(part.positions)
     return Polygons(*(np.concatenate(arrays) for arrays in zip(*(part[:3] for part in found))))
+
+
+def without_edges(polygons: Polygons) -> Polygons:
+    """The polygons without those of one or two corners, which is told."""
+    small = (polygons.sizes == 1) | (polygons.sizes == 2)
+    if not small.any():
+        return polygons
+    count = int(small.sum())
+    told = f"{count} face{'s' * (count > 1)} of fewer than 3 corners left out"
+    corners = polygons.corners[~np.repeat(small, polygons.sizes)]
+    return polygons._replace(corners=corners, sizes=polygons.sizes[~small], told=(*polygons.told, told))
 
 
 def refuse_out_of_range(polygons: Polygons, first: int = 0) -> None:
