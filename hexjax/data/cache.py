@@ -20,7 +20,7 @@ from hexjax import names
 from hexjax.data import npz
 from hexjax.types import Array, Mesh
 
-VERSION = 1  # of how fields are made: a new number makes all anew
+VERSION = 2  # of how fields are made: a new number makes all anew
 TOLD: set[str] = set()  # faults that were told
 
 Made = dict[str, np.ndarray]

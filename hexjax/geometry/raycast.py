@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, UInt32
 
 from hexjax.geometry import frame
 from hexjax.types import Array
@@ -26,12 +26,14 @@ TEST = 16  # fragments that testing a (large triangle, tile) pair counts for
 AXIS_VIEWS = tuple(pair[0] for pair in frame.OPPOSITE)  # one view an axis; its opposite is the mirrored far side
 ROUNDING = 2.0**-22  # four units in the last place: what an edge function of coordinates below its box may err
 NO_NEAR, NO_FAR = np.int64(2**63 - 1), np.int64(-(2**63))
+AWAY = 2**31  # above every face's number
 
 
 class Setup(NamedTuple):
     """Triangles in image coordinates, one for each axis, mesh and face: corners [3, m] in pixels, pixel centres boxed [m].
 
-    `width` and `height` of the box are 0 for triangles that can hit nothing.
+    Corners stand in the order of their vertices' numbers, so that two faces on the same ones are hit at equal heights; in
+    `odd` ones that turns the winding. `width` and `height` of the box are 0 for triangles that can hit nothing.
     """
 
     column: Array
@@ -41,6 +43,7 @@ class Setup(NamedTuple):
     top: Array
     width: Array
     height: Array
+    odd: Array
 
     def take(self, item: Int[Array, "k"]) -> "Setup":
         """The triangles of the given numbers; numbers must lie in range."""
@@ -81,13 +84,16 @@ def _area(setup: Setup) -> tuple[Array, Array]:
 def _setup(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Setup:
     images = [a[np.array(AXIS_VIEWS)] for a in frame.to_image(vertices, resolution)]  # [3, b, n] each
     start = jnp.arange(3 * len(vertices), dtype=jnp.int32).reshape(3, -1, 1) * vertices.shape[1]
-    place = [(start + faces[None, :, :, corner]).reshape(-1) for corner in range(3)]
+    a, b, c = (faces[..., corner] for corner in range(3))
+    low, high = jnp.minimum(jnp.minimum(a, b), c), jnp.maximum(jnp.maximum(a, b), c)
+    place = [(start + corner[None]).reshape(-1) for corner in (low, a + (b - low) + (c - high), high)]
+    odd = jnp.tile(((a > b) ^ (b > c) ^ (a > c)).reshape(-1), 3)
     get = lambda a: jnp.stack([a.reshape(-1).at[i].get(mode="promise_in_bounds") for i in place])
     column, row, along = (get(a) for a in images)
-    low = lambda a: jnp.clip(jnp.ceil(a.min(0)), 0, resolution).astype(jnp.int32)
-    high = lambda a: jnp.clip(jnp.floor(a.max(0)), -1, resolution - 1).astype(jnp.int32)
-    left, top = low(column), low(row)
-    setup = Setup(column, row, along, left, top, high(column) - left + 1, high(row) - top + 1)
+    first = lambda a: jnp.clip(jnp.ceil(a.min(0)), 0, resolution).astype(jnp.int32)
+    last = lambda a: jnp.clip(jnp.floor(a.max(0)), -1, resolution - 1).astype(jnp.int32)
+    left, top = first(column), first(row)
+    setup = Setup(column, row, along, left, top, last(column) - left + 1, last(row) - top + 1, odd)
     area, error = _area(setup)
     hits = (jnp.abs(area) > error) & (setup.width > 0) & (setup.height > 0)
     return setup._replace(width=jnp.where(hits, setup.width, 0), height=jnp.where(hits, setup.height, 0))
@@ -104,20 +110,27 @@ def _binned(setup: Setup) -> tuple[Int[Array, "m"], Int[Array, "c"]]:
     return jnp.zeros_like(number).at[target].set(number, mode="promise_in_bounds", unique_indices=True), place[:, -1]
 
 
-def _keys(height: Float[Array, "*k"], face: Int[Array, "*k"]) -> tuple[Array, Array]:
+def _keys(height: Float[Array, "*k"], near: UInt32[Array, "*k"], far: UInt32[Array, "*k"]) -> tuple[Array, Array]:
     """What is kept of hits, int64: the least near key is the nearest hit, the greatest far key the farthest one.
 
-    The upper half orders as the height does; the lower one is the face, or its complement in far keys, so that of equal
-    heights the lowest face is kept.
+    The upper half orders as the height does, and the lower ones are given (`_names`).
     """
     bits = lax.bitcast_convert_type(height, jnp.int32)
     ordered, hit = jnp.where(bits < 0, bits ^ np.int32(2**31 - 1), bits), height < jnp.inf
     with jax.enable_x64(True):
         upper = lax.mul(lax.convert_element_type(ordered, jnp.int64), lax.full(hit.shape, 2**32, jnp.int64))
-        lower = lax.convert_element_type(face, jnp.int64)
-        near = lax.select(hit, lax.add(upper, lower), lax.full(hit.shape, NO_NEAR))
-        other = lax.sub(lax.full(hit.shape, 2**32 - 1, jnp.int64), lower)
-        return near, lax.select(hit, lax.add(upper, other), lax.full(hit.shape, NO_FAR))
+        near, far = (lax.add(upper, lax.convert_element_type(each, jnp.int64)) for each in (near, far))
+        return lax.select(hit, near, lax.full(hit.shape, NO_NEAR)), lax.select(hit, far, lax.full(hit.shape, NO_FAR))
+
+
+def _names(setup: Setup, face: Int[Array, "k"]) -> tuple[Array, Array]:
+    """The lower halves of the near and far keys of triangles: AWAY where they are turned away, and their faces' numbers.
+
+    Far ones are complements, so that of equal heights a face that is turned to who looks is kept, the lowest one.
+    """
+    away = ((_area(setup)[0] > 0) ^ setup.odd).astype(jnp.uint32) * np.uint32(AWAY)
+    number = face.astype(jnp.uint32)
+    return number | away, ~(number | (away ^ np.uint32(AWAY)))
 
 
 def _fragments(setup: Setup, left: Array, top: Array, side: int) -> Float[Array, "k s s"]:
@@ -146,9 +159,10 @@ _WINDOW = lax.ScatterDimensionNumbers((1, 2), (0,), (0, 1, 2))
 def _cast(images: Images, setup: Setup, item: Array, left: Array, top: Array, filled: Array, side: int) -> Images:
     """The images with one window an item merged in, where `filled`: the triangle of that number at the given corner."""
     faces = setup.left.shape[0] // images.near.shape[0]
-    height = _fragments(setup.take(item), left, top, side)
-    face = jnp.broadcast_to((item % faces)[:, None, None], height.shape)
-    near, far = _keys(jnp.where(filled[:, None, None], height, jnp.inf), face)
+    taken = setup.take(item)
+    height = _fragments(taken, left, top, side)
+    names = (jnp.broadcast_to(each[:, None, None], height.shape) for each in _names(taken, item % faces))
+    near, far = _keys(jnp.where(filled[:, None, None], height, jnp.inf), *names)
     corner = jnp.stack([item // faces, top, left], -1)
     with jax.enable_x64(True):
         scatter = dict(dimension_numbers=_WINDOW, mode=lax.GatherScatterMode.PROMISE_IN_BOUNDS)
@@ -245,9 +259,10 @@ def visible(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolut
     for side, begin, end in zip(SIDES, jnp.concatenate([jnp.zeros(1, ends.dtype), ends]), ends):
         images = _bin(images, setup, order, begin, end, side)
     images = _large(images, setup, order, ends[len(SIDES) - 1], ends[len(SIDES)])
-    # The lower half of a key, or its complement: -1 where there was no hit.
+    # The lower half of a key, or its complement, without its highest bit: AWAY - 1 where there was no hit.
     near, far = (a[:, :resolution, :resolution].astype(jnp.int32) for a in images)
-    near, far = (a.reshape(3, -1, resolution, resolution) for a in (near, ~far))
+    near, far = (a.reshape(3, -1, resolution, resolution) & (AWAY - 1) for a in (near, ~far))
+    near, far = (jnp.where(a == AWAY - 1, -1, a) for a in (near, far))
     views = [None] * len(frame.VIEWS)
     for axis, (view, opposite, mirrored) in enumerate(frame.OPPOSITE):
         views[view], views[opposite] = near[axis], jnp.flip(far[axis], mirrored + 1)

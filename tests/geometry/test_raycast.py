@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 import trimesh
 
+from hexjax.data import meshfile
 from hexjax.geometry import frame, hexplane, raycast
+from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 from tests import shapes
 
@@ -268,3 +270,24 @@ def test_sizes_are_few_and_hold_every_mesh():
     assert sorted(set(sizes)) == [*hexplane.SIZES, 262144, 524288]
     assert hexplane.padded_size(60_000, 20_000) == 131072  # a soup's vertices count as well
     assert hexplane.padded_size(10_000, 20_000) == 20480
+
+
+def test_of_coincident_faces_each_view_sees_the_one_that_is_turned_to_it(data_folder):
+    for name in ("sheet_double_sided", "tub_double_sided"):
+        mesh, _ = meshes.normalise(meshfile.load(data_folder / "reports" / f"{name}.obj"))
+        maps = hexplane.render(mesh, 64)
+        for view, forward in enumerate(frame.FORWARD):
+            towards = (np.asarray(maps.normal[view]) @ forward)[np.asarray(maps.mask[view])]
+            assert len(towards)
+            assert towards.max() < 1e-6, (name, frame.VIEWS[view])
+
+
+def test_two_solids_that_share_a_wall_are_seen_as_each_alone_would_be():
+    """Turned and renumbered faces on the same corners are hit at equal heights, wherever the surface is slanted."""
+    ball = shapes.sphere(0.7, 2)
+    random = np.random.default_rng(0)
+    order = random.permutation(2 * len(ball.faces))
+    turned = np.roll(ball.faces[:, ::-1], 1, axis=1)
+    both = ball._replace(faces=np.concatenate([ball.faces, turned])[order].astype(np.int32))
+    for one, two in zip(hexplane.render(ball, 48), hexplane.render(both, 48)):
+        np.testing.assert_array_equal(one, two)
