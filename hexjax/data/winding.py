@@ -1,7 +1,7 @@
 """Winding made consistent and outward, where that can be told from the faces alone.
 
 Part of stage 1 (load). Faces that share an edge with nobody but each other are wound alike; then each such part is
-turned outward as a whole.
+turned outward as a whole, unless the six views would see more of its back than as it is filed.
 """
 
 from typing import NamedTuple
@@ -10,6 +10,9 @@ import igl
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from hexjax.geometry import raster
+
+SIDE = 128  # pixels of the pictures in which front and back are counted
 OUTWARD_LIMIT = 0.1  # how clearly an open part's normals must point away from, or towards, its middle; between -1 and 1
 UNDECIDED_AREA = (0.5, 0.01)  # share of the area whose side nothing tells, above which the winding is doubtful: in a
 # file that needed no turning, and in one that did
@@ -38,7 +41,8 @@ def orient(vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) ->
     A part is what hangs together by edges of exactly two faces. In a part that can be wound consistently the smaller
     area is turned to match the larger. Then a closed part gets positive volume; an open one is turned only if its
     normals clearly point to its own middle, since a view that sees a back face takes it for an opening. A part that
-    cannot be wound consistently (a Möbius strip) stays as in the file. Doubtful: such a part, an edge of more than two
+    cannot be wound consistently (a Möbius strip) stays as in the file, and so does one of which the six views would see
+    more back faces than as filed, unless the other way round shows fewer still. Doubtful: such a part, an edge of more than two
     faces whose directions do not cancel, or several parts of which too large a share shows no outer side: half the
     area, or a hundredth where something had to be turned, so that the file's own winding cannot be trusted.
     """
@@ -60,6 +64,8 @@ def orient(vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) ->
     closed = _closed(edges, turned, part, parts)
     turned ^= (orientable & (outwardness < np.where(closed, 0.0, -OUTWARD_LIMIT)))[part]
 
+    if turned.any():
+        turned = _as_seen(vertices, faces, normals, turned, part, orientable)
     sums = np.bincount(edges.number, edges.direction * (1 - 2 * turned[edges.face]))
     loose = np.bincount(part[edges.face], sums[edges.number] != 0, parts) > 0
     undecided = loose & (np.abs(outwardness) < OUTWARD_LIMIT)
@@ -69,6 +75,35 @@ def orient(vertices: Float[np.ndarray, "n 3"], faces: Int[np.ndarray, "f 3"]) ->
         or (parts > 1 and np.sum(total[undecided]) > UNDECIDED_AREA[int(np.any(turned))] * np.sum(total))
     )
     return Orientation(turned, parts, doubtful)
+
+
+def _as_seen(
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    normals: np.ndarray,
+    turned: np.ndarray,
+    part: np.ndarray,
+    orientable: np.ndarray,
+) -> np.ndarray:
+    """Which faces are turned when no part shows more of its back to the six views than as filed."""
+    count, shown = len(orientable), _shown(vertices, faces, normals)
+    filed, found = (np.bincount(part, shown * (1 - 2 * each), count) for each in (np.zeros(len(faces), int), turned))
+    worse = found < filed
+    other = worse & orientable & (-found > filed)
+    return np.where((worse & ~other)[part], False, turned ^ other[part])
+
+
+def _shown(vertices: np.ndarray, faces: np.ndarray, normals: np.ndarray) -> np.ndarray:
+    """Of each face, the pixels of the six views that show its front, less those that show its back."""
+    low = vertices.min(0).astype(np.float64)
+    placed = (vertices - low) * ((SIDE - 1) / max(float(np.ptp(vertices, axis=0).max()), np.finfo(np.float64).tiny))
+    found = np.zeros(len(faces))
+    for axis in range(3):
+        image = placed[:, [(axis + 1) % 3, (axis + 2) % 3, axis]]
+        for seen, side in zip(raster.ends(image, faces, SIDE), (1, -1)):
+            face = seen.face[seen.face >= 0]
+            found += np.bincount(face, side * np.sign(normals[face, axis]), len(faces))
+    return found
 
 
 def _edges(vertices: int, faces: np.ndarray) -> _Edges:

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import trimesh
 
-from hexjax.data import winding
+from hexjax.data import meshfile, winding
+from hexjax.geometry import frame, hexplane
+from hexjax.geometry import mesh as meshes
 
 CUBE = trimesh.creation.box()
 
@@ -132,3 +134,38 @@ def test_two_cubes_that_share_a_whole_face_keep_their_faces_outward():
     _, found = oriented(positions, same.reshape(-1)[faces])
     assert not np.any(found.turned)
     assert not found.doubtful
+
+
+WORSE_ONCE = (
+    "vehicle_kenney_ambulance",
+    "food_kenney_cocktail",
+    "furniture_kaykit_kitchentable_sink",
+    "vehicle_kenney_truck",
+)
+
+
+@pytest.mark.parametrize("name", WORSE_ONCE)
+def test_no_view_sees_more_of_the_back_than_as_filed(data_folder, name, monkeypatch):
+    arrays = np.load(data_folder / "shapes" / f"{name}.npz")
+    given = arrays["vertices"], arrays["faces"]
+    turned = share_of_back(meshfile.inspect(given)[0])
+    as_filed = lambda vertices, faces: winding.Orientation(np.zeros(len(faces), bool), 1, False)
+    monkeypatch.setattr(winding, "orient", as_filed)
+    assert turned <= share_of_back(meshfile.inspect(given)[0])
+
+
+def share_of_back(mesh):
+    """Of the pixels of the six maps that are hit, how many show the back of a face."""
+    maps = hexplane.render(meshes.normalise(mesh)[0], 96)
+    away = np.einsum("vhwc,vc->vhw", np.asarray(maps.normal), frame.FORWARD) > 1e-6
+    return (away & np.asarray(maps.mask)).sum() / np.asarray(maps.mask).sum()
+
+
+def test_a_scene_of_parts_of_which_one_shows_its_inside_is_not_turned_to_show_more_of_it():
+    box = trimesh.creation.box((1, 1, 1))
+    sheet = trimesh.creation.icosphere(3, 1.0)
+    bowl = trimesh.Trimesh(sheet.vertices, sheet.faces[(sheet.triangles_center[:, 1] < 0.1)])
+    vertices = np.concatenate([box.vertices, bowl.vertices * 0.5 + [2, 0, 0]])
+    faces = np.concatenate([box.faces, bowl.faces[:, ::-1] + len(box.vertices)])
+    filed = share_of_back(meshfile.Mesh(vertices.astype(np.float32), faces.astype(np.int32)))
+    assert share_of_back(meshfile.load((vertices, faces))) <= filed
