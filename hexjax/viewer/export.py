@@ -106,7 +106,8 @@ def export(of: Contents, file: pathlib.Path, most: int) -> None:
         text = _page(of, chosen, streams, level)
         if len(text) < most:
             record.write_atomically(file.resolve(), text)
-            told = f"{len(of.items)} shapes, up to {level.faces:,} faces a mesh, maps of up to {level.side}²"
+            shapes = f"{len(of.items)} shape{'s' * (len(of.items) > 1)}"
+            told = f"{shapes}, up to {level.faces:,} faces a mesh, maps of up to {level.side}²"
             progress.tell(f"the page is {file}, {len(text) / 1e6:.1f} MB: {told}")
             return
     told = f"config.export.megabytes is {most / 1e6:g}, and {len(of.items)} shapes take {len(text) / 1e6:.1f} at least"
