@@ -164,12 +164,14 @@ def test_a_page_shows_of_a_family_without_maps_what_it_sees_and_its_code(runs, n
     assert [one.stage for one in stages(f"made/0/{run['steps'][-1]}/1")] == ["code", "mesh", "scores"]
 
 
-def test_a_page_offers_of_a_family_that_only_draws_its_draws(runs):
+def test_a_page_offers_of_a_family_that_only_draws_its_draws(runs, tmp_path):
     run, stages = page_of(runs, "drawer")
     assert (run["between"], run["directions"], run["draws"]) == (None, None, contents.DRAWS)
     assert [one.stage for one in stages(f"draw/0/{run['steps'][-1]}/0")] == ["code", "mesh"]
     with pytest.raises(ValueError, match=r"^the family drawer encodes nothing: it draws$"):
         stages(f"made/0/{run['steps'][-1]}/0")
+    assert command.main([f"--workdir={runs}/drawer", "--mode=export", f"--out={tmp_path}/drawer.html"]) == 0
+    assert 'data-key="draw/0/' in (tmp_path / "drawer.html").read_text()
 
 
 @pytest.mark.slow

@@ -109,7 +109,7 @@ def _of_strips(corners: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.n
     ends = np.cumsum(sizes)[:-1]
     breaks = np.flatnonzero(corners == -1)
     strips = np.split(corners, np.unique(np.concatenate([ends, breaks])))
-    found = [polygons.strip(part[part >= 0]) for part in strips]
+    found = [polygons.strip(part[part != -1]) for part in strips]
     faces = np.concatenate([np.zeros((0, 3), np.int64), *found])
     return faces.reshape(-1), np.full(len(faces), 3)
 

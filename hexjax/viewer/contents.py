@@ -268,7 +268,7 @@ class Contents:
         yield from self._drawn(run, step, mean + sum(moved))
 
     def _draw(self, run: int, step: int, draw: int) -> Iterator[Message]:
-        params, (_, config, family, *_) = self._params(run, step), self.runs[run]
+        params, family, config = self._params(run, step), self.runs[run].family, self._coarse(run)
         if family.sample is None or family.conditions:
             raise ValueError(f"the family {config.model.family} draws nothing with latent.kind = {config.latent.kind}")
         yield messages.progress("drawing")
@@ -277,9 +277,13 @@ class Contents:
         yield from stages.drawn(latent, family, params, config)
 
     def _drawn(self, run: int, step: int, code: np.ndarray) -> Iterator[Message]:
+        yield from stages.drawn(Latent(code, {}), self.runs[run].family, self._params(run, step), self._coarse(run))
+
+    def _coarse(self, run: int) -> ml_collections.ConfigDict:
+        """The run's config, with no finer a grid than what is no shape's own is shown on."""
         config = self.runs[run].config.copy_and_resolve_references().unlock()
         config.extract.grid = min(config.extract.grid, self.coarse or config.extract.grid)
-        yield from stages.drawn(Latent(code, {}), self.runs[run].family, self._params(run, step), config)
+        return config
 
     def _params(self, run: int, step: int) -> Params:
         folder, _, _, given, *_ = self.runs[run]

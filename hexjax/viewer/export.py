@@ -21,6 +21,7 @@ from hexjax.viewer.messages import Message
 
 STEPS = 4  # of a run, at most
 SHARES = ("0.167", "0.333", "0.500", "0.667", "0.833")  # of the way between neighbouring shapes
+DRAWS = 4  # of a run whose latent has a prior
 DEVIATIONS = (-2.0, -1.0, 0.0, 1.0, 2.0)  # along each principal direction
 FLOATS = 4096, 1024  # of a code that is shown, and of one that is shown small
 COARSE = 96  # nodes a side of the grids of meshes that are shown small
@@ -75,6 +76,7 @@ def plan(of: Contents) -> Plan:
             keys |= {f"between/{last}/{one}/{other}/{share}": True for one, other in pairs for share in SHARES}
         if run["directions"]:
             keys |= {f"direction/{last}/{each}": True for each in _amounts(run["directions"]["count"])}
+        keys |= {f"draw/{last}/{draw}": True for draw in range(min(run["draws"], DRAWS))}
     return Plan(keys, steps, pairs)
 
 
@@ -119,7 +121,7 @@ def _streams(of: Contents, chosen: Plan) -> dict[str, list[Message]]:
     found: dict[str, list[Message]] = {}
     with progress.Line(len(chosen.keys), "parts of the page") as line:
         for key, small in chosen.keys.items():
-            told = [one for one in of.messages(key) if one.stage != "progress"]
+            told = [one for one in messages.told(of.messages(key)) if one.stage != "progress"]
             found[key] = _cut(key, told, small, LEVELS[0])
             line.update(len(found))
     return found
@@ -127,7 +129,7 @@ def _streams(of: Contents, chosen: Plan) -> dict[str, list[Message]]:
 
 def _cut(key: str, told: Sequence[Message], small: bool, level: Level) -> list[Message]:
     """The messages with meshes of at most as many faces as a level allows them."""
-    own = level.few if key.startswith(("between", "direction")) else level.more if small else level.faces
+    own = level.few if key.startswith(("between", "direction", "draw")) else level.more if small else level.faces
     most = lambda one: level.more if one.told["role"] == "ceiling" else own
     return [messages.simplified(one, most(one)) if one.stage == "mesh" else one for one in told]
 
@@ -138,7 +140,6 @@ def _packed(told: Sequence[Message], small: bool, level: Level) -> bytes:
     for one in told:
         lower = {"maps": (messages.reduced, side), "code": (messages.thinned, floats)}.get(one.stage)
         parts.append(messages.encode(one if lower is None else lower[0](one, lower[1]), pack=True))
-    parts.append(messages.encode(Message("done", {}, {})))
     deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
     return deflate.compress(b"".join(parts)) + deflate.flush()
 
@@ -148,7 +149,7 @@ def _page(of: Contents, chosen: Plan, streams: dict[str, list[Message]], level: 
     index = of.index()
     for number, run in enumerate(index["runs"]):
         run["steps"] = chosen.steps[number]
-        run["draws"] = 0
+        run["draws"] = min(run["draws"], DRAWS) if run["steps"] else 0
         run["state"] = "done" if run["state"] == "training" and run["steps"] else run["state"]
         if run["between"]:
             run["between"] = {"pairs": chosen.pairs, "values": [0, *map(float, SHARES), 1]}

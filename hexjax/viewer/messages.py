@@ -6,13 +6,15 @@ each array begins at a multiple of 8. The header's `arrays` tells how each of th
 
 import json
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import igl
 import numpy as np
 from jaxtyping import Float
 
+from hexjax import names
+from hexjax import progress as progress_line
 from hexjax.types import Array, Hexplane, Latent, Layout, Mesh
 
 KINDS = ("depth", "normals", "mask")
@@ -21,6 +23,9 @@ PLACES, DEPTHS = 16384, 4096  # steps of a packed coordinate over the cube's sid
 UNIT = 127  # of a packed normal's coordinate
 HIDDEN = 0.25  # coverage below which a page shows nothing of a pixel
 SMALLEST = 100  # faces that are never fewer
+ENDS = ("done", "error")  # the last stage of a stream
+REFUSALS = (ValueError, OSError, MemoryError, RuntimeError)  # told as they say
+FAULTS = (TypeError, LookupError, ArithmeticError, AttributeError, AssertionError)  # told as such
 
 
 class Message(NamedTuple):
@@ -67,6 +72,25 @@ def code(latent: Latent, layout: Layout) -> Message:
     """The latent of one shape, code [t, d]."""
     told = {"role": "latent", "layout": layout.kind, "size": list(latent.code.shape)}
     return Message("code", told, {"code": np.asarray(latent.code, np.float32)})
+
+
+def told(source: Iterator[Message]) -> Iterator[Message]:
+    """The messages of a stream, and at its end `done`, or `error` with what kept it from going on, in a line."""
+    try:
+        yield from source
+    except REFUSALS as error:
+        yield Message("error", {"text": names.one_line(str(error) or type(error).__name__, 4 * names.LINE)}, {})
+    except FAULTS as error:
+        yield Message("error", {"text": fault(error)}, {})
+    else:
+        yield Message("done", {}, {})
+
+
+def fault(error: BaseException) -> str:
+    """A fault of the code itself in a line, which is told on the terminal too."""
+    text = names.one_line(f"a fault of hexjax: {type(error).__name__}: {error}", 4 * names.LINE)
+    progress_line.tell(f"page: {text}")
+    return text
 
 
 def encode(message: Message, pack: bool = False) -> bytes:

@@ -48,8 +48,6 @@ HELD = 2**29  # bytes of streams that are held
 OPENED = 32  # meshes that may be opened
 IDLE = 30  # seconds that a connection may be silent
 CLOSING = 5  # seconds that what is being made may take when the server ends
-REFUSALS = (ValueError, OSError, MemoryError, RuntimeError)  # told as they say
-FAULTS = (TypeError, LookupError, ArithmeticError, AttributeError, AssertionError, NotImplementedError)  # told as such
 NOTHING = "there is nothing under this address"
 
 
@@ -112,7 +110,7 @@ class Streams:
         """
         with self.lock:
             if key not in self.held:
-                self.held[key] = Stream(self.contents.messages(key))
+                self.held[key] = Stream(messages.told(self.contents.messages(key)))
             self.held.move_to_end(key)
             return self._parts(key, self.held[key], ahead)
 
@@ -127,7 +125,8 @@ class Streams:
             place += 1
 
     def _advance(self, key: str, stream: Stream) -> None:
-        message, stream.is_whole = _next(stream.source)
+        message = next(stream.source)
+        stream.is_whole = message.stage in messages.ENDS
         stream.parts.append(messages.encode(message))
         if stream.is_whole:
             with self.lock:
@@ -163,25 +162,6 @@ def ahead(index: dict[str, Any]) -> list[str]:
                 still = ",".join(["0.0"] * run["directions"]["count"])
                 keys += [f"direction/{number}/{step}/{still}" for step in last]
     return keys
-
-
-def _next(source: Iterator[messages.Message]) -> tuple[messages.Message, bool]:
-    """The next message of a stream, and whether it is the last."""
-    try:
-        found = next(source, None)
-    except REFUSALS as error:
-        text = names.one_line(str(error) or type(error).__name__, 4 * names.LINE)
-        return messages.Message("error", {"text": text}, {}), True
-    except FAULTS as error:
-        return messages.Message("error", {"text": _told(error)}, {}), True
-    return (messages.Message("done", {}, {}), True) if found is None else (found, False)
-
-
-def _told(error: BaseException) -> str:
-    """A fault of the code itself in a line, told on the terminal too."""
-    text = names.one_line(f"a fault of hexjax: {type(error).__name__}: {error}", 4 * names.LINE)
-    progress.tell(f"page: {text}")
-    return text
 
 
 class Server(http.server.ThreadingHTTPServer):
@@ -262,8 +242,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def _send_index(self) -> None:
         try:
             found = self.server.index()
-        except (*REFUSALS, *FAULTS) as error:
-            self._refuse(500, _told(error))
+        except (*messages.REFUSALS, *messages.FAULTS) as error:
+            self._refuse(500, messages.fault(error))
         else:
             self._send_json(200, found)
 

@@ -132,6 +132,15 @@ def test_a_draw_is_the_sample_of_its_number(page, folders, tmp_path):
             np.testing.assert_allclose(meshfile.inspect(drawn)[0].vertices.max(0), mesh["vertices"].max(0), atol=1e-5)
 
 
+def test_a_run_that_trains_on_or_has_no_checkpoint_says_so(page, folders, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(contents.lock, "is_held", lambda folder: folder == folders[0])
+        assert [run["state"] for run in page.index()["runs"]] == ["training", "done"]
+    shutil.copytree(folders[0], tmp_path / "run", ignore=shutil.ignore_patterns("[0-9]*"))
+    run = twins.contents_of([tmp_path / "run"]).index()["runs"][0]
+    assert (run["state"], run["steps"], run["between"], run["directions"]) == ("empty", [], None, None)
+
+
 @pytest.mark.parametrize(
     "key",
     [

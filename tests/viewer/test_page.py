@@ -201,6 +201,8 @@ def test_a_page_in_a_file_shows_all_of_it_from_the_disk_alone(browser, file, tmp
     still(page, run=1)
     with page.expect_download() as download:
         page.click("#save")
+    page.click("#draw")
+    page.wait_for_selector("#made[data-key='draw/1/60/0']")
     download.value.save_as(tmp_path / "saved.glb")
     assert len(hexjax.load(tmp_path / "saved.glb").faces) > 100
     assert told == []
