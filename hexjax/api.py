@@ -21,7 +21,7 @@ from jaxtyping import Float
 
 from hexjax import names, workdirs
 from hexjax.data import meshfile
-from hexjax.geometry import distance, field, hexplane, isosurface
+from hexjax.geometry import blocks, distance, hexplane, hulls, isosurface
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Mesh, Scores, Similarity
 
@@ -200,10 +200,10 @@ def _values(maps: Hexplane, grid: int) -> Float[np.ndarray, "n n n"]:
     covered = np.asarray(maps.mask, np.float32) > 0.5
     has_depth, has_normals = (bool(np.any(np.abs(np.asarray(part)[covered]) > 0)) for part in maps[:2])
     if has_normals or not covered.any():
-        return field.grid(maps, grid)
+        return blocks.grid(maps, grid)
     if has_depth:
         raise ValueError("the maps have depth and no normals; accepted: both, or neither (silhouettes)")
-    return field.grid_silhouettes(maps, grid)
+    return hulls.grid(maps, grid)
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:

@@ -1,47 +1,54 @@
-"""Stage 6, fuse: six maps to one signed distance-like field, negative inside, at points or on the nodes of a grid.
+"""Stage 6, fuse: six maps to one signed distance-like field, negative inside, at points.
 
 A view's value at a point blends the four pixels around its projection. A pixel with surface gives the signed distance
 to its tangent plane (positive in front); one that shows a back face, through an opening, abstains with -BACKGROUND; one
 without surface carves: it gives the distance of the nearest surface that any view claims there, at most +BACKGROUND.
-Coverage weighs surface against background. The field is the largest of the six values. Pure and differentiable in the
-maps and in the points; units of the frame.
+Coverage weighs surface against background. The field is the largest of the six values, blended with those views that
+see the same surface (`fused`), but where two opposite views bound a part narrower than a pixel: there they alone count, as
+others may have missed it. Pure and differentiable in the maps and in the points; units of the frame.
 
 Source: ours; the truncation of far values before blending follows volumetric fusion (Curless and Levoy 1996).
 """
 
 import functools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float, Int
+from jaxtyping import Float
 
 from hexjax.geometry import frame
 from hexjax.types import Array, Hexplane
 
 BACKGROUND = 0.1  # world units: the most that an empty pixel claims about the points of its ray
 KNEE = 0.25  # pixels: beyond it values count little more in the blend, so that an outline lies midway between pixels
-BLOCK = 8  # cells a side of the blocks that are skipped or evaluated whole
 FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
-CHUNK = 256  # blocks evaluated at once
+AGREE = 0.5  # pixels: views whose values are as near to the largest are blended with it
+THIN = 1.0  # pixels: parts narrower than this may be missed
 
 
 class Pixels(NamedTuple):
-    """What each pixel says of the points before it: value = offset - slope * depth, tilted by right and up off its ray."""
+    """What each pixel says of the points before it: value = offset - slope * depth, tilted by right and up off its ray.
+
+    `thin`: whether it and the same pixel of the opposite view bound a part narrower than a pixel.
+    """
 
     offset: Array
     slope: Array
     right: Array
     up: Array
     mask: Array
+    thin: Array
 
 
 class Taps(NamedTuple):
     """What a view says around a place: offset, slope and weight of the four pixels, and the background's weight.
 
     `claimed` holds offset and slope of the surface alone, of the pixels covered by more than half; where there is none,
-    those of a plane that is BACKGROUND away at every depth.
+    those of a plane that is BACKGROUND away at every depth. `normal`: along right, up and against the ray, as far as
+    covered. `thin`: whether the view and its opposite may bound a part here that others miss.
     """
 
     offset: Array
@@ -49,16 +56,19 @@ class Taps(NamedTuple):
     weight: Array
     empty: Array
     claimed: tuple[Array, Array]
+    normal: tuple[Array, Array, Array]
+    thin: Array
 
 
 @jax.jit
-def _pixels(hexplane: Hexplane) -> Pixels:
+def pixels(hexplane: Hexplane) -> Pixels:
     right, up, forward = (_component(hexplane.normal, axes) for axes in (frame.RIGHT, frame.UP, frame.FORWARD))
     front = forward <= 0
     slope = jnp.where(front, -forward, 0)
     offset = jnp.where(front, hexplane.depth * slope, -BACKGROUND)
     mask = hexplane.mask.astype(jnp.float32)
-    return Pixels(offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), mask)
+    right, up = jnp.where(front, right, 0), jnp.where(front, up, 0)
+    return Pixels(offset, slope, right, up, mask, _thin(hexplane.depth, slope, mask))
 
 
 def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) -> Float[Array, "v h w"]:
@@ -66,7 +76,20 @@ def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) 
     return sum(normal[..., i] * axes[:, i, None, None] for i in range(3))
 
 
-def _corners(row: Array, column: Array, resolution: int) -> tuple[Array, ...]:
+def _thin(depth: Array, slope: Array, mask: Array) -> Float[Array, "v h w"]:
+    """1 where a pixel and the opposite view's, both in front, bound a part narrower than a pixel, else 0."""
+    found = [None] * len(frame.VIEWS)
+    for one, other, mirrored in frame.OPPOSITE:
+        over = lambda a: jnp.flip(a[other], mirrored)  # the opposite view's, on this one's pixels
+        both = (mask[one] > 0.5) & (over(mask) > 0.5) & (slope[one] > 0) & (over(slope) > 0)
+        through = 2 - depth[one] - over(depth)
+        width = through * jnp.minimum(slope[one], over(slope))
+        found[one] = (both & (through > 0) & (width < THIN * 2 / depth.shape[-1])).astype(jnp.float32)
+        found[other] = jnp.flip(found[one], mirrored)
+    return jnp.stack(found)
+
+
+def corners(row: Array, column: Array, resolution: int) -> tuple[Array, ...]:
     """The four pixels around places [v, ...]: index in the six maps laid end to end, steps right and up, weight [4, v, ...].
 
     Row and column broadcast against each other.
@@ -81,48 +104,58 @@ def _corners(row: Array, column: Array, resolution: int) -> tuple[Array, ...]:
     return (view * resolution + rows) * resolution + columns, right, up, weight
 
 
-def _read(maps: Array, index: Array) -> Array:
+def read(maps: Array, index: Array) -> Array:
     return maps.reshape(-1).at[index].get(mode="promise_in_bounds")
 
 
-def _sum(four: Array) -> Array:
+def sum4(four: Array) -> Array:
     """The sum over the leading axis of four: additions of whole arrays, which a reduction is not on every device."""
     return four[0] + four[1] + four[2] + four[3]
 
 
-def _greatest(views: Float[Array, "v *p"]) -> Float[Array, "*p"]:
+def greatest(views: Sequence[Array]) -> Array:
     """The maximum over views, whose gradient goes to one of them.
 
     That of a reduction divides by how many equal the maximum: none, where a compiler computes them twice and rounds
     otherwise, and then it is not a number.
     """
-    return functools.reduce(lambda best, view: jnp.where(view > best, view, best), list(views))
+    return functools.reduce(lambda best, view: jnp.where(view > best, view, best), views)
 
 
-def _taps(pixels: Pixels, row: Array, column: Array) -> Taps:
+def taps(pixels: Pixels, row: Array, column: Array) -> Taps:
     """The six views' taps at places [v, ...] in their images, in pixels: each field [4, v, ...] or [v, ...]."""
     resolution = pixels.mask.shape[-1]
-    index, right, up, weight = _corners(row, column, resolution)
-    offset, slope, to_right, to_up, mask = (_read(a, index) for a in pixels)
+    index, right, up, weight = corners(row, column, resolution)
+    offset, slope, to_right, to_up, mask, thin = (read(a, index) for a in pixels)
     offset = offset + (right * to_right + up * to_up) * (2 / resolution)
     covered, solid = weight * mask, weight * (mask > 0.5)
-    total = _sum(solid)
+    total = sum4(solid)
     share = solid / jnp.maximum(total, 1e-9)[None]
-    claimed = jnp.where(total > 0, _sum(share * offset), BACKGROUND), _sum(share * slope)
-    return Taps(offset, slope, covered, _sum(weight - covered), claimed)
+    claimed = jnp.where(total > 0, sum4(share * offset), BACKGROUND), sum4(share * slope)
+    normal = tuple(sum4(covered * a) for a in (to_right, to_up, slope))
+    return Taps(offset, slope, covered, sum4(weight - covered), claimed, normal, 2 * sum4(weight * thin) > total)
 
 
-def _compress(value: Array | float, knee: float) -> Array:
+def compress(value: Array | float, knee: float) -> Array:
     return value / (1 + jnp.abs(value) / knee)
 
 
-def _expand(value: Array | float, knee: float) -> Array:
+def expand(value: Array | float, knee: float) -> Array:
     return value / (1 - jnp.abs(value) / knee)
+
+
+def carved(knee: float) -> float:
+    """The least that an empty pixel claims: enough to outweigh any surface of coverage FAINT."""
+    return FAINT / (1 - 2 * FAINT) * knee  # expand(knee FAINT / (1 - FAINT))
 
 
 def _claim(taps: Taps, depth: Array) -> Array:
     """How far one view's surface is from points, whatever the sign; BACKGROUND where it shows none."""
-    return jnp.abs(taps.claimed[0] - taps.claimed[1] * depth)
+    return jnp.abs(_signed(taps, depth))
+
+
+def _signed(taps: Taps, depth: Array) -> Array:
+    return taps.claimed[0] - taps.claimed[1] * depth
 
 
 def _value(taps: Taps, depth: Array, nearest: Array, resolution: int) -> Array:
@@ -132,158 +165,55 @@ def _value(taps: Taps, depth: Array, nearest: Array, resolution: int) -> Array:
     surface and the background are.
     """
     knee = KNEE * 2 / resolution
-    value = _compress(taps.offset - taps.slope * depth[None], knee)
-    empty = jnp.clip(nearest, _carved(knee), BACKGROUND)
-    return _expand(_sum(taps.weight * value) + taps.empty * _compress(empty, knee), knee)
+    value = compress(taps.offset - taps.slope * depth[None], knee)
+    empty = jnp.clip(nearest, carved(knee), BACKGROUND)
+    return expand(sum4(taps.weight * value) + taps.empty * compress(empty, knee), knee)
 
 
-def _carved(knee: float) -> float:
-    """The least that an empty pixel claims: enough to outweigh any surface of coverage FAINT."""
-    return FAINT / (1 - 2 * FAINT) * knee  # expand(knee FAINT / (1 - FAINT))
+def _normal(view: int, taps: Taps) -> list[Array]:
+    """One view's normal along x, y and z, as far as it is covered."""
+    axes = (frame.RIGHT[view], frame.UP[view], -frame.FORWARD[view])
+    return [sum(float(axis[i]) * part for axis, part in zip(axes, taps.normal) if axis[i]) for i in range(3)]
+
+
+def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
+    """The field of the six views' taps and depths at points.
+
+    The largest value is blended with those within AGREE of it whose normals agree with its own, each by the squared cosine
+    of its normal to the ray: the ridges where another view governs, and half the noise of decoded maps, go.
+    """
+    nearest = functools.reduce(jnp.minimum, [_claim(*view) for view in views])
+    values = [_value(*view, nearest, resolution) for view in views]
+    best = greatest(values)
+    normals = [_normal(view, taps) for view, (taps, _) in enumerate(views)]
+    empty = [taps.empty for taps, _ in views]
+    governing = [
+        functools.reduce(lambda found, one: jnp.where(one[0] == best, one[1], found), zip(values, parts), 0.0)
+        for parts in (*zip(*normals), empty)
+    ]
+    apart = [(best - value) / (AGREE * 2 / resolution) for value in values]
+    agreed = [sum(a * b for a, b in zip(normal, governing)) for normal in normals]
+    weight = [
+        jnp.maximum(1 - a, 0) * jnp.maximum(b, 0) * taps.normal[2] ** 2
+        for a, b, (taps, _) in zip(apart, agreed, views)
+    ]
+    lower = sum(w * (best - value) for w, value in zip(weight, values))
+    found = best - lower / (sum(weight) + governing[3] + 1e-6)
+    pixel = 2 / resolution
+    near = [jnp.where(_signed(*view) < pixel, value, -BACKGROUND) for view, value in zip(views, values)]
+    pairs = [jnp.maximum(values[one], values[other]) for one, other, _ in frame.OPPOSITE]
+    nears = [jnp.maximum(near[one], near[other]) for one, other, _ in frame.OPPOSITE]
+    for axis, (one, _, _) in enumerate(frame.OPPOSITE):
+        rest = jnp.maximum(nears[axis - 1], nears[axis - 2])
+        alone = jnp.maximum(pairs[axis], rest)
+        found = jnp.where(views[one][0].thin & (pairs[axis] < 0), jnp.minimum(alone, found), found)
+    return found
 
 
 def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """The field at points of the frame: exact point-to-plane distance on a pixel's ray, negative inside."""
     resolution = hexplane.depth.shape[-1]
     column, row, depth = frame.to_image(jnp.asarray(points), resolution)
-    taps = _taps(_pixels(hexplane), row, column)
-    nearest = -_greatest(-_claim(taps, depth))
-    return _greatest(_value(taps, depth, nearest[None], resolution))
-
-
-def fuse_silhouettes(hexplane: Hexplane, points: Float[Array, "p 3"], threshold: float = 0.5) -> Float[Array, "p"]:
-    """The visual hull's field: threshold minus the smallest of the six views' coverages, negative inside."""
-    column, row, _ = frame.to_image(jnp.asarray(points), hexplane.mask.shape[-1])
-    return threshold + _greatest(-_coverage(hexplane.mask, row, column))
-
-
-def _coverage(mask: Array, row: Array, column: Array) -> Array:
-    index, _, _, weight = _corners(row, column, mask.shape[-1])
-    return _sum(weight * _read(mask, index))
-
-
-def _axes(view: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """World axes of a view's (row, column, depth), and how often each grows against the world: 0 or 1."""
-    axes = (-frame.UP[view], frame.RIGHT[view], frame.FORWARD[view])
-    return tuple(int(np.abs(a).argmax()) for a in axes), tuple(int(a.sum() < 0) for a in axes)
-
-
-def _along(coordinates: Float[Array, "3 n *k"], resolution: int) -> tuple[Array, ...]:
-    """Row, column and depth [v, n, ...] in the six views of coordinates along x, y and z."""
-    signed = [[(1 - 2 * flip) * coordinates[axis] for axis, flip in zip(*_axes(view))] for view in range(6)]
-    row, column, depth = (jnp.stack(a) for a in zip(*signed))
-    return (row + 1) * (resolution / 2) - 0.5, (column + 1) * (resolution / 2) - 0.5, 1 + depth
-
-
-def _to_xyz(view: int, values: Array) -> Array:
-    """Values over (row, column, depth) of a view, in the first three axes, as values over xyz."""
-    return jnp.moveaxis(values, (0, 1, 2), _axes(view)[0])
-
-
-@jax.jit
-def _columns(pixels: Pixels, places: Int[Array, "k 3"], spacing: Array) -> tuple[Taps, Array]:
-    """The taps of the columns of blocks [v, n, n, k], and depths [v, n, k]: blocks last, where loops run side by side."""
-    nodes = places.T[:, None] * BLOCK + jnp.arange(BLOCK + 1)[None, :, None]
-    row, column, depth = _along(nodes * spacing - 1, pixels.mask.shape[-1])
-    return _taps(pixels, row[:, :, None], column[:, None]), depth
-
-
-def _placed(taps: Taps, view: int) -> Taps:
-    """One view's taps over xyz, with 1 along its depth, blocks last."""
-    place = lambda a: _to_xyz(view, a[:, :, None])
-    four = [jax.vmap(place)(a[:, view]) for a in (taps.offset, taps.slope, taps.weight)]
-    return Taps(*four, place(taps.empty[view]), tuple(place(a[view]) for a in taps.claimed))
-
-
-@functools.partial(jax.jit, static_argnums=3)
-def _nodes(taps: Taps, depth: Array, spacing: Array, resolution: int) -> Float[Array, "n n n k"]:
-    """The field on the nodes of blocks, clipped. Compiled apart from `_columns`, lest pixels are read again at each node."""
-    views = range(len(frame.VIEWS))
-    placed = [(_placed(taps, view), _to_xyz(view, depth[view][None, None])) for view in views]
-    nearest = functools.reduce(jnp.minimum, [_claim(*pair) for pair in placed])
-    values = [_value(*pair, nearest, resolution) for pair in placed]
-    return jnp.clip(functools.reduce(jnp.maximum, values), -spacing, spacing)
-
-
-def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array]:
-    """Depths before which each pixel is surely positive, and beyond which it is surely negative, at points around it."""
-    knee = KNEE * 2 / resolution
-    empty = _compress(BACKGROUND, knee)
-    tilt = (jnp.abs(pixels.right) + jnp.abs(pixels.up)) * (2 / resolution) + 1e-5
-    owed = (1 - pixels.mask) / jnp.maximum(pixels.mask, 1e-6) * empty  # what the surface must outweigh
-    behind = jnp.where(owed < 0.999 * knee, _expand(jnp.minimum(owed, 0.999 * knee), knee), jnp.inf) * 1.001
-    sloped = pixels.slope > 1e-6
-    slope = jnp.where(sloped, pixels.slope, 1)
-    positive = jnp.where(sloped, (pixels.offset - tilt) / slope, -jnp.inf)
-    positive = jnp.where(pixels.mask < 0.999 * FAINT, jnp.inf, positive)
-    negative = jnp.where(sloped, (pixels.offset + tilt + behind) / slope, jnp.inf)
-    level = (pixels.slope == 0) & (pixels.offset < 0)  # abstaining: the same at every depth
-    return positive, jnp.where(level & (behind < -0.999 * pixels.offset), -jnp.inf, negative)
-
-
-def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
-    """Pixel indices [v, k, reach] from the one before `low` to the one after `high`, the last ones repeated."""
-    first, last = jnp.floor(low).astype(jnp.int32) - 1, jnp.floor(high).astype(jnp.int32) + 2
-    indices = jnp.minimum(first[..., None] + jnp.arange(reach)[None, None], last[..., None])
-    return jnp.clip(indices, 0, resolution - 1)
-
-
-@functools.partial(jax.jit, static_argnums=(1, 2))
-def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
-    """Blocks of cells [k, k, k] that are surely outside throughout, and surely inside."""
-    resolution = pixels.mask.shape[-1]
-    start = jnp.stack([-1 + spacing * BLOCK * jnp.arange(blocks)] * 3)
-    ends = list(zip(_along(start, resolution), _along(start + spacing * BLOCK, resolution)))
-    low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
-    reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 5
-    rows, columns = (_windows(low[i], high[i], reach, resolution) for i in (0, 1))
-    positive, negative = _bounds(pixels, resolution)
-    near = jax.vmap(lambda a, i, j: a[i].min(1)[:, j].min(2))(positive, rows, columns)
-    far = jax.vmap(lambda a, i, j: a[i].max(1)[:, j].max(2))(negative, rows, columns)
-    outside = [_to_xyz(v, high[2][v][None, None] < near[v][:, :, None]) for v in range(len(frame.VIEWS))]
-    inside = [_to_xyz(v, low[2][v][None, None] > far[v][:, :, None]) for v in range(len(frame.VIEWS))]
-    return functools.reduce(jnp.logical_or, outside), functools.reduce(jnp.logical_and, inside)
-
-
-def grid(hexplane: Hexplane, count: int, dense: bool = False) -> Float[np.ndarray, "n n n"]:
-    """The field on count^3 nodes over xyz, clipped to one spacing, for polygonising: a host array.
-
-    Blocks of cells where the maps prove one sign are filled with it and not evaluated, unless `dense`; the surface is the
-    same. Clipping keeps a far claim on one side of an edge from drawing the surface to the other.
-    """
-    spacing = 2 / (count - 1)
-    blocks = -(-(count - 1) // BLOCK)
-    pixels = _pixels(hexplane)
-    outside, inside = (np.asarray(a) & (not dense) for a in _proofs(pixels, blocks, spacing))
-    values = np.full((blocks * BLOCK + 1,) * 3, spacing, np.float32)
-    _blocks(values, BLOCK)[inside] = -spacing
-    places = np.argwhere(~(outside | inside)).astype(np.int32)
-    for start in range(0, len(places), CHUNK):
-        part = places[start : start + CHUNK]
-        padded = np.concatenate([part, np.zeros((CHUNK - len(part), 3), np.int32)])
-        found = _nodes(*_columns(pixels, padded, np.float32(spacing)), np.float32(spacing), hexplane.depth.shape[-1])
-        _blocks(values, BLOCK + 1)[tuple(part.T)] = np.moveaxis(np.asarray(found), 3, 0)[: len(part)]
-    return values[:count, :count, :count]
-
-
-def _blocks(values: np.ndarray, side: int) -> np.ndarray:
-    """The blocks of an array over xyz, [k, k, k, side, side, side], as a view; they share their ends if `side` is larger."""
-    windows = np.lib.stride_tricks.sliding_window_view(values, (side,) * 3, writeable=True)
-    return windows[::BLOCK, ::BLOCK, ::BLOCK]
-
-
-@functools.partial(jax.jit, static_argnums=1)
-def _covered(mask: Array, count: int) -> Float[Array, "v n n"]:
-    row, column, _ = _along(jnp.stack([frame.grid_nodes(count)] * 3), mask.shape[-1])
-    return _coverage(mask, row[:, :, None], column[:, None])
-
-
-@jax.jit
-def _hull(covered: Float[Array, "v n n"], threshold: Array) -> Float[Array, "n n n"]:
-    columns = [_to_xyz(view, covered[view][:, :, None]) for view in range(len(frame.VIEWS))]
-    return threshold - functools.reduce(jnp.minimum, columns)
-
-
-def grid_silhouettes(hexplane: Hexplane, count: int, threshold: float = 0.5) -> Float[np.ndarray, "n n n"]:
-    """The visual hull's field on count^3 nodes over xyz, a host array."""
-    return np.asarray(_hull(_covered(jnp.asarray(hexplane.mask, jnp.float32), count), np.float32(threshold)))
+    found = taps(pixels(hexplane), row, column)
+    one = lambda view: jax.tree.map(lambda a: a[..., view, :], found)
+    return fused([(one(view), depth[view]) for view in range(len(frame.VIEWS))], resolution)

@@ -59,6 +59,24 @@ def to_world(column: Array, row: Array, depth: Array, view: int, resolution: int
     return jnp.einsum("...k,kc->...c", jnp.stack([right, up, depth - 1], -1), axes, precision="highest")
 
 
+def axes(view: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """World axes of a view's (row, column, depth), and how often each grows against the world: 0 or 1."""
+    vectors = (-UP[view], RIGHT[view], FORWARD[view])
+    return tuple(int(np.abs(a).argmax()) for a in vectors), tuple(int(a.sum() < 0) for a in vectors)
+
+
+def along(coordinates: Float[Array, "3 n *k"], resolution: int) -> tuple[Float[Array, "v n *k"], ...]:
+    """Row, column (in pixels) and depth, in the six views, of coordinates along x, y and z."""
+    signed = [[(1 - 2 * flip) * coordinates[axis] for axis, flip in zip(*axes(view))] for view in range(len(VIEWS))]
+    row, column, depth = (jnp.stack(a) for a in zip(*signed))
+    return (row + 1) * (resolution / 2) - 0.5, (column + 1) * (resolution / 2) - 0.5, 1 + depth
+
+
+def to_xyz(view: int, values: Array) -> Array:
+    """Values over (row, column, depth) of a view, in the first three axes, as values over xyz."""
+    return jnp.moveaxis(values, (0, 1, 2), axes(view)[0])
+
+
 def hit_points(depth: Float[Array, "v h w"]) -> Float[Array, "v h w 3"]:
     """World points seen by every pixel of the six depth maps (meaningless where nothing is hit)."""
     pixels = jnp.arange(depth.shape[-1], dtype=jnp.float32)

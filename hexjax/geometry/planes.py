@@ -13,7 +13,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from hexjax import names
-from hexjax.geometry import field, frame
+from hexjax.geometry import blocks, field, frame, hulls
 from hexjax.types import Array, Batch, Hexplane
 
 INDEPENDENT = (0, 3, 5)  # top, back, right: one of each pair in frame.OPPOSITE
@@ -168,7 +168,7 @@ def fuse(decoded: Hexplane | Array, points: Float[Array, "p 3"], kind: str, thre
         ValueError: for an unknown kind.
     """
     if _known(kind) in names.HULLS:
-        return field.fuse_silhouettes(decoded, points, threshold)
+        return hulls.fuse(decoded, points, threshold)
     if kind == "voxels":
         place = (jnp.asarray(points) + 1) * (decoded.shape[0] - 1) / 2
         found = jax.scipy.ndimage.map_coordinates(decoded, list(place.T), order=1, mode="nearest")
@@ -183,9 +183,9 @@ def grid(decoded: Hexplane | Array, count: int, kind: str, threshold: float) -> 
         ValueError: for an unknown kind.
     """
     if _known(kind) in names.HULLS:
-        return field.grid_silhouettes(decoded, count, threshold)
+        return hulls.grid(decoded, count, threshold)
     if kind != "voxels":
-        return field.grid(decoded, count)
+        return blocks.grid(decoded, count)
     nodes = np.asarray(frame.grid_nodes(count))
     points = np.stack(np.meshgrid(nodes, nodes, nodes, indexing="ij"), -1).reshape(-1, 3)
     return np.asarray(fuse(decoded, points, kind, threshold)).reshape((count,) * 3)
@@ -193,7 +193,7 @@ def grid(decoded: Hexplane | Array, count: int, kind: str, threshold: float) -> 
 
 def voxels(maps: Hexplane, count: int) -> Bool[np.ndarray, "n n n"]:
     """Which of count^3 nodes over xyz lie inside of what six rendered maps show."""
-    return field.grid(maps, count) < 0
+    return blocks.grid(maps, count) < 0
 
 
 def _known(kind: str) -> str:

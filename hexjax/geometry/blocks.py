@@ -1,0 +1,113 @@
+"""Stage 6 on a grid: the fused field of six maps on its nodes, in blocks of cells, without those whose sign is proved."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float, Int
+
+from hexjax.geometry import field, frame
+from hexjax.geometry.field import Pixels, Taps
+from hexjax.types import Array, Hexplane
+
+BLOCK = 8  # cells a side of the blocks that are skipped or evaluated whole
+CHUNK = 256  # blocks evaluated at once
+VIEWS = range(len(frame.VIEWS))
+
+
+@jax.jit
+def _columns(pixels: Pixels, places: Int[Array, "k 3"], spacing: Array) -> tuple[Taps, Array]:
+    """The taps of the columns of blocks [v, n, n, k], and depths [v, n, k]: blocks last, where loops run side by side."""
+    nodes = places.T[:, None] * BLOCK + jnp.arange(BLOCK + 1)[None, :, None]
+    row, column, depth = frame.along(nodes * spacing - 1, pixels.mask.shape[-1])
+    return field.taps(pixels, row[:, :, None], column[:, None]), depth
+
+
+def _placed(taps: Taps, view: int) -> Taps:
+    """One view's taps over xyz, with 1 along its depth, blocks last."""
+    place = lambda a: frame.to_xyz(view, a[:, :, None])
+    four = [jax.vmap(place)(a[:, view]) for a in taps[:3]]
+    return Taps(*four, *jax.tree.map(lambda a: place(a[view]), tuple(taps[3:])))
+
+
+@functools.partial(jax.jit, static_argnums=3)
+def _nodes(taps: Taps, depth: Array, spacing: Array, resolution: int) -> Float[Array, "n n n k"]:
+    """The field on the nodes of blocks, clipped. Compiled apart from `_columns`, lest pixels are read again at each node."""
+    views = [(_placed(taps, view), frame.to_xyz(view, depth[view][None, None])) for view in VIEWS]
+    return jnp.clip(field.fused(views, resolution), -spacing, spacing)
+
+
+def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array]:
+    """Depths before which each pixel is surely positive, and beyond which it is surely negative, at points around it.
+
+    Positive by more than what blending takes off the largest value.
+    """
+    knee, blended = field.KNEE * 2 / resolution, field.AGREE * 2 / resolution
+    empty = field.compress(field.BACKGROUND, knee)
+    tilt = (jnp.abs(pixels.right) + jnp.abs(pixels.up)) * (2 / resolution) + 1e-5
+    owed = (1 - pixels.mask) / jnp.maximum(pixels.mask, 1e-6) * empty  # what the surface must outweigh
+    behind = jnp.where(owed < 0.999 * knee, field.expand(jnp.minimum(owed, 0.999 * knee), knee), jnp.inf) * 1.001
+    sloped = pixels.slope > 1e-6
+    slope = jnp.where(sloped, pixels.slope, 1)
+    positive = jnp.where(sloped, (pixels.offset - tilt - blended) / slope, -jnp.inf)
+    positive = jnp.where(pixels.mask < 0.999 * field.FAINT, jnp.inf, positive)
+    negative = jnp.where(sloped, (pixels.offset + tilt + behind) / slope, jnp.inf)
+    level = (pixels.slope == 0) & (pixels.offset < 0)  # abstaining: the same at every depth
+    return positive, jnp.where(level & (behind < -0.999 * pixels.offset), -jnp.inf, negative)
+
+
+def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
+    """Pixel indices [v, k, reach] from the one before `low` to the one after `high`, the last ones repeated."""
+    first, last = jnp.floor(low).astype(jnp.int32) - 1, jnp.floor(high).astype(jnp.int32) + 2
+    indices = jnp.minimum(first[..., None] + jnp.arange(reach)[None, None], last[..., None])
+    return jnp.clip(indices, 0, resolution - 1)
+
+
+@functools.partial(jax.jit, static_argnums=(1, 2))
+def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
+    """Blocks of cells [k, k, k] that are surely outside throughout, and surely inside."""
+    resolution = pixels.mask.shape[-1]
+    start = jnp.stack([-1 + spacing * BLOCK * jnp.arange(blocks)] * 3)
+    ends = list(zip(frame.along(start, resolution), frame.along(start + spacing * BLOCK, resolution)))
+    low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
+    reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 5
+    rows, columns = (_windows(low[i], high[i], reach, resolution) for i in (0, 1))
+    positive, negative = _bounds(pixels, resolution)
+    most = jax.vmap(lambda a, i, j: a[i].max(1)[:, j].max(2))
+    near, far, thin = -most(-positive, rows, columns), most(negative, rows, columns), most(pixels.thin, rows, columns)
+    outside = [frame.to_xyz(v, high[2][v][None, None] < near[v][:, :, None]) for v in VIEWS]
+    inside = [frame.to_xyz(v, low[2][v][None, None] > far[v][:, :, None]) for v in VIEWS]
+    doubtful = [  # a pair that may bound a part here which all others miss
+        frame.to_xyz(one, thin[one][:, :, None] > 0) & ~outside[one] & ~outside[other]
+        for one, other, _ in frame.OPPOSITE
+    ]
+    either, every = functools.partial(functools.reduce, jnp.logical_or), functools.partial(functools.reduce, jnp.logical_and)
+    return either(outside) & ~either(doubtful), every(inside)
+
+
+def grid(hexplane: Hexplane, count: int, dense: bool = False) -> Float[np.ndarray, "n n n"]:
+    """The field on count^3 nodes over xyz, clipped to one spacing, for polygonising: a host array.
+
+    Blocks of cells where the maps prove one sign are filled with it and not evaluated, unless `dense`; the surface is the
+    same. Clipping keeps a far claim on one side of an edge from drawing the surface to the other.
+    """
+    spacing = 2 / (count - 1)
+    blocks = -(-(count - 1) // BLOCK)
+    pixels = field.pixels(hexplane)
+    outside, inside = (np.asarray(a) & (not dense) for a in _proofs(pixels, blocks, spacing))
+    values = np.full((blocks * BLOCK + 1,) * 3, spacing, np.float32)
+    _blocks(values, BLOCK)[inside] = -spacing
+    places = np.argwhere(~(outside | inside)).astype(np.int32)
+    for start in range(0, len(places), CHUNK):
+        part = places[start : start + CHUNK]
+        padded = np.concatenate([part, np.zeros((CHUNK - len(part), 3), np.int32)])
+        found = _nodes(*_columns(pixels, padded, np.float32(spacing)), np.float32(spacing), hexplane.depth.shape[-1])
+        _blocks(values, BLOCK + 1)[tuple(part.T)] = np.moveaxis(np.asarray(found), 3, 0)[: len(part)]
+    return values[:count, :count, :count]
+
+
+def _blocks(values: np.ndarray, side: int) -> np.ndarray:
+    """The blocks of an array over xyz, [k, k, k, side, side, side], as a view; they share their ends if `side` is larger."""
+    windows = np.lib.stride_tricks.sliding_window_view(values, (side,) * 3, writeable=True)
+    return windows[::BLOCK, ::BLOCK, ::BLOCK]
