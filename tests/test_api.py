@@ -405,7 +405,7 @@ def test_load_normalise_render_extract_and_back_to_the_source(file):
     assert (maps.depth.shape, maps.normal.shape, maps.mask.shape) == ((6, 64, 64), (6, 64, 64, 3), (6, 64, 64))
     surface = hexjax.extract(maps, grid=65)
     assert meshes.topology(surface) | {"vertices": 0, "faces": 0} == {
-        "vertices": 0, "faces": 0, "components": 1, "euler": 2, "non_manifold_edges": 0, "watertight": True,
+        "vertices": 0, "faces": 0, "components": 1, "euler": 2, "genus": 0, "non_manifold_edges": 0, "watertight": True,
     }  # fmt: skip
     back = hexjax.to_source(surface, similarity)
     np.testing.assert_allclose(back.vertices.min(0), PLACE - SIZE, atol=0.1)

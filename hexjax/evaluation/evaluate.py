@@ -25,6 +25,7 @@ from hexjax.training import checkpoint, fingerprint, record
 from hexjax.types import Array, Batch, Hexplane, Item, Mesh, Params, Scores
 
 TOLD = {"F@0.01": "f_score_0.01", "F@0.02": "f_score_0.02", "CD-L1": "cd_l1", "V-IoU": "v_iou"}
+TOLD |= {name: name for name in ("watertight", "components", "genus", "euler")}
 
 NONE = "there are no shapes; evaluation needs at least one (config.data.path, config.data.count)"
 
@@ -289,21 +290,26 @@ def _write(mode, course, data, size, clock, config, folder, step, loaded, began)
         print(_told(row), file=sys.stderr)
     if scores["verdict"] and (scores["verdict"] != "NOT-CERTIFIABLE" or len(found) > 1):  # said before the first step
         print(f"latent: {scores['verdict']}: {scores['verdict_reason']}", file=sys.stderr)
-    for part, each in scores.get("parts", {}).items():
-        print(f"{part}, mean of {each['shapes']}: {_told_mean(each['mean'])}", file=sys.stderr)
+    whole = {"all": scores} if mode == "evaluate" and len(found) > 1 else {}
+    for part, each in scores.get("parts", whole).items():
+        print(f"{part}, {_told_set(each)}", file=sys.stderr)
     print(f"scores, meshes and pictures are in {folder}", file=sys.stderr)
     return scores
 
 
-def _told_mean(mean: Scores) -> str:
-    shown = lambda value: "null" if value is None else f"{value:.4f}"
-    return ", ".join(f"{label} {shown(mean[key])} ({shown(mean['ceiling'][key])})" for label, key in TOLD.items())
+def _told_set(found: Scores) -> str:
+    """One line of the mean over shapes, and of how many are in parts and handles as their ceiling."""
+    count, within, same = (found["topology"][name] for name in ("shapes", "genus_within_1", "same_components"))
+    told = f"genus within 1 of the ceiling's on {within} of {count}, same number of parts on {same} of {count}"
+    return f"mean of {count}: {_beside(found['mean'])}; {told}"
 
 
 def _told(row: Scores) -> str:
     """One line of an item's scores, each with the ceiling's in brackets."""
-    best = row["ceiling"]
-    shown = lambda value: "null" if value is None else f"{value:.4f}"
-    parts = [f"{label} {shown(row[key])} ({shown(best[key])})" for label, key in TOLD.items()]
-    parts += [f"{key} {row[key]} ({best[key]})" for key in ("watertight", "components", "euler")]
-    return f"{names.printable(row['name'])}: {', '.join(parts)}; in brackets the ceiling"
+    return f"{names.printable(row['name'])}: {_beside(row)}; in brackets the ceiling"
+
+
+def _beside(told: Scores) -> str:
+    shown = lambda value: "null" if value is None else f"{value:.4f}" if isinstance(value, float) else value
+    pairs = {label: (told[key], told["ceiling"][key]) for label, key in TOLD.items() if key in told}
+    return ", ".join(f"{label} {shown(value)} ({shown(best)})" for label, (value, best) in pairs.items())

@@ -164,13 +164,13 @@ def chosen(parts: Sequence[str], most: int) -> list[int]:
 
 
 def summaries(rows: Sequence[Scores], seed: int) -> Scores:
-    """Mean and median over the held-out shapes, or all where none are held out; and where some are, more of them.
+    """Mean, median and `topology` of the held-out shapes, or all where none are held out; and where some are, more of them.
 
-    `parts`: of each part the number of shapes, mean, median and the 95 % interval of the mean by bootstrap over shapes;
+    `parts`: of each part the number of shapes, the same, and the 95 % interval of the mean by bootstrap over shapes;
     `categories`: the same of the held-out shapes of each; `worst`: the held-out shapes of the lowest F@0.02, worst first.
     """
     held = [row for row in rows if row.get("part") == HELD_OUT]
-    found = {"mean": summary(held or rows, np.mean), "median": summary(held or rows, np.median)}
+    found = _middles(held or rows)
     if not held:
         return found
     parts = {
@@ -193,7 +193,23 @@ def _of(rows: Sequence[Scores], seed: int) -> Scores:
     for name in INTERVALS:
         values = np.array([row[name] for row in rows], np.float64)
         bounds[name] = [float(bound) for bound in np.quantile(values[draws].mean(1), (0.025, 0.975))]
-    return {"shapes": len(rows), "mean": summary(rows, np.mean), "median": summary(rows, np.median), "interval": bounds}
+    return {"shapes": len(rows)} | _middles(rows) | {"interval": bounds}
+
+
+def _middles(rows: Sequence[Scores]) -> Scores:
+    return {"mean": summary(rows, np.mean), "median": summary(rows, np.median), "topology": topology(rows)}
+
+
+def topology(rows: Sequence[Scores]) -> Scores:
+    """Of how many `shapes` the genus is within 1 of the ceiling's, and of how many the number of parts is the ceiling's.
+
+    A shape counts for `genus_within_1` only where both have a genus, for `same_components` only where both have a surface.
+    """
+    pairs = [(row, row["ceiling"]) for row in rows]
+    genera = [(row.get("genus"), best.get("genus")) for row, best in pairs]
+    within = sum(None not in both and abs(both[0] - both[1]) <= 1 for both in genera)
+    same = sum(row["components"] == best["components"] > 0 for row, best in pairs)
+    return {"shapes": len(rows), "genus_within_1": within, "same_components": same}
 
 
 def summary(rows: Sequence[Scores], reduce: Callable[[list[float]], float]) -> Scores:

@@ -36,7 +36,7 @@ LIMIT = 0.02  # world units: the threshold of the F-score
 SHOWN = 32  # draws on the sheet
 BLOCK = 16  # draws made at once
 PAIRED = 512  # volumes whose pairs are looked at together
-TOLD = ("faces", "watertight", "components", "euler", "dropped_parts")  # of a draw's report
+TOLD = ("faces", "watertight", "components", "euler", "genus", "dropped_parts")  # of a draw's report
 
 
 class Draw(NamedTuple):
@@ -58,9 +58,9 @@ def sample(
     """What config.sample.count draws from the prior are like, as written to samples.json in the run's folder.
 
     `empty` counts the draws without a surface, `non_finite` those of them whose field is not finite; `watertight` counts
-    among the others, and `components` is their mean. Each draw names the training shape that is nearest to it by
-    CD-L1, scored from few samples. `spread` is the mean of 1 - V-IoU over pairs of draws with a surface, 0 where all are
-    one shape; `training_spread` is that of the training shapes compared with.
+    among the others, and `components` and `genus` are means over those that have one. Each draw names the training shape
+    that is nearest to it by CD-L1, scored from few samples. `spread` is the mean of 1 - V-IoU over pairs of draws with a
+    surface, 0 where all are one shape; `training_spread` is that of the training shapes compared with.
 
     Args:
         items: shapes, of which those are compared with that the run in the folder is trained on, or all where none is known.
@@ -96,7 +96,8 @@ def sample(
         spreads = [_spread(held), spread([item.mesh for item in known])]
     scores = {"mode": "sample", "step": step, "count": len(drawn), "empty": len(drawn) - len(with_surface)}
     scores |= {name: sum(one.row[name] for one in drawn) for name in ("non_finite", "watertight")}
-    scores["components"] = float(np.mean([one.row["components"] for one in with_surface])) if with_surface else None
+    counted = [{name: one.row[name] for name in ("components", "genus")} for one in with_surface]
+    scores |= rows.summary(counted, np.mean) if counted else dict.fromkeys(("components", "genus"))
     scores |= {"spread": spreads[0], "training_spread": spreads[1], "compared": len(known)}
     with clock.stage("export"):
         for file in sorted({*(folder / "meshes").glob("sample_*.ply")} - files):  # of an earlier draw
@@ -117,7 +118,7 @@ def sample(
 def as_set(*given: Any, **more: Any) -> Scores:
     """What an evaluation tells of a family that encodes nothing and draws without conditions: `sample`, numbers as `mean`."""
     scores = sample(*given, **more)
-    names = ("empty", "non_finite", "watertight", "components", "spread")
+    names = ("empty", "non_finite", "watertight", "components", "genus", "spread")
     return scores | {"mean": {name: scores[name] for name in names}}
 
 

@@ -28,12 +28,13 @@ NAMED = ("run", "changed")  # of every table: the folder, and what its command c
 TO_MESH = ("encode", "decode", "field", "polygonise")  # the stages from the maps to a mesh
 SHOWN = ("precision_0.01", "recall_0.01", "recall_seen_0.01", "unseen_share", "f_score_0.005", "f_score_0.01",
          "f_score_0.02")  # fmt: skip
+COUNTED = {"genus within 1 of the ceiling's": "genus_within_1", "components as the ceiling": "same_components"}
 
 
 def runs(results: Results) -> str:
     """One row a trained run: means over its shapes, each beside the ceiling's."""
     head = (*NAMED, "shapes", "steps", "F@0.01 (ceiling)", "F@0.02 (ceiling)", "CD-L1 ×10³ (ceiling)", "V-IoU (ceiling)",
-            "normals (ceiling)", "failed", "latent floats", "bits a float", "parameters", "seconds to mesh",
+            "normals (ceiling)", *COUNTED, "failed", "latent floats", "bits a float", "parameters", "seconds to mesh",
             "device")  # fmt: skip
     rows = []
     for name, scores in results:
@@ -42,7 +43,7 @@ def runs(results: Results) -> str:
         mean, count = scores["mean"], len(scores["items"])
         rows.append((
             name, scores["changed"], count, scores["step"], _beside(mean, "f_score_0.01"), _beside(mean, "f_score_0.02"),
-            _beside(mean, "cd_l1", 1e3), _beside(mean, "v_iou"), _beside(mean, "normal_consistency"),
+            _beside(mean, "cd_l1", 1e3), _beside(mean, "v_iou"), _beside(mean, "normal_consistency"), *_counted(scores),
             f"{sum(item['failed'] for item in scores['items'])} of {count}", f"{scores['latent_floats']:,}",
             f"{scores['latent_bits'] / scores['latent_floats']:g}", f"{scores['parameters']:,}",
             _seconds(scores["items"]), scores["device"],
@@ -65,7 +66,7 @@ def brief(results: Results) -> str:
 def ceiling(results: Results) -> str:
     """One row a shape of the runs without a network: what the representation itself allows."""
     head = (*NAMED, "shape", "precision@0.01", "recall@0.01", "of the seen", "unseen", "F@0.005", "F@0.01", "F@0.02",
-            "CD-L1 ×10³", "V-IoU", "normals", "watertight", "components", "Euler")  # fmt: skip
+            "CD-L1 ×10³", "V-IoU", "normals", "watertight", "components", "Euler", "genus")  # fmt: skip
     rows = []
     for name, scores in results:
         for item in scores["items"] if scores["mode"] == "ceiling" else ():
@@ -73,7 +74,7 @@ def ceiling(results: Results) -> str:
             rows.append((
                 name, scores["changed"], item["name"], *shown, _number(item["cd_l1"], 1e3), _number(item["v_iou"]),
                 _number(item["normal_consistency"]), "yes" if item["watertight"] else "no", item["components"],
-                item["euler"],
+                item["euler"], item.get("genus"),
             ))  # fmt: skip
     return markdown(head, rows)
 
@@ -119,7 +120,7 @@ def verdicts(results: Results) -> str:
 
 def unseen(results: Results) -> str:
     """Some rows a run with held-out shapes: these and the trained ones, each under its ceiling, and what no learning gives."""
-    head = (*NAMED, "what", "shapes", "F@0.01 [95 %]", "F@0.02 [95 %]", "CD-L1 ×10³", "V-IoU", "normals")
+    head = (*NAMED, "what", "shapes", "F@0.01 [95 %]", "F@0.02 [95 %]", "CD-L1 ×10³", "V-IoU", "normals", *COUNTED)
     rows = []
     for name, scores in results:
         for part, told in scores.get("parts", {}).items():
@@ -130,7 +131,7 @@ def unseen(results: Results) -> str:
                 mean, bounds = each["mean"], each.get("interval", {})
                 judged = (_within(mean, bounds, key) for key in ("f_score_0.01", "f_score_0.02"))
                 rows.append((name, scores["changed"], what, told["shapes"], *judged, _number(mean["cd_l1"], 1e3),
-                             _number(mean["v_iou"]), _number(mean["normal_consistency"])))  # fmt: skip
+                             _number(mean["v_iou"]), _number(mean["normal_consistency"]), *_counted(each)))  # fmt: skip
     return markdown(head, rows)
 
 
@@ -218,6 +219,12 @@ def _beside(mean: Scores, key: str, factor: float = 1.0) -> str:
 
 def _against(figures: Scores, key: str, best: str) -> str | None:
     return None if figures.get(key) is None else f"{_number(figures[key])} [{_number(figures.get(best))}]"
+
+
+def _counted(told: Scores) -> list[str | None]:
+    """Of how many shapes genus and parts are the ceiling's; None each where that was not told yet."""
+    found = told.get("topology")
+    return [found and f"{found[key]} of {found['shapes']}" for key in COUNTED.values()]
 
 
 def _within(mean: Scores, bounds: dict[str, list[float]], key: str) -> str:

@@ -113,23 +113,28 @@ def face_components(mesh: Mesh) -> np.ndarray:
 
 
 def topology(mesh: Mesh) -> Scores:
-    """Counts of a mesh: vertices (referenced), faces, components, Euler number, non-manifold edges, watertight or not.
+    """Counts of a mesh: vertices (referenced), faces, components, Euler number, genus, non-manifold edges, watertight or not.
 
-    Watertight: every edge is shared by exactly two faces. Non-manifold edges are those of more than two faces.
+    Watertight: every edge is shared by exactly two faces. Non-manifold edges are those of more than two faces. Genus: the
+    handles of all parts together, components - Euler number / 2; None where the mesh is not watertight, so where it has
+    non-manifold edges or no faces, and where that is no count, as of two spheres that share a vertex. Vertices where a
+    surface touches itself are not looked for otherwise.
     """
     faces = np.asarray(mesh.faces, np.int64)
     if len(faces) == 0:
-        return dict(vertices=0, faces=0, components=0, euler=0, non_manifold_edges=0, watertight=False)
+        return dict(vertices=0, faces=0, components=0, euler=0, genus=None, non_manifold_edges=0, watertight=False)
     start, end = faces.ravel(), faces[:, [1, 2, 0]].ravel()
     edges = np.sort(np.minimum(start, end) * (faces.max() + 1) + np.maximum(start, end))
     first = np.flatnonzero(np.diff(edges, prepend=-1))
     shared = np.diff(first, append=len(edges))
-    vertices = int(np.count_nonzero(np.bincount(start)))
+    vertices, components = int(np.count_nonzero(np.bincount(start))), int(face_components(mesh).max()) + 1
+    euler, watertight = vertices - len(shared) + len(faces), bool((shared == 2).all())
     return dict(
         vertices=vertices,
         faces=len(faces),
-        components=int(face_components(mesh).max()) + 1,
-        euler=vertices - len(shared) + len(faces),
+        components=components,
+        euler=euler,
+        genus=components - euler // 2 if watertight and euler % 2 == 0 and euler <= 2 * components else None,
         non_manifold_edges=int((shared > 2).sum()),
-        watertight=bool((shared == 2).all()),
+        watertight=watertight,
     )

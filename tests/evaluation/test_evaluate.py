@@ -28,7 +28,7 @@ KEYS = {
     *(f"{name}_{limit}" for name in ("f_score", "precision", "recall") for limit in ("0.005", "0.01", "0.02")),
     "cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "sharp_normal_error", "failed",
     *(f"{prefix}{name}" for prefix in ("", "reference_")
-      for name in ("watertight", "non_manifold_edges", "components", "euler", "vertices", "faces")),
+      for name in ("watertight", "non_manifold_edges", "components", "euler", "genus", "vertices", "faces")),
 }  # fmt: skip
 SEEN = {"recall_seen_0.005", "recall_seen_0.01", "recall_seen_0.02", "unseen_share"}
 
@@ -100,9 +100,25 @@ def test_scores_json_holds_what_was_returned_and_every_key_of_the_protocol(ident
     assert set(scores["seconds"]) == set(stages)
 
 
+def test_of_shapes_that_are_one_set_it_is_told_how_many_have_parts_and_handles_as_their_ceiling(tmp_path, capsys):
+    config = toys.config()
+    config.score.samples = 200
+    run = toys.identity(), {"sign": jnp.float32(1)}
+    evaluate.evaluate(*run, balls("a", "b"), config, tmp_path / "two", pictures=False)
+    said = capsys.readouterr().err.splitlines()
+    (line,) = [line for line in said if line.startswith("all, mean of 2: F@0.01 ")]
+    assert line.endswith("; genus within 1 of the ceiling's on 2 of 2, same number of parts on 2 of 2")
+    (line,) = [line for line in said if line.startswith("a: ")]
+    told = "watertight True (True), components 1 (1), genus 0 (0), euler 2 (2); in brackets the ceiling"
+    assert line.endswith(told)
+    evaluate.evaluate(*run, balls("a"), config, tmp_path / "one", pictures=False)
+    evaluate.ceiling(toys.identity(), balls("a", "b"), config, tmp_path / "ceiling")  # beside itself: nothing to tell
+    assert "mean of" not in capsys.readouterr().err
+
+
 def test_mean_and_median_are_those_of_the_items(identity_run):
     scores = identity_run[2]
-    for name in ("cd_l1", "f_score_0.02", "euler"):
+    for name in ("cd_l1", "f_score_0.02", "euler", "genus", "components"):
         values = [row[name] for row in scores["items"]]
         assert scores["mean"][name] == pytest.approx(np.mean(values))
         assert scores["median"]["ceiling"][name] == pytest.approx(
@@ -140,7 +156,8 @@ def test_a_failed_extraction_is_counted_and_leaves_no_mesh_of_an_earlier_one(tmp
     row = scores["items"][0]
     assert row["failed"] is True
     assert row["ceiling"]["failed"] is False
-    assert (row["f_score_0.02"], row["v_iou"], row["vertices"]) == (0, 0, 0)
+    assert (row["f_score_0.02"], row["v_iou"], row["vertices"], row["genus"]) == (0, 0, 0, None)
+    assert scores["topology"] == {"shapes": 1, "genus_within_1": 0, "same_components": 0}
     assert row["cd_l1"] == pytest.approx(2 * 2 * 3**0.5)
     assert [file.name for file in (tmp_path / "meshes").iterdir()] == ["ball_ceiling.ply"]
 
@@ -452,7 +469,7 @@ def test_overlaps_that_are_not_defined_are_none_everywhere(tmp_path, monkeypatch
     monkeypatch.setattr(distance, "score", lambda *given: score(*given) | {"v_iou": None, "s_iou": None})
     scores = run(tmp_path, balls("a", "b"))
     assert scores["mean"]["v_iou"] is scores["median"]["ceiling"]["s_iou"] is None
-    assert capsys.readouterr().err.count("V-IoU null (null)") == 2
+    assert capsys.readouterr().err.count("V-IoU null (null)") == 3  # of each shape, and of both
 
 
 @pytest.mark.usefixtures("plain_pictures")
@@ -497,7 +514,7 @@ def test_scores_that_are_null_are_told_and_summed_up_as_such():
     sheet = Mesh(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]) / 2, np.array([[0, 1, 2]], np.int32))
     row = distance.score(sheet, sheet, samples=100)
     rows = [{"name": "sheet"} | row | {"ceiling": row}, {"name": "ball"} | row | {"v_iou": 0.5, "ceiling": row}]
-    assert "V-IoU null (null)" in evaluate._told(rows[0])
+    assert "V-IoU null (null), watertight False (False), components 1 (1), genus null (null)" in evaluate._told(rows[0])
     found = evaluation_rows.summary(rows, np.mean)
     assert (found["v_iou"], found["s_iou"], found["ceiling"]["v_iou"]) == (0.5, None, None)
 
@@ -534,10 +551,17 @@ def test_held_out_shapes_stand_apart_with_what_no_learning_gives_which_is_found_
     ]  # fmt: skip
     assert asked == [(["b", "d"], ["c", "e"], 6 * 32 * 32 * 5)]
     assert found["parts"]["test"]["shapes"] == found["parts"]["train"]["shapes"] == 2
-    assert found["mean"] == found["parts"]["test"]["mean"]
+    for name in ("mean", "median", "topology"):
+        assert found[name] == found["parts"]["test"][name]
+    assert found["topology"] == {"shapes": 2, "genus_within_1": 2, "same_components": 2}
     assert found["worst"] == ["c", "e"]
     assert (found["beats_nearest"], found["baselines"]["nearest"]) == (True, {"mean": {"f_score_0.02": 0.5}})
-    assert "the model beats the nearest training shape, told by an oracle: F@0.02 " in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "the model beats the nearest training shape, told by an oracle: F@0.02 " in said
+    counted = "genus within 1 of the ceiling's on 2 of 2, same number of parts on 2 of 2"
+    told = [line for line in said.splitlines() if line.endswith(f"; {counted}")]
+    assert [line.partition(":")[0] for line in told] == ["train, mean of 2", "test, mean of 2"]
+    assert all("components 1.0000 (1.0000), genus 0.0000 (0.0000)" in line for line in told)
     assert score()["baselines"] == found["baselines"]
     assert len(asked) == 1
     config.evaluate.shapes = 1

@@ -161,3 +161,21 @@ def test_an_evaluation_tells_how_far_it_is(tmp_path, capsys):
 def test_summary_stands_what_no_shape_has():
     found = [{"v_iou": None, "ceiling": {"v_iou": None}}, {"v_iou": 0.5, "ceiling": {"v_iou": None}}]
     assert rows.summary(found, np.mean) == {"v_iou": 0.5, "ceiling": {"v_iou": None}}
+
+
+def test_a_shape_counts_for_its_handles_and_parts_only_where_it_and_its_ceiling_have_them():
+    told = [  # genus and parts of a shape, and of its ceiling; both failed in the last
+        ((0, 1), (0, 1)), ((3, 2), (2, 1)), ((3, 1), (5, 1)), ((None, 1), (0, 1)), ((0, 1), (None, 1)), ((None, 0),) * 2,
+    ]  # fmt: skip
+    named = lambda both: dict(zip(("genus", "components"), both))
+    found = [named(own) | {"ceiling": named(best)} for own, best in told]
+    counted = {"shapes": 6, "genus_within_1": 2, "same_components": 4}
+    scores = rows.summaries(found, 0)
+    assert scores["topology"] == rows.topology(found) == rows.topology(found[::-1]) == counted
+    assert (scores["mean"]["genus"], scores["median"]["genus"]) == (1.5, 1.5)
+    assert (scores["mean"]["ceiling"]["genus"], scores["mean"]["ceiling"]["components"]) == (1.75, 5 / 6)
+
+
+def test_rows_from_before_genus_was_told_have_none():
+    found = [{"components": 1, "ceiling": {"components": 1}}]
+    assert rows.topology(found) == {"shapes": 1, "genus_within_1": 0, "same_components": 1}

@@ -90,12 +90,13 @@ def test_samples_json_holds_what_was_returned_and_only_json(run):
 
 def test_draws_without_a_surface_are_counted_and_never_dropped(run):
     scores = run[1]
-    assert [scores[name] for name in ("empty", "non_finite", "watertight", "components")] == [2, 1, 4, 1]
+    assert [scores[name] for name in ("empty", "non_finite", "watertight", "components", "genus")] == [2, 1, 4, 1, 0]
     rows = scores["samples"]
     assert [row["name"] for row in rows] == [f"sample_{number:02d}" for number in range(6)]
     assert [row["faces"] > 0 for row in rows] == [True, True, False, False, True, True]
     assert [row["non_finite"] for row in rows] == [False, False, False, True, False, False]
     assert [row["euler"] for row in rows] == [2, 2, 0, 0, 2, 2]
+    assert [row["genus"] for row in rows] == [0, 0, None, None, 0, 0]
 
 
 def test_every_draw_names_the_training_shape_nearest_to_it(run):
@@ -149,8 +150,8 @@ def test_the_same_seed_gives_the_same_meshes_and_another_gives_others(tmp_path):
 
 def test_a_prior_that_gives_nothing_is_a_result(tmp_path):
     scores = sample.sample(balls((0.0, 0.0)), {}, config_of(2), tmp_path, items_of(0.8))
-    figures = [scores[name] for name in ("empty", "watertight", "components", "spread", "training_spread")]
-    assert figures == [2, 0, None, None, None]
+    figures = [scores[name] for name in ("empty", "watertight", "components", "genus", "spread", "training_spread")]
+    assert figures == [2, 0, None, None, None, None]
     assert not (tmp_path / "meshes").exists()
     assert (tmp_path / "images" / "samples.png").is_file()
 
@@ -314,7 +315,7 @@ def test_the_spread_of_many_is_that_of_all_pairs(monkeypatch):
 @pytest.mark.usefixtures("sheets")
 def test_an_evaluation_of_draws_tells_them_as_a_set(tmp_path):
     scores = sample.as_set(balls(), {}, config_of(len(RADII)), tmp_path, items_of(0.3, 0.8), step=3)
-    told = {"empty": 2, "non_finite": 1, "watertight": 4, "components": 1, "spread": scores["spread"]}
+    told = {"empty": 2, "non_finite": 1, "watertight": 4, "components": 1, "genus": 0, "spread": scores["spread"]}
     assert scores["mean"] == told
     written = json.loads((tmp_path / "samples.json").read_text())
     assert written == {name: value for name, value in scores.items() if name != "mean"}

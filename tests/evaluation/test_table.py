@@ -57,7 +57,28 @@ def test_a_row_of_the_ceiling_is_a_shape(results):
     lines = table.ceiling(table.read(results)).splitlines()
     assert len(lines) == 3
     assert lines[2].startswith("| 002-small-ceiling | head | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | 0.500 | 500.000 |")
-    assert lines[2].endswith("| yes | 1 | 2 |")
+    assert lines[2].endswith("| yes | 1 | 2 |")  # made before the genus was told
+
+
+def test_genus_and_parts_stand_in_the_tables_of_runs_that_tell_them(results):
+    trained, best = (results / name / "scores.json" for name in ("001-small", "002-small-ceiling"))
+    best.write_text(json.dumps({"mode": "ceiling", "items": [ITEM | {"genus": 0}, ITEM | {"euler": 1, "genus": None}]}))
+    counted = {"topology": {"shapes": 2, "genus_within_1": 1, "same_components": 2}}
+    part = {"shapes": 2, "mean": dict.fromkeys(HALVES, 0.25) | {"ceiling": ITEM}} | counted
+    trained.write_text(json.dumps(json.loads(trained.read_text()) | counted | {"parts": {"test": part}}))
+
+    found = table.read(results)
+    head = "| genus within 1 of the ceiling's | components as the ceiling |"
+    for make, ends in (
+        (table.ceiling, ("| Euler | genus |", "| 2 | 0 |", "| 1 | – |")),
+        (table.unseen, (head, "| 1 of 2 | 2 of 2 |", "| – | – |")),
+        (table.runs, (head, "| 0.250 (0.500) | 1 of 2 | 2 of 2 | 1 of 2 |")),
+    ):
+        lines = make(found).splitlines()
+        del lines[1]
+        assert len(lines) == len(ends)
+        for line, end in zip(lines, ends):
+            assert end in line if make is table.runs else line.endswith(end)
 
 
 def test_held_out_shapes_stand_under_the_trained_ones_over_their_ceiling_and_what_no_learning_gives(results):

@@ -12,7 +12,7 @@ from hexjax.geometry import mesh as meshes
 from hexjax.types import Mesh
 from tests import shapes
 
-TOPOLOGY = {"watertight", "non_manifold_edges", "components", "euler", "vertices", "faces"}
+TOPOLOGY = {"watertight", "non_manifold_edges", "components", "euler", "genus", "vertices", "faces"}
 KEYS = (
     {f"{name}_{limit}" for name in ("f_score", "precision", "recall") for limit in ("0.005", "0.01", "0.02")}
     | {"cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "sharp_normal_error", "failed"}

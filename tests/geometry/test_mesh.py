@@ -89,7 +89,7 @@ def test_face_normals_have_right_gradients_and_finite_ones_without_area():
 def test_topology_of_closed_forms():
     sphere, torus = shapes.sphere(), shapes.torus()
     assert meshes.topology(sphere) == dict(
-        vertices=642, faces=1280, components=1, euler=2, non_manifold_edges=0, watertight=True
+        vertices=642, faces=1280, components=1, euler=2, genus=0, non_manifold_edges=0, watertight=True
     )
     assert meshes.topology(torus)["euler"] == 0
     both = Mesh(
@@ -99,12 +99,48 @@ def test_topology_of_closed_forms():
     assert meshes.topology(both)["components"] == 2
     holed = sphere._replace(faces=sphere.faces[1:])
     assert meshes.topology(holed) == dict(
-        vertices=642, faces=1279, components=1, euler=1, non_manifold_edges=0, watertight=False
+        vertices=642, faces=1279, components=1, euler=1, genus=None, non_manifold_edges=0, watertight=False
     )
     fan = Mesh(np.eye(5, 3, dtype=np.float32), np.array([[0, 1, 2], [0, 1, 3], [1, 0, 4]], np.int32))
     assert meshes.topology(fan)["non_manifold_edges"] == 1
 
 
+def joined(*parts: Mesh, shared: int = 0) -> Mesh:
+    """The parts as one mesh; `shared` vertices of each from the second on are the first part's."""
+    vertices, faces = [], []
+    for part in parts:
+        place = np.arange(len(part.vertices)) + sum(map(len, vertices))
+        place[: shared if vertices else 0] = np.arange(shared if vertices else 0)
+        vertices.append(part.vertices)
+        faces.append(place[part.faces].astype(np.int32))
+    return Mesh(np.concatenate(vertices), np.concatenate(faces))
+
+
+SPHERE, TORUS = shapes.sphere(subdivisions=1), shapes.torus(sections=8)
+DISC = SPHERE._replace(faces=SPHERE.faces[1:])
+
+
+@pytest.mark.parametrize(
+    ("mesh", "components", "genus"),
+    [
+        (SPHERE, 1, 0),
+        (TORUS, 1, 1),
+        (joined(TORUS, TORUS), 2, 2),
+        (joined(SPHERE, TORUS, SPHERE), 3, 1),
+        (DISC, 1, None),
+        (joined(TORUS, DISC), 2, None),  # one open part makes the sum no count
+        (joined(SPHERE, SPHERE._replace(faces=SPHERE.faces[:1]), shared=42), 1, None),  # edges of three faces
+        (joined(SPHERE, SPHERE, shared=1), 1, None),
+        (joined(SPHERE, SPHERE, SPHERE, shared=1), 1, None),  # Euler number 4 in one part: no handles are that few
+    ],
+    ids=["sphere", "torus", "tori", "three", "disc", "torus+disc", "non-manifold", "touching", "touching+"],
+)
+def test_genus_is_the_handles_of_all_parts_where_they_are_closed(mesh, components, genus):
+    found = meshes.topology(mesh)
+    assert (found["components"], found["genus"]) == (components, genus)
+    assert genus is None or isinstance(found["genus"], int)
+
+
 def test_topology_of_nothing():
     empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-    assert meshes.topology(empty)["faces"] == 0
+    assert (meshes.topology(empty)["faces"], meshes.topology(empty)["genus"]) == (0, None)
