@@ -20,7 +20,7 @@ VIEWS = range(len(frame.VIEWS))
 def _columns(pixels: Pixels, places: Int[Array, "k 3"], spacing: Array) -> tuple[Taps, Array]:
     """The taps of the columns of blocks [v, n, n, k], and depths [v, n, k]: blocks last, where loops run side by side."""
     nodes = places.T[:, None] * BLOCK + jnp.arange(BLOCK + 1)[None, :, None]
-    row, column, depth = frame.along(nodes * spacing - 1, pixels.mask.shape[-1])
+    row, column, depth = frame.along(nodes * spacing - 1, pixels.said.shape[-2])
     return field.taps(pixels, row[:, :, None], column[:, None]), depth
 
 
@@ -35,26 +35,29 @@ def _placed(taps: Taps, view: int) -> Taps:
 def _nodes(taps: Taps, depth: Array, spacing: Array, resolution: int) -> Float[Array, "n n n k"]:
     """The field on the nodes of blocks, clipped. Compiled apart from `_columns`, lest pixels are read again at each node."""
     views = [(_placed(taps, view), frame.to_xyz(view, depth[view][None, None])) for view in VIEWS]
-    return jnp.clip(field.fused(views, resolution), -spacing, spacing)
+    return jnp.clip(field.fused(views, resolution), -2 * spacing, 2 * spacing)
 
 
-def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array]:
+def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array, Array]:
     """Depths before which each pixel is surely positive, and beyond which it is surely negative, at points around it.
 
     Positive by more than what blending takes off the largest value.
     """
     knee, blended = field.KNEE * 2 / resolution, field.AGREE * 2 / resolution
     empty = field.compress(field.BACKGROUND, knee)
-    tilt = (jnp.abs(pixels.right) + jnp.abs(pixels.up)) * (2 / resolution) + 1e-5
-    owed = (1 - pixels.mask) / jnp.maximum(pixels.mask, 1e-6) * empty  # what the surface must outweigh
+    offset, slope, right, up, mask = (pixels.said[..., part] for part in range(5))
+    thin = mask > 1
+    mask = mask - 2 * thin
+    tilt = (jnp.abs(right) + jnp.abs(up)) * (2 / resolution) + 1e-5
+    owed = (1 - mask) / jnp.maximum(mask, 1e-6) * empty  # what the surface must outweigh
     behind = jnp.where(owed < 0.999 * knee, field.expand(jnp.minimum(owed, 0.999 * knee), knee), jnp.inf) * 1.001
-    sloped = pixels.slope > 1e-6
-    slope = jnp.where(sloped, pixels.slope, 1)
-    positive = jnp.where(sloped, (pixels.offset - tilt - blended) / slope, -jnp.inf)
-    positive = jnp.where(pixels.mask < 0.999 * field.FAINT, jnp.inf, positive)
-    negative = jnp.where(sloped, (pixels.offset + tilt + behind) / slope, jnp.inf)
-    level = (pixels.slope == 0) & (pixels.offset < 0)  # abstaining: the same at every depth
-    return positive, jnp.where(level & (behind < -0.999 * pixels.offset), -jnp.inf, negative)
+    sloped = slope > 1e-6
+    over = jnp.where(sloped, slope, 1)
+    positive = jnp.where(sloped, (offset - tilt - blended) / over, -jnp.inf)
+    positive = jnp.where(mask < 0.999 * field.FAINT, jnp.inf, positive)
+    negative = jnp.where(sloped, (offset + tilt + behind) / over, jnp.inf)
+    level = (slope == 0) & (offset < 0)  # abstaining: the same at every depth
+    return positive, jnp.where(level & (behind < -0.999 * offset), -jnp.inf, negative), thin.astype(jnp.float32)
 
 
 def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
@@ -67,15 +70,15 @@ def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
 @functools.partial(jax.jit, static_argnums=(1, 2))
 def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
     """Blocks of cells [k, k, k] that are surely outside throughout, and surely inside."""
-    resolution = pixels.mask.shape[-1]
+    resolution = pixels.said.shape[-2]
     start = jnp.stack([-1 + spacing * BLOCK * jnp.arange(blocks)] * 3)
     ends = list(zip(frame.along(start, resolution), frame.along(start + spacing * BLOCK, resolution)))
     low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
     reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 5
     rows, columns = (_windows(low[i], high[i], reach, resolution) for i in (0, 1))
-    positive, negative = _bounds(pixels, resolution)
+    positive, negative, thin = _bounds(pixels, resolution)
     most = jax.vmap(lambda a, i, j: a[i].max(1)[:, j].max(2))
-    near, far, thin = -most(-positive, rows, columns), most(negative, rows, columns), most(pixels.thin, rows, columns)
+    near, far, thin = -most(-positive, rows, columns), most(negative, rows, columns), most(thin, rows, columns)
     outside = [frame.to_xyz(v, high[2][v][None, None] < near[v][:, :, None]) for v in VIEWS]
     inside = [frame.to_xyz(v, low[2][v][None, None] > far[v][:, :, None]) for v in VIEWS]
     doubtful = [  # a pair that may bound a part here which all others miss
@@ -96,8 +99,8 @@ def grid(hexplane: Hexplane, count: int, dense: bool = False) -> Float[np.ndarra
     blocks = -(-(count - 1) // BLOCK)
     pixels = field.pixels(hexplane)
     outside, inside = (np.asarray(a) & (not dense) for a in _proofs(pixels, blocks, spacing))
-    values = np.full((blocks * BLOCK + 1,) * 3, spacing, np.float32)
-    _blocks(values, BLOCK)[inside] = -spacing
+    values = np.full((blocks * BLOCK + 1,) * 3, 2 * spacing, np.float32)
+    _blocks(values, BLOCK)[inside] = -2 * spacing
     places = np.argwhere(~(outside | inside)).astype(np.int32)
     for start in range(0, len(places), CHUNK):
         part = places[start : start + CHUNK]

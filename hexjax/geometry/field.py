@@ -32,15 +32,11 @@ THIN = 1.0  # pixels: parts narrower than this may be missed
 class Pixels(NamedTuple):
     """What each pixel says of the points before it: value = offset - slope * depth, tilted by right and up off its ray.
 
-    `thin`: whether it and the same pixel of the opposite view bound a part narrower than a pixel.
+    `said`: offset, slope, right, up and coverage side by side, which are read together; THIN_MARK is added to the coverage
+    where the pixel and the opposite view's bound a part narrower than a pixel.
     """
 
-    offset: Array
-    slope: Array
-    right: Array
-    up: Array
-    mask: Array
-    thin: Array
+    said: Float[Array, "v h w 5"]
 
 
 class Taps(NamedTuple):
@@ -67,8 +63,8 @@ def pixels(hexplane: Hexplane) -> Pixels:
     slope = jnp.where(front, -forward, 0)
     offset = jnp.where(front, hexplane.depth * slope, -BACKGROUND)
     mask = hexplane.mask.astype(jnp.float32)
-    right, up = jnp.where(front, right, 0), jnp.where(front, up, 0)
-    return Pixels(offset, slope, right, up, mask, _thin(hexplane.depth, slope, mask))
+    marked = mask + 2 * _thin(hexplane.depth, slope, mask)
+    return Pixels(jnp.stack([offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), marked], -1))
 
 
 def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) -> Float[Array, "v h w"]:
@@ -81,7 +77,7 @@ def _thin(depth: Array, slope: Array, mask: Array) -> Float[Array, "v h w"]:
     found = [None] * len(frame.VIEWS)
     for one, other, mirrored in frame.OPPOSITE:
         over = lambda a: jnp.flip(a[other], mirrored)  # the opposite view's, on this one's pixels
-        both = (mask[one] > 0.5) & (over(mask) > 0.5) & (slope[one] > 0) & (over(slope) > 0)
+        both = (mask[one] > 0.5) & (over(mask) > 0.5) & (slope[one] > 0.5) & (over(slope) > 0.5)
         through = 2 - depth[one] - over(depth)
         width = through * jnp.minimum(slope[one], over(slope))
         found[one] = (both & (through > 0) & (width < THIN * 2 / depth.shape[-1])).astype(jnp.float32)
@@ -124,9 +120,12 @@ def greatest(views: Sequence[Array]) -> Array:
 
 def taps(pixels: Pixels, row: Array, column: Array) -> Taps:
     """The six views' taps at places [v, ...] in their images, in pixels: each field [4, v, ...] or [v, ...]."""
-    resolution = pixels.mask.shape[-1]
+    resolution = pixels.said.shape[-2]
     index, right, up, weight = corners(row, column, resolution)
-    offset, slope, to_right, to_up, mask, thin = (read(a, index) for a in pixels)
+    said = pixels.said.reshape(-1, 5).at[index].get(mode="promise_in_bounds")
+    offset, slope, to_right, to_up, mask = (said[..., part] for part in range(5))
+    thin = (mask > 1).astype(jnp.float32)
+    mask = mask - 2 * thin
     offset = offset + (right * to_right + up * to_up) * (2 / resolution)
     covered, solid = weight * mask, weight * (mask > 0.5)
     total = sum4(solid)
@@ -185,20 +184,20 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     nearest = functools.reduce(jnp.minimum, [_claim(*view) for view in views])
     values = [_value(*view, nearest, resolution) for view in views]
     best = greatest(values)
-    normals = [_normal(view, taps) for view, (taps, _) in enumerate(views)]
-    empty = [taps.empty for taps, _ in views]
-    governing = [
-        functools.reduce(lambda found, one: jnp.where(one[0] == best, one[1], found), zip(values, parts), 0.0)
-        for parts in (*zip(*normals), empty)
+    sides = [  # of each axis, the view that says more: the opposite one sees another surface
+        [jnp.where(values[one] > values[other], *pair) for pair in zip(said[one], said[other])]
+        for said in [[[v, *_normal(view, taps), taps.normal[2] ** 2, taps.empty] for view, ((taps, _), v) in enumerate(zip(views, values))]]
+        for one, other, _ in frame.OPPOSITE
     ]
-    apart = [(best - value) / (AGREE * 2 / resolution) for value in values]
-    agreed = [sum(a * b for a, b in zip(normal, governing)) for normal in normals]
-    weight = [
-        jnp.maximum(1 - a, 0) * jnp.maximum(b, 0) * taps.normal[2] ** 2
-        for a, b, (taps, _) in zip(apart, agreed, views)
-    ]
-    lower = sum(w * (best - value) for w, value in zip(weight, values))
-    found = best - lower / (sum(weight) + governing[3] + 1e-6)
+    best, *normal, _, empty = functools.reduce(
+        lambda a, b: [jnp.where(a[0] >= b[0], *pair) for pair in zip(a, b)], sides
+    )
+    lower, total = 0.0, empty + 1e-6
+    for value, *other, facing, _ in sides:
+        agreed = jnp.maximum(sum(a * b for a, b in zip(normal, other)), 0)
+        weight = facing * agreed * jnp.maximum(1 - (best - value) / (AGREE * 2 / resolution), 0)
+        lower, total = lower + weight * (best - value), total + weight
+    found = best - lower / total
     pixel = 2 / resolution
     near = [jnp.where(_signed(*view) < pixel, value, -BACKGROUND) for view, value in zip(views, values)]
     pairs = [jnp.maximum(values[one], values[other]) for one, other, _ in frame.OPPOSITE]

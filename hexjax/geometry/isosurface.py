@@ -9,12 +9,15 @@ from jaxtyping import Bool, Float
 from skimage import measure
 
 from hexjax.geometry import mesh as meshes
+from hexjax.geometry import thin
 from hexjax.types import Mesh, Scores
 
 NEAREST = 1e-3  # of the spacing: no vertex lies nearer to a node, where vertices of several edges would coincide
 
 
-def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01) -> tuple[Mesh, Scores]:
+def polygonise(
+    values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01, ask: thin.Ask | None = None
+) -> tuple[Mesh, Scores]:
     """The zero level as a mesh in the frame, and what came out: its topology and the number of dropped parts.
 
     `told` is a line that the user must read, as where a thin shape has no surface, or None.
@@ -30,16 +33,28 @@ def polygonise(values: Float[np.ndarray, "n n n"], min_part_share: float = 0.01)
     low, high = float(values.min()), float(values.max())
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the field is not finite at {int((~np.isfinite(values)).sum())} of {values.size} nodes")
+    spacing = 2 / (len(values) - 1)
+    moved = thin.move(values, ask) if ask is not None else None
+    strong = None
+    if moved is not None and len(moved.nodes):
+        at = thin._at(moved.nodes, values.shape)
+        strong = at | (thin._dilated(at) & (values < 0))
+        values = np.where(strong, np.float32(-spacing), values)
     box = _box(values[1:-1, 1:-1, 1:-1] < 0)
     if box is None:
         empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
-        thin = f"parts thinner than its spacing, {2 / (values.shape[0] - 1):.2g}, vanish"
-        told = f"no surface on a grid of {values.shape[0]} nodes a side: {thin}"
+        vanish = f"parts thinner than its spacing, {2 / (values.shape[0] - 1):.2g}, vanish"
+        told = f"no surface on a grid of {values.shape[0]} nodes a side: {vanish}"
         return empty, dict(meshes.topology(empty), dropped_parts=0, told=told)
-    spacing = 2 / (values.shape[0] - 1)
-    closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
+    closed = _closed(np.clip(values[box], -spacing, spacing), NEAREST * min(spacing, max(-low, high)))
     vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=crossed(closed < 0))
-    placed = (vertices + [side.start for side in box]) * spacing - 1
+    first = np.array([side.start for side in box])
+    placed = (vertices + first) * spacing - 1
+    if strong is not None:
+        places = np.stack(np.meshgrid(*[(np.arange(side.start, side.stop)) * spacing - 1 for side in box], indexing="ij"), -1)
+        index = np.stack(np.unravel_index(moved.nodes, values.shape), -1) - first
+        places[tuple(index.T)] = moved.places
+        placed = thin.settle(vertices, closed, strong[box], places, ask)
     mesh, dropped, share = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
     each = f"each below {min_part_share:g} of the area (min_part_share), {share:.2g} of it together"
     told = f"parts dropped: {dropped}, {each}" if dropped else None
