@@ -13,6 +13,7 @@ import operator
 import os
 import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ from jaxtyping import Float
 
 from hexjax import names, workdirs
 from hexjax.data import meshfile
-from hexjax.geometry import blocks, distance, hexplane, hulls, isosurface
+from hexjax.geometry import blocks, distance, field, hexplane, hulls, isosurface
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Mesh, Scores, Similarity
 
@@ -117,7 +118,8 @@ def extract(maps: Hexplane | Any, grid: Whole = 256, min_part_share: float | Any
         )
     if len(found[2]) == 4:
         return [extract(Hexplane(*parts), grid, min_part_share) for parts in zip(*maps)]
-    return surface(*isosurface.polygonise(_values(maps, grid), min_part_share))
+    values, ask = _values(maps, grid)
+    return surface(*isosurface.polygonise(values, min_part_share, functools.partial(jax.jit(ask), maps)))
 
 
 def score(mesh: Any, reference: Any, samples: Whole = 100_000, seed: Whole = 0) -> Scores:
@@ -195,15 +197,15 @@ def _warn(text: str) -> None:
     warnings.warn(text, stacklevel=level)
 
 
-def _values(maps: Hexplane, grid: int) -> Float[np.ndarray, "n n n"]:
-    """The field of depth and normals, or of silhouettes where there are neither."""
+def _values(maps: Hexplane, grid: int) -> tuple[Float[np.ndarray, "n n n"], Callable]:
+    """The field of depth and normals, or of silhouettes where there are neither, on a grid, and how it is asked at points."""
     covered = np.asarray(maps.mask, np.float32) > 0.5
     has_depth, has_normals = (bool(np.any(np.abs(np.asarray(part)[covered]) > 0)) for part in maps[:2])
     if has_normals or not covered.any():
-        return blocks.grid(maps, grid)
+        return blocks.grid(maps, grid), field.fuse
     if has_depth:
         raise ValueError("the maps have depth and no normals; accepted: both, or neither (silhouettes)")
-    return hulls.grid(maps, grid)
+    return hulls.grid(maps, grid), hulls.fuse
 
 
 def whole(name: str, value: Any, low: int, high: int) -> int:

@@ -17,6 +17,7 @@ from hexjax import progress
 from hexjax.data import fields
 from hexjax.geometry import coarse, distance, isosurface, sdf
 from hexjax.geometry import mesh as meshes
+from hexjax.geometry.thin import Ask
 from hexjax.models.family import Family
 from hexjax.types import Batch, Item, Latent, Mesh, Params, Scores
 
@@ -58,15 +59,15 @@ def decode(latent: Latent, family: Family, params: Params) -> Any:
 
 def family_grid(
     decoded: Any, family: Family, params: Params, config: Any
-) -> tuple[Float[np.ndarray, "n n n"], float | None]:
-    """The family's field on the configured grid, asked coarse to fine, and the share of the nodes that was asked.
+) -> tuple[Float[np.ndarray, "n n n"], float | None, Ask]:
+    """The family's field on the configured grid, asked coarse to fine, the share of the nodes that was asked, and how to ask.
 
     A family with a grid of its own fills it in its own way; then the share is None.
     """
-    count = config.extract.grid
+    count, ask = config.extract.grid, functools.partial(jax.jit(family.field), params, decoded)
     if family.grid is not None:
-        return np.asarray(family.grid(params, decoded, count)), None
-    return coarse.grid(functools.partial(jax.jit(family.field), params, decoded), count, CHUNK)
+        return np.asarray(family.grid(params, decoded, count)), None, ask
+    return *coarse.grid(ask, count, CHUNK), ask
 
 
 def reconstruct(
@@ -78,8 +79,8 @@ def reconstruct(
     with stage("decode"):
         decoded = decode(latent, family, params)
     with stage("field"):
-        values, share = family_grid(decoded, family, params, config)
-    surface, report = polygonise(values, config, stage)
+        values, share, ask = family_grid(decoded, family, params, config)
+    surface, report = polygonise(values, config, stage, ask)
     return surface, report | {"asked_share": share}, decoded, latent
 
 
@@ -94,16 +95,18 @@ def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage 
     meshes.refuse_points(item.name, item.mesh, "a ceiling")
     with stage("field"):
         if family.ideal is None:
-            own = lambda points: sdf.signed_distance(item.mesh, points)[0]
-            values, share = coarse.grid(own, config.extract.grid, CHUNK)
+            ask = lambda points: sdf.signed_distance(item.mesh, points)[0]
+            values, share = coarse.grid(ask, config.extract.grid, CHUNK)
         else:
             decoded = jax.tree.map(lambda leaf: leaf[0], family.ideal(batch))
-            values, share = family_grid(decoded, family, None, config)
-    surface, report = polygonise(values, config, stage)
+            values, share, ask = family_grid(decoded, family, None, config)
+    surface, report = polygonise(values, config, stage, ask)
     return surface, report | {"asked_share": share}
 
 
-def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
+def polygonise(
+    values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = untimed, ask: Ask | None = None
+) -> tuple[Mesh, Scores]:
     """The mesh (in the frame) of a family's field on the configured grid, and its report.
 
     A field that is not finite has no surface.
@@ -111,7 +114,7 @@ def polygonise(values: Float[np.ndarray, "n n n"], config: Any, stage: Stage = u
     if bad := values.size - np.count_nonzero(np.isfinite(values)):
         values = np.ones_like(values)
     with stage("polygonise"):
-        mesh, report = isosurface.polygonise(values, config.extract.min_part_share)
+        mesh, report = isosurface.polygonise(values, config.extract.min_part_share, None if bad else ask)
     if bad:
         report["told"] = f"the decoded field is not finite at {bad} of {values.size} nodes: no surface"
     return mesh, report

@@ -98,8 +98,8 @@ class Restored(NamedTuple):
         found = []
         for each, way in zip(latents, ways):
             decoded = pipeline.decode(each, self.family, self.params)
-            values, _ = pipeline.family_grid(decoded, self.family, self.params, config)
-            mesh = api.surface(*pipeline.polygonise(values, config))
+            values, _, ask = pipeline.family_grid(decoded, self.family, self.params, config)
+            mesh = api.surface(*pipeline.polygonise(values, config, ask=ask))
             found.append(mesh if way is None else api.to_source(mesh, way))
         return found if np.ndim(latent.code) == 3 else found[0]
 

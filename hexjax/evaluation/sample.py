@@ -186,8 +186,8 @@ def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clo
         with clock.stage("decode"):
             decoded = pipeline.decode(latent, family, params)
         with clock.stage("field"):
-            values, share = pipeline.family_grid(decoded, family, params, config)
-        mesh, report = pipeline.polygonise(values, config, clock.stage)
+            values, share, ask = pipeline.family_grid(decoded, family, params, config)
+        mesh, report = pipeline.polygonise(values, config, clock.stage, ask)
         name = f"sample_{number:02d}"
         pipeline.tell(name, report)
         row = {"name": name} | {key: report[key] for key in TOLD} | {"asked_share": share}

@@ -85,7 +85,10 @@ def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
         frame.to_xyz(one, thin[one][:, :, None] > 0) & ~outside[one] & ~outside[other]
         for one, other, _ in frame.OPPOSITE
     ]
-    either, every = functools.partial(functools.reduce, jnp.logical_or), functools.partial(functools.reduce, jnp.logical_and)
+    either, every = (
+        functools.partial(functools.reduce, jnp.logical_or),
+        functools.partial(functools.reduce, jnp.logical_and),
+    )
     return either(outside) & ~either(doubtful), every(inside)
 
 

@@ -186,7 +186,12 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     best = greatest(values)
     sides = [  # of each axis, the view that says more: the opposite one sees another surface
         [jnp.where(values[one] > values[other], *pair) for pair in zip(said[one], said[other])]
-        for said in [[[v, *_normal(view, taps), taps.normal[2] ** 2, taps.empty] for view, ((taps, _), v) in enumerate(zip(views, values))]]
+        for said in [
+            [
+                [v, *_normal(view, taps), taps.normal[2] ** 2, taps.empty]
+                for view, ((taps, _), v) in enumerate(zip(views, values))
+            ]
+        ]
         for one, other, _ in frame.OPPOSITE
     ]
     best, *normal, _, empty = functools.reduce(
@@ -205,7 +210,7 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     for axis, (one, _, _) in enumerate(frame.OPPOSITE):
         rest = jnp.maximum(nears[axis - 1], nears[axis - 2])
         alone = jnp.maximum(pairs[axis], rest)
-        found = jnp.where(views[one][0].thin & (pairs[axis] < 0), jnp.minimum(alone, found), found)
+        found = jnp.where(views[one][0].thin, jnp.minimum(alone, found), found)
     return found
 
 

@@ -37,8 +37,7 @@ def polygonise(
     moved = thin.move(values, ask) if ask is not None else None
     strong = None
     if moved is not None and len(moved.nodes):
-        at = thin._at(moved.nodes, values.shape)
-        strong = at | (thin._dilated(at) & (values < 0))
+        strong = thin._at(moved.nodes, values.shape)
         values = np.where(strong, np.float32(-spacing), values)
     box = _box(values[1:-1, 1:-1, 1:-1] < 0)
     if box is None:
@@ -51,7 +50,9 @@ def polygonise(
     first = np.array([side.start for side in box])
     placed = (vertices + first) * spacing - 1
     if strong is not None:
-        places = np.stack(np.meshgrid(*[(np.arange(side.start, side.stop)) * spacing - 1 for side in box], indexing="ij"), -1)
+        places = np.stack(
+            np.meshgrid(*[(np.arange(side.start, side.stop)) * spacing - 1 for side in box], indexing="ij"), -1
+        )
         index = np.stack(np.unravel_index(moved.nodes, values.shape), -1) - first
         places[tuple(index.T)] = moved.places
         placed = thin.settle(vertices, closed, strong[box], places, ask)

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy import ndimage
 from scipy.spatial import cKDTree
 
 from hexjax.types import Array
@@ -22,6 +23,8 @@ FAR = 3**0.5 / 2  # cells: no point is farther from all nodes
 THICK = 2.0  # cells along the gradient: what is thicker is seen by its own nodes
 DEPTHS = np.array([0, 2.0**-8, 2.0**-7, 2.0**-6, 2.0**-5, 0.0625, 0.125, 0.25, 0.5, 0.75, 1, 1.5, THICK])  # cells
 CLOSE = 0.75  # cells: a part that has a node as near is known
+LEAST = 24  # nodes of a thin part
+FILLS = 8  # rounds of joining at most
 ROUNDS = 10  # of looking for the zero level on an edge
 
 
@@ -42,11 +45,15 @@ def asked(ask: Ask, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
     return found
 
 
+def _asked(ask: Ask, points: Float[np.ndarray, "p q 3"]) -> Float[np.ndarray, "p q"]:
+    return asked(ask, points.reshape(-1, 3)).reshape(points.shape[:2])
+
+
 def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     """The nodes that are moved into parts which the grid would miss."""
     count = len(values)
     spacing = 2 / (count - 1)
-    nodes = _candidates(values, spacing)
+    nodes = _candidates(values, ask, spacing)
     places = np.stack(np.unravel_index(nodes, values.shape), -1) * spacing - 1
     start, normal, thickness = _measure(ask, places, values.ravel()[nodes], spacing)
     thin = (thickness > 0) & (thickness < THICK * spacing)
@@ -54,7 +61,7 @@ def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     into = start - normal * np.minimum(thickness / 2, 0.25 * spacing)[:, None]
     distance = ((places - start) * normal).sum(1)
     chosen = _crossing(values < 0, nodes, normal, distance, spacing)
-    inside = np.flatnonzero(_dilated(_at(chosen_nodes := nodes[chosen], values.shape)) & (values < 0))
+    inside = np.flatnonzero(_dilated(_at(nodes[chosen], values.shape)) & (values < 0))
     known = np.concatenate([into[chosen], np.stack(np.unravel_index(inside, values.shape), -1) * spacing - 1])
     for least, most in ((0, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, FAR)):
         new = ~chosen & (distance > least * spacing) & (distance <= most * spacing)
@@ -62,7 +69,48 @@ def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
             new[new] = cKDTree(known).query(into[new])[0] > CLOSE * spacing
         chosen |= new
         known = np.concatenate([known, into[new]])
-    return Moved(nodes[chosen], into[chosen])
+    return _joined(values, Moved(nodes[chosen], into[chosen]))
+
+
+def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
+    """Those that belong to thin parts of LEAST nodes at least, and what joins these: no face has only opposite corners inside.
+
+    At creases smaller parts are the field's own noise. What marching cubes makes of such a face is a matter of values; so the
+    outer corner that the field puts nearer to the part is moved as well, to where its inner neighbour is.
+    """
+    deep = values < -0.9 * 2 / (len(values) - 1)
+    part, _ = ndimage.label(_at(moved.nodes, values.shape) | ((values < 0) & ~_dilated(deep)), np.ones((3, 3, 3)))
+    kept = np.flatnonzero(np.bincount(part.ravel())[part.ravel()[moved.nodes]] >= LEAST)
+    nodes, places = moved.nodes[kept], moved.places[kept]
+    if not len(nodes):
+        return Moved(nodes, places)
+    held = np.isin(part, np.unique(part.ravel()[nodes]))
+    inside, place = (values < 0) | _at(nodes, values.shape), dict(zip(nodes.tolist(), places))
+    for _ in range(FILLS):
+        found = _opposite(inside, held, values)
+        if not len(found):
+            break
+        for node, beside in found.tolist():
+            x = place.get(beside)
+            place[node] = np.array(np.unravel_index(beside, values.shape)) * 2 / (len(values) - 1) - 1 if x is None else x
+        inside.ravel()[found[:, 0]] = held.ravel()[found[:, 0]] = True
+    return Moved(np.array(list(place), np.int64), np.array(list(place.values())))
+
+
+def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2"]:
+    """Of faces with two opposite corners inside, one of a held part, the outer one of the lesser value and an inner one."""
+    strides, found = (values.shape[1] * values.shape[2], values.shape[2], 1), []
+    numbers = np.flatnonzero(held)
+    flat, values, held = inside.ravel(), values.ravel(), held.ravel()
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        for u in (strides[one], -strides[one]):
+            for v in (strides[other], -strides[other]):
+                opposite = flat[numbers + u + v] & ~flat[numbers + u] & ~flat[numbers + v]
+                at = numbers[opposite]
+                first = values[at + u] <= values[at + v]
+                found.append(np.stack([np.where(first, at + u, at + v), at], 1))
+    found = np.concatenate(found)
+    return found[np.unique(found[:, 0], return_index=True)[1]]
 
 
 def _at(nodes: Int[np.ndarray, "k"], shape: tuple[int, ...]) -> Bool[np.ndarray, "n n n"]:
@@ -82,20 +130,37 @@ def _dilated(some: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
     return some
 
 
-def _candidates(values: Float[np.ndarray, "n n n"], spacing: float) -> Int[np.ndarray, "k"]:
-    """Nodes outside of which a part may lie within a cell that the grid would miss."""
-    inside = values < 0
-    near = ~inside & (values < spacing)
-    alone = near & (values < FAR * spacing) & ~_dilated(inside)
-    for axis in range(3):
-        for step in (1, -1):
-            ahead, middle, behind = (
-                (slice(None),) * axis + (part,) for part in (slice(2, None), slice(1, -1), slice(None, -2))[::step]
-            )
-            slope = values[behind] - values[middle]
-            alone[middle] |= near[middle] & ~inside[ahead] & (values[middle] < 1.1 * slope)
-    alone[[0, -1]] = alone[:, [0, -1]] = alone[:, :, [0, -1]] = False
-    return np.flatnonzero(alone)
+def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) -> Int[np.ndarray, "k"]:
+    """Nodes outside of which a part may lie within a cell that the grid would miss.
+
+    They have no inner node beside them, or the field falls towards a node outside as if it met the surface before.
+    """
+    count, flat = len(values), values.ravel()
+    nodes = np.flatnonzero((flat >= 0) & (flat < spacing))
+    places = np.stack(np.unravel_index(nodes, values.shape))
+    nodes = nodes[((places > 0) & (places < count - 1)).all(0)]
+    strides = np.array([count**2, count, 1])
+    around = (np.indices((3, 3, 3)).reshape(3, -1).T - 1) @ strides
+    alone = flat[nodes] < FAR * spacing
+    for step in around:
+        alone[alone] = flat[nodes[alone] + step] >= 0
+    found = [nodes[alone]]
+    for step in (*strides, *-strides):
+        ahead, behind = flat[nodes + step], flat[nodes - step]
+        bent = (ahead >= 0) & _bent(flat[nodes], ahead, behind, spacing)
+        unknown = bent & (behind > flat[nodes] + 1.05 * spacing)  # filled in
+        if unknown.any():
+            known = asked(ask, np.stack(np.unravel_index(nodes[unknown] - step, values.shape), -1) * spacing - 1)
+            bent[unknown] = _bent(flat[nodes[unknown]], ahead[unknown], known, spacing)
+        found.append(nodes[bent])
+    return np.unique(np.concatenate(found))
+
+
+def _bent(values: Array, ahead: Array, behind: Array, spacing: float) -> Bool[np.ndarray, "k"]:
+    """Whether the field, where it goes on as before, would be inside ahead, or nearly so, and is not."""
+    slope = np.minimum(behind - values, spacing)
+    ends = values - slope
+    return (ends < 0.1 * slope) & (ahead - ends > 0.6 * slope)
 
 
 def _measure(ask: Ask, places: Array, values: Array, spacing: float) -> tuple[Array, Array, Array]:
@@ -103,16 +168,16 @@ def _measure(ask: Ask, places: Array, values: Array, spacing: float) -> tuple[Ar
 
     0 where there is none, infinite where it is thicker than THICK.
     """
-    step = np.clip(values / 2, 1e-4, spacing / 8)[:, None]
-    shifts = np.eye(3)
-    ends = [asked(ask, places + sign * step * shift) for shift in shifts for sign in (1, -1)]
-    gradient = np.stack([ends[0] - ends[1], ends[2] - ends[3], ends[4] - ends[5]], -1) / (2 * step)
+    step = np.clip(values / 2, 1e-4, spacing / 8)[:, None, None]
+    ends = _asked(ask, places[:, None] + step * np.concatenate([np.eye(3), -np.eye(3)]))
+    gradient = (ends[:, :3] - ends[:, 3:]) / (2 * step[:, 0])
     steep = np.maximum(np.linalg.norm(gradient, axis=1, keepdims=True), 1e-6)
     normal = gradient / steep
     start = places - normal * (values[:, None] / steep)
     again = asked(ask, start)
-    start = start - normal * (np.clip(again, -spacing / 4, spacing / 4)[:, None] / steep)
-    along = np.stack([asked(ask, start - normal * depth * spacing) for depth in DEPTHS], -1)
+    again = np.where(np.abs(again) < values / 2, again, 0)
+    start = start - normal * (again[:, None] / steep)
+    along = _asked(ask, start[:, None] - normal[:, None] * DEPTHS[:, None] * spacing)
     rows = np.arange(len(places))
     within = along < 0
     first = within.argmax(1)
@@ -155,7 +220,7 @@ def settle(
     """Vertices that marching cubes laid on edges of a grid, in cells, brought into the frame, where nodes were moved.
 
     Args:
-        strong: nodes whose value is not the field's own; on their edges the zero level is looked for.
+        strong: moved nodes; on their edges the zero level is looked for.
         places: of all nodes, in the frame.
     """
     low, high = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
@@ -164,7 +229,12 @@ def settle(
     found = places[one] * (1 - share) + places[other] * share
     on_edge = (low != high).sum(1) == 1
     for at in np.flatnonzero(~on_edge):
-        corners = [(x, y, z) for x in {low[at][0], high[at][0]} for y in {low[at][1], high[at][1]} for z in {low[at][2], high[at][2]}]
+        corners = [
+            (x, y, z)
+            for x in {low[at][0], high[at][0]}
+            for y in {low[at][1], high[at][1]}
+            for z in {low[at][2], high[at][2]}
+        ]
         found[at] = np.mean([places[c] for c in corners], 0)
     sought = on_edge & (strong[one] | strong[other])
     one, other = tuple(a[sought] for a in one), tuple(a[sought] for a in other)
@@ -183,7 +253,11 @@ def _zero(ask: Ask, inner: Array, outer: Array) -> Float[np.ndarray, "k 3"]:
     last = np.zeros(len(inner), int)
     at = a
     for round in range(ROUNDS):
-        at = np.clip((a * high - b * low) / (high - low), a + 0.02 * (b - a), b - 0.02 * (b - a)) if round % 3 != 2 else (a + b) / 2
+        at = (
+            np.clip((a * high - b * low) / (high - low), a + 0.02 * (b - a), b - 0.02 * (b - a))
+            if round % 3 != 2
+            else (a + b) / 2
+        )
         value = asked(ask, inner + (outer - inner) * at[:, None])
         within = value < 0
         high = np.where(within & (last == -1), high / 2, high)

@@ -94,8 +94,8 @@ def decoded(latent: Latent, family: Family, params: Params, config: ml_collectio
     if family.field is None:
         return None
     yield messages.progress(f"the surface, on {config.extract.grid}³ nodes")
-    values, _ = pipeline.family_grid(found, family, params, config)
-    return pipeline.polygonise(values, config)[0]
+    values, _, ask = pipeline.family_grid(found, family, params, config)
+    return pipeline.polygonise(values, config, ask=ask)[0]
 
 
 def _judged(role: str, mesh: Mesh, item: Item, config: ml_collections.ConfigDict) -> Told:
