@@ -3,7 +3,7 @@
     python -m benchmarks.surfaces plates                 (closed thin boxes: 80 cells of the law, and 32 more)
     python -m benchmarks.surfaces normals                (five heads: normals where the maps saw the surface)
     python -m benchmarks.surfaces heads                  (ten heads: what the scores' ceilings are)
-    python -m benchmarks.surfaces shapes --every 5       (a fifth of the set of real shapes)
+    python -m benchmarks.surfaces shapes --every 5       (a fifth of the set of real shapes; --bound: what views allow)
     python -m benchmarks.surfaces pictures bowl cup wheel mug --out PNG
     python -m benchmarks.surfaces table                  (surfaces.md made anew from surfaces.json)
 
@@ -24,7 +24,7 @@ import scipy.spatial
 from matplotlib import figure
 
 import hexjax
-from benchmarks import common, thin
+from benchmarks import bounds, common, thin
 from hexjax import api, cores, progress
 from hexjax.data import sources
 from hexjax.evaluation import shade
@@ -44,13 +44,10 @@ LAWFUL = 0.99  # F@0.02
 
 SEEN_HEADS = ("demosthenes", "goathead", "leeperrysmith", "leeperrysmith_5500", "suzanne")
 NEAR = 0.01  # a sample nearer than this to a pixel's hit was seen
+FINE_PX = 1024  # of the maps that tell what can be known at all: the greatest recall, and F@0.01's bound
 SMALL, LARGE = (128, 192), (512, 256)  # resolution and grid
 
-PICTURE_PX, TITLE_PX, TILT = (
-    300,
-    30,
-    30,
-)  # a side, a row's title; degrees about x, so that what is open above shows its inside in front
+PICTURE_PX, TITLE_PX, TILT = 300, 30, 30  # a side, a row's title; degrees about x: what is open above shows its inside
 WORST = 20
 
 
@@ -63,13 +60,14 @@ def main() -> None:
         leg.add_argument("--out", type=pathlib.Path, default=None if name == "pictures" else FILE)
         if name == "shapes":
             leg.add_argument("--every", type=int, default=1, help="take every so many-th shape by name")
+            leg.add_argument("--bound", action="store_true", help="tell too what F@0.01 the views allow; twice as slow")
         if name == "pictures":
             leg.add_argument("names", nargs="+", help=f"{', '.join(thin.MADE)}, a file, or a name in shapes/ or heads/")
     arguments = parser.parse_args()
     if arguments.leg == "pictures":
         return pictures(arguments.names, arguments.out or pathlib.Path("surfaces.png"))
     if arguments.leg != "table":
-        options = {"every": arguments.every} if arguments.leg == "shapes" else {}
+        options = {"every": arguments.every, "bound": arguments.bound} if arguments.leg == "shapes" else {}
         machine = common.machine()
         seconds, rows = common.timed(lambda: LEGS[arguments.leg](**options))
         told = {"command": common.command("benchmarks.surfaces"), "machine": machine, "seconds": round(seconds, 1)}
@@ -181,12 +179,17 @@ def heads() -> list[dict[str, Any]]:
     return [{"name": item.name} | ceiling(item.mesh, *sizes, SAMPLES)[0] for item, sizes in _each(work, "heads")]
 
 
-def shapes(every: int) -> list[dict[str, Any]]:
-    """A row of every so many-th shape of the set, by name."""
-    entries = sources.listing(str(common.data_folder() / "shapes"), "", 0, 0)[::every]
-    items = sources.load(entries, "y", 0)
-    of = lambda item: {"name": item.name, "category": item.category, "doubtful": bool(item.mesh.winding_doubtful)}
-    return [of(item) | ceiling(item.mesh, *SMALL, FEWER, surface_scores)[0] for item in _each(items, "shapes")]
+def shapes(every: int, bound: bool) -> list[dict[str, Any]]:
+    """A row of every so many-th shape of the set, by name; if asked, with what recall and F@0.01 views allow at most."""
+    entries, rows = sources.listing(str(common.data_folder() / "shapes"), "", 0, 0)[::every], []
+    for item in _each(sources.load(entries, "y", 0), "shapes"):
+        rows.append({"name": item.name, "category": item.category, "doubtful": bool(item.mesh.winding_doubtful)})
+        rows[-1] |= ceiling(item.mesh, *SMALL, FEWER, surface_scores)[0]
+        if bound:  # of a mesh with all that some view tells and nothing else
+            _, (points, *_) = sides(item.mesh, item.mesh, FEWER)
+            seen = float(bounds.known(hexjax.render(api.own(item.mesh), FINE_PX), points).mean())
+            rows[-1] |= {"seen": seen, "bound": _rounded(2 * seen / (1 + seen))}
+    return rows
 
 
 LEGS: dict[str, Callable] = {"plates": plates, "normals": normals, "heads": heads, "shapes": shapes}
@@ -201,9 +204,7 @@ def _item(name: str) -> Item:
     places = (pathlib.Path(name), folder / name, folder / f"shapes/{name}.npz", folder / f"heads/{name}.ply")
     place = next((place for place in places if place.is_file()), None)
     if place is None:
-        raise FileNotFoundError(
-            f"no shape {name}; there are {', '.join(thin.MADE)}, files, and those of the data folder"
-        )
+        raise FileNotFoundError(f"no shape {name}; there are {', '.join(thin.MADE)}, files, and the data folder's")
     return sources.items(str(place), "", "y", 1, 0)[0]
 
 
@@ -273,27 +274,21 @@ def _heads(rows: list[dict[str, Any]]) -> str:
 
 
 def _shapes(rows: list[dict[str, Any]]) -> str:
+    genus = lambda row: {"parts": row["components"], "genus": row["components"] - row["euler"] / 2}
+    rows = [row | genus(row) | {"gap": row.get("bound", 0) - row["f_score_0.01"]} for row in rows]
+    limits = ("seen", "bound", "gap") if "bound" in rows[0] else ()
     summary = []
-    for name in (*SCORES[:3], "normal_consistency", "cd_l1"):
+    for name in (*SCORES[:3], "normal_consistency", "cd_l1", *limits, "parts", "genus"):
         values = [row[name] for row in rows]
-        summary.append([name, *(f"{np.percentile(values, at):.4f}" for at in (50, 10, 90)), f"{np.mean(values):.4f}"])
-    genus = [row["components"] - row["euler"] / 2 for row in rows]
-    for name, values in (("parts", [row["components"] for row in rows]), ("genus", genus)):
-        summary.append([name, *(f"{np.percentile(values, at):.1f}" for at in (50, 10, 90)), f"{np.mean(values):.1f}"])
+        summary.append([name, *(f"{value:.4f}" for value in (*np.percentile(values, (50, 10, 90)), np.mean(values)))])
     single = [row for row in rows if row["reference_components"] == 1 and row["reference_watertight"]]
     same = sum(row["components"] == 1 and row["euler"] == row["reference_euler"] for row in single)
-    counts = (
-        f"{len(rows)} shapes, {sum(row['failed'] for row in rows)} failed, {sum(row['watertight'] for row in rows)} "
-    )
-    counts += f"watertight; of {len(single)} that are one closed part {same} keep part and Euler number.\n\n"
-    worst = sorted(rows, key=lambda row: row["f_score_0.01"])[:WORST]
-    listed = [[row["name"], f"{row['f_score_0.01']:.3f}", f"{row['f_score_0.02']:.3f}", _brief(row)] for row in worst]
-    return (
-        counts
-        + _lines(["", "median", "10 %", "90 %", "mean"], summary)
-        + f"\nThe {len(worst)} worst:\n\n"
-        + _lines(["shape", "F@0.01", "F@0.02", "what comes back"], listed)
-    )
+    told = f"{len(rows)} shapes, {sum(row['failed'] for row in rows)} failed, {sum(row['watertight'] for row in rows)} "
+    told += f"watertight; of {len(single)} that are one closed part {same} keep part and Euler number.\n\n"
+    worst, names = sorted(rows, key=lambda row: row["f_score_0.01"])[:WORST], (*SCORES[1:3], *limits)
+    told += _lines(["", "median", "10 %", "90 %", "mean"], summary) + f"\nThe {len(worst)} worst:\n\n"
+    listed = [[row["name"], *(f"{row[name]:.3f}" for name in names), _brief(row)] for row in worst]
+    return told + _lines(["shape", *names, "what comes back"], listed)
 
 
 if __name__ == "__main__":
