@@ -7,6 +7,7 @@ sign at every node is the field's own, and no part is made thicker. Source: ours
 isosurface stuffing (Labelle and Shewchuk 2007).
 """
 
+import itertools
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -98,17 +99,37 @@ def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
 
 
 def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2"]:
-    """Of faces with two opposite corners inside, one of a held part, the outer one of the lesser value and an inner one."""
-    strides, found = (values.shape[1] * values.shape[2], values.shape[2], 1), []
+    """Outer nodes to be moved, each with an inner one of a held part beside it.
+
+    They are those of lesser value of faces with two opposite corners inside, and of cells in which only two opposite corners
+    are inside, or all but two; and of holes: with four inner ones beside them.
+    """
+    strides, found = np.array([values.shape[1] * values.shape[2], values.shape[2], 1]), []
     numbers = np.flatnonzero(held)
-    flat, values, held = inside.ravel(), values.ravel(), held.ravel()
-    for one, other in ((0, 1), (0, 2), (1, 2)):
-        for u in (strides[one], -strides[one]):
-            for v in (strides[other], -strides[other]):
-                opposite = flat[numbers + u + v] & ~flat[numbers + u] & ~flat[numbers + v]
-                at = numbers[opposite]
-                first = values[at + u] <= values[at + v]
-                found.append(np.stack([np.where(first, at + u, at + v), at], 1))
+    flat, values = inside.ravel(), values.ravel()
+
+    def add(at: Array, *outer: Array) -> None:
+        best = np.argmin([values[node] for node in outer], 0)
+        found.append(np.stack([np.choose(best, outer), at], 1))
+
+    for signs in itertools.product((1, -1), repeat=3):
+        u, v, w = steps = strides * signs
+        for one, other in ((u, v), (u, w), (v, w)):
+            opposite = flat[numbers + one + other] & ~flat[numbers + one] & ~flat[numbers + other]
+            at = numbers[opposite]
+            add(at, at + one, at + other)
+        cell = [flat[numbers + step] for step in (*steps, *(u + v + w - steps))]
+        across = flat[numbers + u + v + w]
+        at = numbers[across & ~np.any(cell, 0)]
+        add(at, *(at + step for step in steps))
+        for axis in range(3):
+            others = np.all([part for place, part in enumerate(cell) if place not in (axis, axis + 3)], 0)
+            at = numbers[across & others & ~cell[axis] & ~cell[axis + 3]]
+            add(at, at + steps[axis])
+    for step in (*strides, *-strides):
+        at = numbers[~flat[numbers + step]]
+        beside = sum(flat[at + step + other].astype(np.int8) for other in (*strides, *-strides))
+        add(at[beside >= 4], (at + step)[beside >= 4])
     found = np.concatenate(found)
     return found[np.unique(found[:, 0], return_index=True)[1]]
 
