@@ -46,8 +46,6 @@ def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array, Array]:
     knee, blended = field.KNEE * 2 / resolution, field.AGREE * 2 / resolution
     empty = field.compress(field.BACKGROUND, knee)
     offset, slope, right, up, mask = (pixels.said[..., part] for part in range(5))
-    thin = mask > 1
-    mask = mask - 2 * thin
     tilt = (jnp.abs(right) + jnp.abs(up)) * (2 / resolution) + 1e-5
     owed = (1 - mask) / jnp.maximum(mask, 1e-6) * empty  # what the surface must outweigh
     behind = jnp.where(owed < 0.999 * knee, field.expand(jnp.minimum(owed, 0.999 * knee), knee), jnp.inf) * 1.001
@@ -57,7 +55,9 @@ def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array, Array]:
     positive = jnp.where(mask < 0.999 * field.FAINT, jnp.inf, positive)
     negative = jnp.where(sloped, (offset + tilt + behind) / over, jnp.inf)
     level = (slope == 0) & (offset < 0)  # abstaining: the same at every depth
-    return positive, jnp.where(level & (behind < -0.999 * offset), -jnp.inf, negative), thin.astype(jnp.float32)
+    negative = jnp.where(level & (behind < -0.999 * offset), -jnp.inf, negative)
+    passed = jnp.where(sloped & (mask > 0.5), (offset + tilt + 2 / resolution) / over, -jnp.inf)
+    return positive, negative, passed
 
 
 def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
@@ -76,20 +76,13 @@ def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
     low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
     reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 5
     rows, columns = (_windows(low[i], high[i], reach, resolution) for i in (0, 1))
-    positive, negative, thin = _bounds(pixels, resolution)
-    most = jax.vmap(lambda a, i, j: a[i].max(1)[:, j].max(2))
-    near, far, thin = -most(-positive, rows, columns), most(negative, rows, columns), most(thin, rows, columns)
-    outside = [frame.to_xyz(v, high[2][v][None, None] < near[v][:, :, None]) for v in VIEWS]
-    inside = [frame.to_xyz(v, low[2][v][None, None] > far[v][:, :, None]) for v in VIEWS]
-    doubtful = [  # a pair that may bound a part here which all others miss
-        frame.to_xyz(one, thin[one][:, :, None] > 0) & ~outside[one] & ~outside[other]
-        for one, other, _ in frame.OPPOSITE
-    ]
-    either, every = (
-        functools.partial(functools.reduce, jnp.logical_or),
-        functools.partial(functools.reduce, jnp.logical_and),
-    )
-    return either(outside) & ~either(doubtful), every(inside)
+    far = jax.vmap(lambda a, i, j: a[i].max(1)[:, j].max(2))
+    positive, negative, passed = _bounds(pixels, resolution)
+    before = [high[2][v][None, None] < -far(-positive, rows, columns)[v][:, :, None] for v in VIEWS]
+    beyond = [[low[2][v][None, None] > far(a, rows, columns)[v][:, :, None] for v in VIEWS] for a in (negative, passed)]
+    before, negative, passed = [[frame.to_xyz(v, a[v]) for v in VIEWS] for a in (before, *beyond)]
+    either, every = (functools.partial(functools.reduce, how) for how in (jnp.logical_or, jnp.logical_and))
+    return either(before) & every([a | b for a, b in zip(before, passed)]), every(negative)
 
 
 def grid(hexplane: Hexplane, count: int, dense: bool = False) -> Float[np.ndarray, "n n n"]:

@@ -25,8 +25,12 @@ from hexjax.types import Array, Hexplane
 BACKGROUND = 0.1  # world units: the most that an empty pixel claims about the points of its ray
 KNEE = 0.25  # pixels: beyond it values count little more in the blend, so that an outline lies midway between pixels
 FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
+FAR = 9.0  # world units: of a surface that is not there
 AGREE = 0.5  # pixels: views whose values are as near to the largest are blended with it
-THIN = 1.0  # pixels: parts narrower than this may be missed
+MISSED = 0.5  # pixels behind a surface that views which see none nearby may have missed
+FACING = 0.7
+GRAZE = 0.2
+SHEET = 1e-3  # world units: what is thinner between two opposite pixels is drawn so thick
 
 
 class Pixels(NamedTuple):
@@ -44,7 +48,7 @@ class Taps(NamedTuple):
 
     `claimed` holds offset and slope of the surface alone, of the pixels covered by more than half; where there is none,
     those of a plane that is BACKGROUND away at every depth. `normal`: along right, up and against the ray, as far as
-    covered. `thin`: whether the view and its opposite may bound a part here that others miss.
+    covered.
     """
 
     offset: Array
@@ -53,7 +57,6 @@ class Taps(NamedTuple):
     empty: Array
     claimed: tuple[Array, Array]
     normal: tuple[Array, Array, Array]
-    thin: Array
 
 
 @jax.jit
@@ -61,10 +64,9 @@ def pixels(hexplane: Hexplane) -> Pixels:
     right, up, forward = (_component(hexplane.normal, axes) for axes in (frame.RIGHT, frame.UP, frame.FORWARD))
     front = forward <= 0
     slope = jnp.where(front, -forward, 0)
-    offset = jnp.where(front, hexplane.depth * slope, -BACKGROUND)
     mask = hexplane.mask.astype(jnp.float32)
-    marked = mask + 2 * _thin(hexplane.depth, slope, mask)
-    return Pixels(jnp.stack([offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), marked], -1))
+    offset = jnp.where(front, hexplane.depth * slope - _sheet(hexplane.depth, slope, mask), -BACKGROUND)
+    return Pixels(jnp.stack([offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), mask], -1))
 
 
 def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) -> Float[Array, "v h w"]:
@@ -72,17 +74,16 @@ def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) 
     return sum(normal[..., i] * axes[:, i, None, None] for i in range(3))
 
 
-def _thin(depth: Array, slope: Array, mask: Array) -> Float[Array, "v h w"]:
-    """1 where a pixel and the opposite view's, both in front, bound a part narrower than a pixel, else 0."""
-    found = [None] * len(frame.VIEWS)
+def _sheet(depth: Array, slope: Array, mask: Array) -> Float[Array, "v h w"]:
+    """How far a surface is moved towards its view, so that a sheet that the opposite view sees too has a thickness."""
+    lacking = [None] * len(frame.VIEWS)
     for one, other, mirrored in frame.OPPOSITE:
-        over = lambda a: jnp.flip(a[other], mirrored)  # the opposite view's, on this one's pixels
-        both = (mask[one] > 0.5) & (over(mask) > 0.5) & (slope[one] > 0.5) & (over(slope) > 0.5)
-        through = 2 - depth[one] - over(depth)
-        width = through * jnp.minimum(slope[one], over(slope))
-        found[one] = (both & (through > 0) & (width < THIN * 2 / depth.shape[-1])).astype(jnp.float32)
-        found[other] = jnp.flip(found[one], mirrored)
-    return jnp.stack(found)
+        facing = [jnp.where(mask[view] > 0.5, slope[view], 0) for view in (one, other)]
+        through = (2 - depth[one] - jnp.flip(depth[other], mirrored)) * slope[one]
+        both = (facing[0] > 0.3) & (jnp.flip(facing[1], mirrored) > 0.3) & (through > -1e-5)
+        lacking[one] = jnp.where(both, jnp.maximum(SHEET - through, 0) / 2, 0)
+        lacking[other] = jnp.flip(lacking[one], mirrored)
+    return jnp.stack(lacking)
 
 
 def corners(row: Array, column: Array, resolution: int) -> tuple[Array, ...]:
@@ -124,15 +125,13 @@ def taps(pixels: Pixels, row: Array, column: Array) -> Taps:
     index, right, up, weight = corners(row, column, resolution)
     said = pixels.said.reshape(-1, 5).at[index].get(mode="promise_in_bounds")
     offset, slope, to_right, to_up, mask = (said[..., part] for part in range(5))
-    thin = (mask > 1).astype(jnp.float32)
-    mask = mask - 2 * thin
     offset = offset + (right * to_right + up * to_up) * (2 / resolution)
     covered, solid = weight * mask, weight * (mask > 0.5)
     total = sum4(solid)
     share = solid / jnp.maximum(total, 1e-9)[None]
-    claimed = jnp.where(total > 0, sum4(share * offset), BACKGROUND), sum4(share * slope)
+    claimed = jnp.where(total > 0, sum4(share * offset), FAR), sum4(share * slope)
     normal = tuple(sum4(covered * a) for a in (to_right, to_up, slope))
-    return Taps(offset, slope, covered, sum4(weight - covered), claimed, normal, 2 * sum4(weight * thin) > total)
+    return Taps(offset, slope, covered, sum4(weight - covered), claimed, normal)
 
 
 def compress(value: Array | float, knee: float) -> Array:
@@ -146,15 +145,6 @@ def expand(value: Array | float, knee: float) -> Array:
 def carved(knee: float) -> float:
     """The least that an empty pixel claims: enough to outweigh any surface of coverage FAINT."""
     return FAINT / (1 - 2 * FAINT) * knee  # expand(knee FAINT / (1 - FAINT))
-
-
-def _claim(taps: Taps, depth: Array) -> Array:
-    """How far one view's surface is from points, whatever the sign; BACKGROUND where it shows none."""
-    return jnp.abs(_signed(taps, depth))
-
-
-def _signed(taps: Taps, depth: Array) -> Array:
-    return taps.claimed[0] - taps.claimed[1] * depth
 
 
 def _value(taps: Taps, depth: Array, nearest: Array, resolution: int) -> Array:
@@ -181,37 +171,33 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     The largest value is blended with those within AGREE of it whose normals agree with its own, each by the squared cosine
     of its normal to the ray: the ridges where another view governs, and half the noise of decoded maps, go.
     """
-    nearest = functools.reduce(jnp.minimum, [_claim(*view) for view in views])
+    pixel = 2 / resolution
+    claims = [taps.claimed[0] - taps.claimed[1] * depth for taps, depth in views]
+    nearest = functools.reduce(jnp.minimum, [jnp.abs(claim) for claim in claims])
     values = [_value(*view, nearest, resolution) for view in views]
-    best = greatest(values)
-    sides = [  # of each axis, the view that says more: the opposite one sees another surface
-        [jnp.where(values[one] > values[other], *pair) for pair in zip(said[one], said[other])]
-        for said in [
-            [
-                [v, *_normal(view, taps), taps.normal[2] ** 2, taps.empty]
-                for view, ((taps, _), v) in enumerate(zip(views, values))
-            ]
+    sides = []
+    for one, other, _ in frame.OPPOSITE:
+        said = [
+            [jnp.where(jnp.abs(claims[view]) < pixel, values[view], -1), views[view][0].normal[2] ** 2, views[view][0].empty]
+            + _normal(view, views[view][0])
+            for view in (one, other)
         ]
-        for one, other, _ in frame.OPPOSITE
-    ]
-    best, *normal, _, empty = functools.reduce(
+        first = said[0][0] > said[1][0]
+        sides.append([jnp.where(first, *pair) for pair in zip(*said)])
+    near, facing, empty, *normal = functools.reduce(
         lambda a, b: [jnp.where(a[0] >= b[0], *pair) for pair in zip(a, b)], sides
     )
     lower, total = 0.0, empty + 1e-6
-    for value, *other, facing, _ in sides:
+    for value, cosine, _, *other in sides:
         agreed = jnp.maximum(sum(a * b for a, b in zip(normal, other)), 0)
-        weight = facing * agreed * jnp.maximum(1 - (best - value) / (AGREE * 2 / resolution), 0)
-        lower, total = lower + weight * (best - value), total + weight
-    found = best - lower / total
-    pixel = 2 / resolution
-    near = [jnp.where(_signed(*view) < pixel, value, -BACKGROUND) for view, value in zip(views, values)]
-    pairs = [jnp.maximum(values[one], values[other]) for one, other, _ in frame.OPPOSITE]
-    nears = [jnp.maximum(near[one], near[other]) for one, other, _ in frame.OPPOSITE]
-    for axis, (one, _, _) in enumerate(frame.OPPOSITE):
-        rest = jnp.maximum(nears[axis - 1], nears[axis - 2])
-        alone = jnp.maximum(pairs[axis], rest)
-        found = jnp.where(views[one][0].thin, jnp.minimum(alone, found), found)
-    return found
+        weight = cosine * agreed * jnp.maximum(1 - (near - value) / (AGREE * pixel), 0)
+        lower, total = lower + weight * (near - value), total + weight
+    near = near - lower / total
+    skin = jnp.where(facing > FACING**2, -near - MISSED * pixel, FAR)
+    for axis, (one, other, _) in zip((1, 2, 0), frame.OPPOSITE):
+        along = jnp.maximum(values[one], values[other])
+        skin = jnp.where(jnp.abs(normal[axis]) > GRAZE, jnp.maximum(skin, along), skin)
+    return jnp.maximum(near, jnp.minimum(greatest(values), skin))
 
 
 def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:

@@ -105,7 +105,9 @@ def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2
     are inside, or all but two; and of holes: with four inner ones beside them.
     """
     strides, found = np.array([values.shape[1] * values.shape[2], values.shape[2], 1]), []
-    numbers = np.flatnonzero(held)
+    inner = np.zeros_like(held)
+    inner[2:-2, 2:-2, 2:-2] = held[2:-2, 2:-2, 2:-2]
+    numbers = np.flatnonzero(inner)
     flat, values = inside.ravel(), values.ravel()
 
     def add(at: Array, *outer: Array) -> None:
