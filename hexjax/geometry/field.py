@@ -28,7 +28,7 @@ FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
 FAR = 9.0  # world units: of a surface that is not there
 AGREE = 0.5  # pixels: views whose values are as near to the largest are blended with it
 MISSED = 0.5  # pixels behind a surface that views which see none nearby may have missed
-FACING = 0.7
+FACING, PAIR = 0.8, 0.5
 GRAZE = 0.2
 SHEET = 1e-3  # world units: what is thinner between two opposite pixels is drawn so thick
 
@@ -178,22 +178,27 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     sides = []
     for one, other, _ in frame.OPPOSITE:
         said = [
-            [jnp.where(jnp.abs(claims[view]) < pixel, values[view], -1), views[view][0].normal[2] ** 2, views[view][0].empty]
+            [
+                jnp.where(jnp.abs(claims[view]) < pixel, values[view], -1),
+                views[view][0].normal[2] ** 2,
+                views[view][0].empty,
+            ]
             + _normal(view, views[view][0])
             for view in (one, other)
         ]
         first = said[0][0] > said[1][0]
-        sides.append([jnp.where(first, *pair) for pair in zip(*said)])
-    near, facing, empty, *normal = functools.reduce(
-        lambda a, b: [jnp.where(a[0] >= b[0], *pair) for pair in zip(a, b)], sides
+        both = jnp.minimum(said[0][0], said[1][0]) > -1
+        sides.append([jnp.where(both, PAIR, FACING)] + [jnp.where(first, *pair) for pair in zip(*said)])
+    least, near, facing, empty, *normal = functools.reduce(
+        lambda a, b: [jnp.where(a[1] >= b[1], *pair) for pair in zip(a, b)], sides
     )
     lower, total = 0.0, empty + 1e-6
-    for value, cosine, _, *other in sides:
+    for _, value, cosine, _, *other in sides:
         agreed = jnp.maximum(sum(a * b for a, b in zip(normal, other)), 0)
         weight = cosine * agreed * jnp.maximum(1 - (near - value) / (AGREE * pixel), 0)
         lower, total = lower + weight * (near - value), total + weight
     near = near - lower / total
-    skin = jnp.where(facing > FACING**2, -near - MISSED * pixel, FAR)
+    skin = jnp.where(facing > least**2, -near - MISSED * pixel, FAR)
     for axis, (one, other, _) in zip((1, 2, 0), frame.OPPOSITE):
         along = jnp.maximum(values[one], values[other])
         skin = jnp.where(jnp.abs(normal[axis]) > GRAZE, jnp.maximum(skin, along), skin)

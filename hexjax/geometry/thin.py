@@ -93,7 +93,9 @@ def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
             break
         for node, beside in found.tolist():
             x = place.get(beside)
-            place[node] = np.array(np.unravel_index(beside, values.shape)) * 2 / (len(values) - 1) - 1 if x is None else x
+            place[node] = (
+                np.array(np.unravel_index(beside, values.shape)) * 2 / (len(values) - 1) - 1 if x is None else x
+            )
         inside.ravel()[found[:, 0]] = held.ravel()[found[:, 0]] = True
     return Moved(np.array(list(place), np.int64), np.array(list(place.values())))
 
