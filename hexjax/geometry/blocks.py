@@ -35,7 +35,7 @@ def _placed(taps: Taps, view: int) -> Taps:
 def _nodes(taps: Taps, depth: Array, spacing: Array, resolution: int) -> Float[Array, "n n n k"]:
     """The field on the nodes of blocks, clipped. Compiled apart from `_columns`, lest pixels are read again at each node."""
     views = [(_placed(taps, view), frame.to_xyz(view, depth[view][None, None])) for view in VIEWS]
-    return jnp.clip(field.fused(views, resolution), -2 * spacing, 2 * spacing)
+    return jnp.clip(field.fused(views, resolution), -spacing, spacing)
 
 
 def _bounds(pixels: Pixels, resolution: int) -> tuple[Array, Array, Array]:
@@ -95,8 +95,8 @@ def grid(hexplane: Hexplane, count: int, dense: bool = False) -> Float[np.ndarra
     blocks = -(-(count - 1) // BLOCK)
     pixels = field.pixels(hexplane)
     outside, inside = (np.asarray(a) & (not dense) for a in _proofs(pixels, blocks, spacing))
-    values = np.full((blocks * BLOCK + 1,) * 3, 2 * spacing, np.float32)
-    _blocks(values, BLOCK)[inside] = -2 * spacing
+    values = np.full((blocks * BLOCK + 1,) * 3, spacing, np.float32)
+    _blocks(values, BLOCK)[inside] = -spacing
     places = np.argwhere(~(outside | inside)).astype(np.int32)
     for start in range(0, len(places), CHUNK):
         part = places[start : start + CHUNK]
