@@ -24,6 +24,7 @@ def polygonise(
 
     Args:
         min_part_share: parts with a smaller share of the whole area are dropped (`extract.min_part_share`).
+        ask: the field at points; where given, parts that lie between the nodes are found and meshed too (`thin`).
 
     Raises:
         ValueError: if a value is not finite. An empty field is a result: a mesh of 0 vertices.
@@ -34,11 +35,11 @@ def polygonise(
     if not (np.isfinite(low) and np.isfinite(high)):
         raise ValueError(f"the field is not finite at {int((~np.isfinite(values)).sum())} of {values.size} nodes")
     spacing = 2 / (len(values) - 1)
-    moved = thin.move(values, ask) if ask is not None else None
-    strong = None
-    if moved is not None and len(moved.nodes):
-        strong = thin._at(moved.nodes, values.shape)
-        values = np.where(strong, np.float32(-spacing), values)
+    moved = thin.move(values, ask) if ask is not None else thin.NONE
+    is_moved = np.zeros(values.shape, bool)
+    is_moved.ravel()[moved.nodes] = True
+    if len(moved.nodes):
+        values = np.where(is_moved, np.float32(-spacing), values)
     box = _box(values[1:-1, 1:-1, 1:-1] < 0)
     if box is None:
         empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
@@ -49,13 +50,10 @@ def polygonise(
     vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=crossed(closed < 0))
     first = np.array([side.start for side in box])
     placed = (vertices + first) * spacing - 1
-    if strong is not None:
-        places = np.stack(
-            np.meshgrid(*[(np.arange(side.start, side.stop)) * spacing - 1 for side in box], indexing="ij"), -1
-        )
-        index = np.stack(np.unravel_index(moved.nodes, values.shape), -1) - first
-        places[tuple(index.T)] = moved.places
-        placed = thin.settle(vertices, closed, strong[box], places, ask)
+    if len(moved.nodes):
+        places = (np.indices(closed.shape).transpose(1, 2, 3, 0) + first) * spacing - 1
+        places[is_moved[box]] = moved.places[np.argsort(moved.nodes)]
+        placed = thin.settle(vertices, closed, is_moved[box], places, ask)
     mesh, dropped, share = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
     each = f"each below {min_part_share:g} of the area (min_part_share), {share:.2g} of it together"
     told = f"parts dropped: {dropped}, {each}" if dropped else None

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
-from scipy import ndimage
+from scipy.sparse import coo_array, csgraph
 from scipy.spatial import cKDTree
 
 from hexjax.types import Array
@@ -36,6 +36,9 @@ class Moved(NamedTuple):
     places: Float[np.ndarray, "k 3"]
 
 
+NONE = Moved(np.zeros(0, np.int64), np.zeros((0, 3)))
+
+
 def asked(ask: Ask, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
     """The field at points, asked CHUNK at a time."""
     found = np.empty(len(points), np.float32)
@@ -52,18 +55,17 @@ def _asked(ask: Ask, points: Float[np.ndarray, "p q 3"]) -> Float[np.ndarray, "p
 
 def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     """The nodes that are moved into parts which the grid would miss."""
-    count = len(values)
-    spacing = 2 / (count - 1)
+    spacing = 2 / (len(values) - 1)
     nodes = _candidates(values, ask, spacing)
-    places = np.stack(np.unravel_index(nodes, values.shape), -1) * spacing - 1
+    places = _places(nodes, values.shape)
     start, normal, thickness = _measure(ask, places, values.ravel()[nodes], spacing)
     thin = (thickness > 0) & (thickness < THICK * spacing)
     nodes, places, start, normal, thickness = (a[thin] for a in (nodes, places, start, normal, thickness))
     into = start - normal * np.minimum(thickness / 2, 0.25 * spacing)[:, None]
     distance = ((places - start) * normal).sum(1)
     chosen = _crossing(values < 0, nodes, normal, distance, spacing)
-    inside = np.flatnonzero(_dilated(_at(nodes[chosen], values.shape)) & (values < 0))
-    known = np.concatenate([into[chosen], np.stack(np.unravel_index(inside, values.shape), -1) * spacing - 1])
+    beside = np.unique(nodes[chosen][:, None] + _around(values.shape))
+    known = np.concatenate([into[chosen], _places(beside[values.ravel()[beside] < 0], values.shape)])
     for least, most in ((0, 0.5), (0.5, 0.6), (0.6, 0.7), (0.7, FAR)):
         new = ~chosen & (distance > least * spacing) & (distance <= most * spacing)
         if len(known) and new.any():
@@ -73,31 +75,63 @@ def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     return _joined(values, Moved(nodes[chosen], into[chosen]))
 
 
+def _places(nodes: Int[np.ndarray, "k"], shape: tuple[int, ...]) -> Float[np.ndarray, "k 3"]:
+    """Where nodes lie in the frame."""
+    return np.stack(np.unravel_index(nodes, shape), -1) * (2 / (shape[0] - 1)) - 1
+
+
+def _around(shape: tuple[int, ...]) -> Int[np.ndarray, "27"]:
+    """Steps from a node's number to those of the nodes beside it, across corners too, and to its own."""
+    return (np.indices((3, 3, 3)).reshape(3, -1).T - 1) @ [shape[1] * shape[2], shape[2], 1]
+
+
 def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
     """Those that belong to thin parts of LEAST nodes at least, and what joins these: no face has only opposite corners inside.
 
     At creases smaller parts are the field's own noise. What marching cubes makes of such a face is a matter of values; so the
     outer corner that the field puts nearer to the part is moved as well, to where its inner neighbour is.
     """
-    deep = values < -0.9 * 2 / (len(values) - 1)
-    part, _ = ndimage.label(_at(moved.nodes, values.shape) | ((values < 0) & ~_dilated(deep)), np.ones((3, 3, 3)))
-    kept = np.flatnonzero(np.bincount(part.ravel())[part.ravel()[moved.nodes]] >= LEAST)
+    part, numbers = _parts(values, moved.nodes)
+    kept = np.bincount(part)[part[np.searchsorted(numbers, moved.nodes)]] >= LEAST
     nodes, places = moved.nodes[kept], moved.places[kept]
     if not len(nodes):
         return Moved(nodes, places)
-    held = np.isin(part, np.unique(part.ravel()[nodes]))
-    inside, place = (values < 0) | _at(nodes, values.shape), dict(zip(nodes.tolist(), places))
+    inside = values.ravel() < 0
+    inside[nodes] = True
+    held, place = numbers[np.isin(part, part[np.searchsorted(numbers, nodes)])], dict(zip(nodes.tolist(), places))
     for _ in range(FILLS):
         found = _opposite(inside, held, values)
         if not len(found):
             break
-        for node, beside in found.tolist():
-            x = place.get(beside)
-            place[node] = (
-                np.array(np.unravel_index(beside, values.shape)) * 2 / (len(values) - 1) - 1 if x is None else x
-            )
-        inside.ravel()[found[:, 0]] = held.ravel()[found[:, 0]] = True
+        beside = _places(found[:, 1], values.shape)
+        for (node, other), own in zip(found.tolist(), beside):
+            place[node] = place.get(other, own)
+        inside[found[:, 0]] = True
+        held = np.concatenate([held, found[:, 0]])
     return Moved(np.array(list(place), np.int64), np.array(list(place.values())))
+
+
+def _parts(values: Float[np.ndarray, "n n n"], moved: Int[np.ndarray, "k"]) -> tuple[np.ndarray, np.ndarray]:
+    """The thin part that each thin node belongs to, and its number: moved ones, and inner ones with no deep one beside them."""
+    flat, around, depth = values.ravel(), _around(values.shape), 0.9 * 2 / (len(values) - 1)
+    inner = np.flatnonzero((flat < 0) & (flat >= -depth))
+    inner = inner[_within(inner, len(values), 1)]
+    for step in around:
+        inner = inner[flat[inner + step] >= -depth]
+    numbers = np.union1d(inner, moved)
+    links = []
+    for step in around[around > 0]:
+        at = np.minimum(np.searchsorted(numbers, numbers + step), len(numbers) - 1)
+        links.append(np.stack([np.flatnonzero(numbers[at] == numbers + step), at[numbers[at] == numbers + step]]))
+    one, other = np.concatenate(links, 1)
+    graph = coo_array((np.ones(len(one), bool), (one, other)), (len(numbers),) * 2)
+    return csgraph.connected_components(graph, directed=False)[1], numbers
+
+
+def _within(nodes: Int[np.ndarray, "k"], count: int, margin: int) -> Bool[np.ndarray, "k"]:
+    """Which nodes lie so many from the grid's outermost layer."""
+    places = np.stack(np.unravel_index(nodes, (count,) * 3))
+    return ((places >= margin) & (places < count - margin)).all(0)
 
 
 def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2"]:
@@ -107,10 +141,7 @@ def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2
     are inside, or all but two; and of holes: with four inner ones beside them.
     """
     strides, found = np.array([values.shape[1] * values.shape[2], values.shape[2], 1]), []
-    inner = np.zeros_like(held)
-    inner[2:-2, 2:-2, 2:-2] = held[2:-2, 2:-2, 2:-2]
-    numbers = np.flatnonzero(inner)
-    flat, values = inside.ravel(), values.ravel()
+    numbers, values = held[_within(held, len(values), 2)], values.ravel()
 
     def add(at: Array, *outer: Array) -> None:
         best = np.argmin([values[node] for node in outer], 0)
@@ -119,11 +150,10 @@ def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2
     for signs in itertools.product((1, -1), repeat=3):
         u, v, w = steps = strides * signs
         for one, other in ((u, v), (u, w), (v, w)):
-            opposite = flat[numbers + one + other] & ~flat[numbers + one] & ~flat[numbers + other]
-            at = numbers[opposite]
+            at = numbers[inside[numbers + one + other] & ~inside[numbers + one] & ~inside[numbers + other]]
             add(at, at + one, at + other)
-        cell = [flat[numbers + step] for step in (*steps, *(u + v + w - steps))]
-        across = flat[numbers + u + v + w]
+        cell = [inside[numbers + step] for step in (*steps, *(u + v + w - steps))]
+        across = inside[numbers + u + v + w]
         at = numbers[across & ~np.any(cell, 0)]
         add(at, *(at + step for step in steps))
         for axis in range(3):
@@ -131,28 +161,11 @@ def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2
             at = numbers[across & others & ~cell[axis] & ~cell[axis + 3]]
             add(at, at + steps[axis])
     for step in (*strides, *-strides):
-        at = numbers[~flat[numbers + step]]
-        beside = sum(flat[at + step + other].astype(np.int8) for other in (*strides, *-strides))
+        at = numbers[~inside[numbers + step]]
+        beside = sum(inside[at + step + other].astype(np.int8) for other in (*strides, *-strides))
         add(at[beside >= 4], (at + step)[beside >= 4])
     found = np.concatenate(found)
     return found[np.unique(found[:, 0], return_index=True)[1]]
-
-
-def _at(nodes: Int[np.ndarray, "k"], shape: tuple[int, ...]) -> Bool[np.ndarray, "n n n"]:
-    found = np.zeros(shape, bool)
-    found.ravel()[nodes] = True
-    return found
-
-
-def _dilated(some: Bool[np.ndarray, "x y z"]) -> Bool[np.ndarray, "x y z"]:
-    """Nodes that are among some, or next to one of them, across corners too."""
-    for axis in range(3):
-        wider = some.copy()
-        before, after = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
-        wider[before] |= some[after]
-        wider[after] |= some[before]
-        some = wider
-    return some
 
 
 def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) -> Int[np.ndarray, "k"]:
@@ -162,12 +175,10 @@ def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) ->
     """
     count, flat = len(values), values.ravel()
     nodes = np.flatnonzero((flat >= 0) & (flat < spacing))
-    places = np.stack(np.unravel_index(nodes, values.shape))
-    nodes = nodes[((places > 0) & (places < count - 1)).all(0)]
+    nodes = nodes[_within(nodes, count, 1)]
     strides = np.array([count**2, count, 1])
-    around = (np.indices((3, 3, 3)).reshape(3, -1).T - 1) @ strides
     alone = flat[nodes] < FAR * spacing
-    for step in around:
+    for step in _around(values.shape):
         alone[alone] = flat[nodes[alone] + step] >= 0
     found = [nodes[alone]]
     for step in (*strides, *-strides):
@@ -176,7 +187,7 @@ def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) ->
         bent = (ahead >= 0) & _bent(flat[nodes], ahead, np.where(unknown, np.inf, behind), spacing)
         unknown &= bent
         if unknown.any():
-            known = asked(ask, np.stack(np.unravel_index(nodes[unknown] - step, values.shape), -1) * spacing - 1)
+            known = asked(ask, _places(nodes[unknown] - step, values.shape))
             bent[unknown] = _bent(flat[nodes[unknown]], ahead[unknown], known, spacing)
         found.append(nodes[bent])
     return np.unique(np.concatenate(found))
@@ -239,34 +250,28 @@ def _crossing(inside: Array, nodes: Array, normal: Array, distance: Array, spaci
 def settle(
     vertices: Float[np.ndarray, "m 3"],
     values: Float[np.ndarray, "x y z"],
-    strong: Bool[np.ndarray, "x y z"],
+    moved: Bool[np.ndarray, "x y z"],
     places: Float[np.ndarray, "x y z 3"],
     ask: Ask,
 ) -> Float[np.ndarray, "m 3"]:
-    """Vertices that marching cubes laid on edges of a grid, in cells, brought into the frame, where nodes were moved.
+    """Vertices that marching cubes laid on edges of a grid, in cells, brought into the frame.
 
     Args:
-        strong: moved nodes; on their edges the zero level is looked for.
+        moved: which nodes were moved; on their edges the zero level is looked for.
         places: of all nodes, in the frame.
     """
     low, high = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
+    share, found = vertices - low, 0
+    for corner in itertools.product((0, 1), repeat=3):  # on an edge two of these count
+        at = tuple(np.where(corner, high, low).T)
+        found = found + places[at] * np.where(corner, share, 1 - share).prod(1)[:, None]
     one, other = tuple(low.T), tuple(high.T)
-    share = (vertices - low).max(1)[:, None]
-    found = places[one] * (1 - share) + places[other] * share
-    on_edge = (low != high).sum(1) == 1
-    for at in np.flatnonzero(~on_edge):
-        corners = [
-            (x, y, z)
-            for x in {low[at][0], high[at][0]}
-            for y in {low[at][1], high[at][1]}
-            for z in {low[at][2], high[at][2]}
-        ]
-        found[at] = np.mean([places[c] for c in corners], 0)
-    sought = on_edge & (strong[one] | strong[other])
-    one, other = tuple(a[sought] for a in one), tuple(a[sought] for a in other)
-    first_in = (values[one] < 0)[:, None]
-    inner, outer = np.where(first_in, places[one], places[other]), np.where(first_in, places[other], places[one])
-    found[sought] = _zero(ask, inner, outer)
+    sought = ((low != high).sum(1) == 1) & (moved[one] | moved[other])
+    one, other = (tuple(a[sought] for a in end) for end in (one, other))
+    within = (values[one] < 0)[:, None]
+    found[sought] = _zero(
+        ask, np.where(within, places[one], places[other]), np.where(within, places[other], places[one])
+    )
     return found
 
 
