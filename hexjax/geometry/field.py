@@ -34,13 +34,13 @@ SHEET = 1e-3  # world units: what is thinner between two opposite pixels is draw
 
 
 class Pixels(NamedTuple):
-    """What each pixel says of the points before it: value = offset - slope * depth, tilted by right and up off its ray.
+    """What each pixel says of the points before it: value = offset - slope * depth, tilted by right and up off its ray."""
 
-    `said`: offset, slope, right, up and coverage side by side, which are read together; THIN_MARK is added to the coverage
-    where the pixel and the opposite view's bound a part narrower than a pixel.
-    """
-
-    said: Float[Array, "v h w 5"]
+    offset: Array
+    slope: Array
+    right: Array
+    up: Array
+    mask: Array
 
 
 class Taps(NamedTuple):
@@ -66,7 +66,13 @@ def pixels(hexplane: Hexplane) -> Pixels:
     slope = jnp.where(front, -forward, 0)
     mask = hexplane.mask.astype(jnp.float32)
     offset = jnp.where(front, hexplane.depth * slope - _sheet(hexplane.depth, slope, mask), -BACKGROUND)
-    return Pixels(jnp.stack([offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), mask], -1))
+    return Pixels(offset, slope, jnp.where(front, right, 0), jnp.where(front, up, 0), mask)
+
+
+@jax.jit
+def table(pixels: Pixels) -> Float[Array, "v h w 5"]:
+    """What the pixels say, side by side, as it is read."""
+    return jnp.stack(pixels, -1)
 
 
 def _component(normal: Float[Array, "v h w 3"], axes: Float[np.ndarray, "v 3"]) -> Float[Array, "v h w"]:
@@ -119,11 +125,11 @@ def greatest(views: Sequence[Array]) -> Array:
     return functools.reduce(lambda best, view: jnp.where(view > best, view, best), views)
 
 
-def taps(pixels: Pixels, row: Array, column: Array) -> Taps:
+def taps(table: Float[Array, "v h w 5"], row: Array, column: Array) -> Taps:
     """The six views' taps at places [v, ...] in their images, in pixels: each field [4, v, ...] or [v, ...]."""
-    resolution = pixels.said.shape[-2]
+    resolution = table.shape[-2]
     index, right, up, weight = corners(row, column, resolution)
-    said = pixels.said.reshape(-1, 5).at[index].get(mode="promise_in_bounds")
+    said = table.reshape(-1, 5).at[index].get(mode="promise_in_bounds")
     offset, slope, to_right, to_up, mask = (said[..., part] for part in range(5))
     offset = offset + (right * to_right + up * to_up) * (2 / resolution)
     covered, solid = weight * mask, weight * (mask > 0.5)
@@ -209,6 +215,6 @@ def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:
     """The field at points of the frame: exact point-to-plane distance on a pixel's ray, negative inside."""
     resolution = hexplane.depth.shape[-1]
     column, row, depth = frame.to_image(jnp.asarray(points), resolution)
-    found = taps(pixels(hexplane), row, column)
+    found = taps(table(pixels(hexplane)), row, column)
     one = lambda view: jax.tree.map(lambda a: a[..., view, :], found)
     return fused([(one(view), depth[view]) for view in range(len(frame.VIEWS))], resolution)

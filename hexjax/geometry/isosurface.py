@@ -45,7 +45,7 @@ def polygonise(
         vanish = f"parts thinner than its spacing, {2 / (values.shape[0] - 1):.2g}, vanish"
         told = f"no surface on a grid of {values.shape[0]} nodes a side: {vanish}"
         return empty, dict(meshes.topology(empty), dropped_parts=0, told=told)
-    closed = _closed(np.clip(values[box], -spacing, spacing), NEAREST * min(spacing, max(-low, high)))
+    closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
     vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=crossed(closed < 0))
     first = np.array([side.start for side in box])
     placed = (vertices + first) * spacing - 1

@@ -172,8 +172,9 @@ def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) ->
     found = [nodes[alone]]
     for step in (*strides, *-strides):
         ahead, behind = flat[nodes + step], flat[nodes - step]
-        bent = (ahead >= 0) & _bent(flat[nodes], ahead, behind, spacing)
-        unknown = bent & (behind > flat[nodes] + 1.05 * spacing)  # filled in
+        unknown = behind > 0.999 * spacing  # clipped, or filled in
+        bent = (ahead >= 0) & _bent(flat[nodes], ahead, np.where(unknown, np.inf, behind), spacing)
+        unknown &= bent
         if unknown.any():
             known = asked(ask, np.stack(np.unravel_index(nodes[unknown] - step, values.shape), -1) * spacing - 1)
             bent[unknown] = _bent(flat[nodes[unknown]], ahead[unknown], known, spacing)
