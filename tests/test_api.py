@@ -429,12 +429,20 @@ def test_extract_drops_parts_that_are_too_small_and_says_so():
     assert meshes.topology(whole)["components"] > meshes.topology(kept)["components"] == 1
 
 
-def test_a_shape_thinner_than_the_grid_has_no_surface_and_that_is_told():
+def test_a_shape_thinner_than_the_grid_and_the_pixels_comes_back_as_thin():
     plate = trimesh.creation.box((1.8, 1.2, 0.001))
-    maps = hexjax.render(plate, 32)
+    found = hexjax.extract(hexjax.render(plate, 32), 33)
+    scores = hexjax.score(found, plate, samples=2000)
+    assert (scores["watertight"], scores["components"], scores["euler"]) == (True, 1, 2)
+    assert scores["f_score_0.02"] > 0.9
+
+
+def test_a_shape_that_no_ray_meets_has_no_surface_and_that_is_told():
+    needle = trimesh.creation.box((1.8, 0.001, 0.001))
+    maps = hexjax.render(needle, 32)
     with warned("no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish"):
         found = hexjax.extract(maps, 33)
-    assert hexjax.score(found, plate, samples=100)["failed"]
+    assert hexjax.score(found, needle, samples=100)["failed"]
 
 
 def test_extract_of_silhouettes_is_their_hull_and_of_a_batch_a_list():

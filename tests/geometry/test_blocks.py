@@ -5,7 +5,7 @@ from hexjax.geometry import blocks, field, frame, hexplane, isosurface
 from tests import shapes
 from tests.geometry import maps
 
-CLIPPED = 2  # spacings
+CLIPPED = 1  # spacings
 
 
 @pytest.mark.parametrize("name", ["cube", "sphere", "torus", "soup", "plate"])
