@@ -199,6 +199,7 @@ def compare(one: str, other: str) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The measurements as Markdown: one row a case."""
     machine, rows = found["machine"], found["rows"]
+    shown = [name for name in PARTS if name in rows[0]["parts"]]  # older files tell of no thin parts
     lines = [
         f"Made by `{found['command']}` from maps of {found['resolution_px']}²; {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {rows[0]['device']}; python {machine['python']}, jax {machine['versions']['jax']}, "
@@ -208,16 +209,16 @@ def table(found: dict[str, Any]) -> str:
         "the process held before. All cells: scikit-image alone on the whole grid.",
         "",
         "| shape | grid | way | seconds (first) | "
-        + " | ".join(PARTS.values())
+        + " | ".join(PARTS[name] for name in shown)
         + " | share of scikit-image | all cells "
         "| dense / this, whole | field | peak MiB | faces out | same as dense |",
-        "|---" * (len(PARTS) + 11) + "|",
+        "|---" * (len(shown) + 11) + "|",
     ]
     slow = {(row["shape"], row["grid"]): row for row in rows if row["way"] == "dense"}
     for row in rows:
         reference, parts = slow[row["shape"], row["grid"]], row["parts"]
         cells = [row["shape"], f"{row['grid']}³", row["way"].replace("_", " ")]
-        cells += [f"{row['seconds']:.3f} ({row['first_seconds']:.2f})", *(f"{parts[name]:.3f}" for name in PARTS)]
+        cells += [f"{row['seconds']:.3f} ({row['first_seconds']:.2f})", *(f"{parts[name]:.3f}" for name in shown)]
         cells += [
             f"{parts['marching'] / (parts['field'] + parts['polygonise']):.0%}",
             f"{row['every_cell_seconds']:.3f}",
