@@ -11,11 +11,12 @@ the same grid when it looks at every cell. The meshes of both ways are compared.
 
 import argparse
 import contextlib
+import functools
 import json
 import pathlib
 import statistics
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from benchmarks import common
@@ -29,6 +30,7 @@ PARTS = {  # name -> how it is told
     "proofs": "proofs",
     "evaluation": "evaluation",
     "assembling": "assembling",
+    "thin": "thin parts",
     "closing": "closing, crop",
     "marching": "scikit-image",
     "cleaning": "small parts, topology",
@@ -98,22 +100,23 @@ def measure(file: str, grid: str, way: str, output: str) -> dict[str, Any]:
     import numpy as np
     from skimage import measure as scikit
 
-    from hexjax.geometry import field, isosurface
+    from hexjax.geometry import blocks, field, isosurface
     from hexjax.types import Hexplane
 
     with np.load(file) as arrays:
         maps = jax.block_until_ready(Hexplane(*(jnp.asarray(arrays[name]) for name in Hexplane._fields)))
     count, dense, device = int(grid), way == "dense", jax.devices()[0]
     held, resets = common.peak_mib(), common.reset_peak()
-    extract = lambda: isosurface.polygonise(field.grid(maps, count, dense), PART)
+    ask = functools.partial(jax.jit(field.fuse), maps)
+    extract = lambda: isosurface.polygonise(blocks.grid(maps, count, dense), PART, ask)
     first, (mesh, report) = common.timed(extract)
     runs = RUNS if first < LONG else FEWER
     seconds = [common.timed(extract)[0] for _ in range(runs)]
     peak = common.peak_mib()
-    told = [_parts(maps, count, dense) for _ in range(runs)]
+    told = [_parts(maps, count, dense, ask) for _ in range(runs)]
     parts = {name: round(statistics.median(one[name] for one in told), 4) for name in told[0]}
     np.savez(output, vertices=mesh.vertices, faces=mesh.faces)
-    values = field.grid(maps, count, dense)
+    values = blocks.grid(maps, count, dense)
     every_cell = [common.timed(lambda: scikit.marching_cubes(values, 0.0))[0] for _ in range(FEWER)]
     return {
         "grid": count,
@@ -133,29 +136,32 @@ def measure(file: str, grid: str, way: str, output: str) -> dict[str, Any]:
     }
 
 
-def _parts(maps: Any, count: int, dense: bool) -> dict[str, float]:
+def _parts(maps: Any, count: int, dense: bool, ask: Callable) -> dict[str, float]:
     """Seconds of each part of one extraction; waiting for each adds a little to the whole."""
-    from hexjax.geometry import field, isosurface
+    from hexjax.geometry import blocks, field, isosurface, thin
     from hexjax.geometry import mesh as meshes
 
     spent: dict[str, float] = {}
     with contextlib.ExitStack() as stack:
-        for owner, name in ((field, "_pixels"), (field, "_proofs"), (field, "_columns"), (field, "_nodes")):
+        for owner, name in ((field, "pixels"), (blocks, "_proofs"), (blocks, "_columns"), (blocks, "_nodes")):
             stack.enter_context(_watched(owner, name, spent))
         for owner, name in ((isosurface.measure, "marching_cubes"), (isosurface, "drop_small_parts")):
             stack.enter_context(_watched(owner, name, spent))
-        stack.enter_context(_watched(meshes, "topology", spent))
-        fused, values = common.timed(lambda: field.grid(maps, count, dense))
-        polygonised, _ = common.timed(lambda: isosurface.polygonise(values, PART))
-    proofs, evaluation = spent["_pixels"] + spent["_proofs"], spent["_columns"] + spent["_nodes"]
+        for owner, name in ((thin, "move"), (thin, "settle"), (meshes, "topology")):
+            stack.enter_context(_watched(owner, name, spent))
+        fused, values = common.timed(lambda: blocks.grid(maps, count, dense))
+        polygonised, _ = common.timed(lambda: isosurface.polygonise(values, PART, ask))
+    proofs, evaluation = spent["pixels"] + spent["_proofs"], spent["_columns"] + spent["_nodes"]
     marching, cleaning = spent["marching_cubes"], spent["drop_small_parts"] + spent["topology"]
+    thinner = spent["move"] + spent.get("settle", 0.0)
     return {
         "field": fused,
         "polygonise": polygonised,
         "proofs": proofs,
         "evaluation": evaluation,
         "assembling": fused - proofs - evaluation,
-        "closing": polygonised - marching - cleaning,
+        "thin": thinner,
+        "closing": polygonised - thinner - marching - cleaning,
         "marching": marching,
         "cleaning": cleaning,
     }
@@ -193,6 +199,7 @@ def compare(one: str, other: str) -> dict[str, Any]:
 def table(found: dict[str, Any]) -> str:
     """The measurements as Markdown: one row a case."""
     machine, rows = found["machine"], found["rows"]
+    shown = [name for name in PARTS if name in rows[0]["parts"]]  # older files tell of no thin parts
     lines = [
         f"Made by `{found['command']}` from maps of {found['resolution_px']}²; {machine['cpu']}, {machine['cores']} cores, "
         f"{machine['memory_gib']} GiB, {rows[0]['device']}; python {machine['python']}, jax {machine['versions']['jax']}, "
@@ -202,16 +209,16 @@ def table(found: dict[str, Any]) -> str:
         "the process held before. All cells: scikit-image alone on the whole grid.",
         "",
         "| shape | grid | way | seconds (first) | "
-        + " | ".join(PARTS.values())
+        + " | ".join(PARTS[name] for name in shown)
         + " | share of scikit-image | all cells "
         "| dense / this, whole | field | peak MiB | faces out | same as dense |",
-        "|---" * (len(PARTS) + 11) + "|",
+        "|---" * (len(shown) + 11) + "|",
     ]
     slow = {(row["shape"], row["grid"]): row for row in rows if row["way"] == "dense"}
     for row in rows:
         reference, parts = slow[row["shape"], row["grid"]], row["parts"]
         cells = [row["shape"], f"{row['grid']}³", row["way"].replace("_", " ")]
-        cells += [f"{row['seconds']:.3f} ({row['first_seconds']:.2f})", *(f"{parts[name]:.3f}" for name in PARTS)]
+        cells += [f"{row['seconds']:.3f} ({row['first_seconds']:.2f})", *(f"{parts[name]:.3f}" for name in shown)]
         cells += [
             f"{parts['marching'] / (parts['field'] + parts['polygonise']):.0%}",
             f"{row['every_cell_seconds']:.3f}",

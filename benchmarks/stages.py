@@ -125,7 +125,7 @@ def measure(path: str, resolution: str, whole: str) -> dict[str, Any]:
     import jax
 
     from hexjax.data import meshfile
-    from hexjax.geometry import distance, field, hexplane, isosurface, sdf
+    from hexjax.geometry import blocks, distance, hexplane, isosurface, sdf
     from hexjax.geometry import mesh as meshes
 
     device = jax.devices()[0]
@@ -134,7 +134,7 @@ def measure(path: str, resolution: str, whole: str) -> dict[str, Any]:
     mesh = meter.run("normalise", lambda: meshes.normalise(source)[0], later=2)
     maps = meter.run("render", lambda: jax.block_until_ready(hexplane.render(mesh, side)), later=5)
     if whole == "1":
-        values = meter.run("field", lambda: field.grid(maps, GRID), later=2)
+        values = meter.run("field", lambda: blocks.grid(maps, GRID), later=2)
         surface = meter.run("polygonise", lambda: isosurface.polygonise(values, PART)[0], later=2)
         spacing = 2 / (GRID - 1)
         scores = meter.run("score", lambda: distance.score(surface, mesh, SAMPLES, 0, spacing))

@@ -168,11 +168,13 @@ def test_chunks_lie_on_the_grid_with_x_first():
     family = dataclasses.replace(toys.identity(), grid=None, field=lambda params, decoded, points: points @ decoded)
     config = toy_config()
     config.extract.grid = 9
-    values, share = pipeline.family_grid(jnp.array([1.0, 10.0, 100.0]), family, {}, config)
+    values, share, ask = pipeline.family_grid(jnp.array([1.0, 10.0, 100.0]), family, {}, config)
     assert share == 1  # of so few
     nodes = np.linspace(-1, 1, 9)
     expected = nodes[:, None, None] + 10 * nodes[None, :, None] + 100 * nodes[None, None, :]
     np.testing.assert_allclose(values, expected, atol=1e-4)
+    points = np.random.default_rng(0).uniform(-1, 1, (5, 3)).astype(np.float32)
+    np.testing.assert_allclose(ask(points), points @ np.array([1, 10, 100]), atol=1e-4)
 
 
 def test_a_latent_of_16_bits_is_the_code_rounded_to_half_precision(sphere):

@@ -520,12 +520,17 @@ def test_scores_that_are_null_are_told_and_summed_up_as_such():
 
 
 def test_what_extraction_leaves_out_of_a_shape_is_told_with_its_name(tmp_path, capsys):
-    plate = toys.sphere()._replace(vertices=toys.sphere().vertices * np.float32([1, 1, 1e-4]))
+    needle = toys.sphere()._replace(vertices=toys.sphere().vertices * np.float32([1, 1e-4, 1e-4]))  # between all rays
     evaluate.evaluate(
-        toys.identity(), {"sign": jnp.float32(1)}, [toys.item("plate", plate)], toys.config(), tmp_path, pictures=False
+        toys.identity(),
+        {"sign": jnp.float32(1)},
+        [toys.item("needle", needle)],
+        toys.config(),
+        tmp_path,
+        pictures=False,
     )
     told = "no surface on a grid of 33 nodes a side: parts thinner than its spacing, 0.062, vanish"
-    assert {f"plate: {told}", f"plate, ceiling: {told}"} <= set(capsys.readouterr().err.splitlines())
+    assert {f"needle: {told}", f"needle, ceiling: {told}"} <= set(capsys.readouterr().err.splitlines())
 
 
 def test_held_out_shapes_stand_apart_with_what_no_learning_gives_which_is_found_once(tmp_path, monkeypatch, capsys):

@@ -42,7 +42,12 @@ def balls(radii=RADII, noise: float = 0.0):
         square = nodes[:, None, None] ** 2 + nodes[None, :, None] ** 2 + nodes[None, None, :] ** 2
         return np.sqrt(square) - np.asarray(decoded)[0, 0]
 
-    return dataclasses.replace(toys.identity(), sample=draw, decode=lambda params, latent: latent.code, grid=grid)
+    def field(params, decoded, points):
+        del params
+        return jnp.linalg.norm(points, axis=-1) - decoded[0, 0]
+
+    own = dict(decode=lambda params, latent: latent.code, field=field, grid=grid)
+    return dataclasses.replace(toys.identity(), sample=draw, **own)
 
 
 def config_of(count: int):
@@ -260,8 +265,8 @@ def test_a_real_family_gives_the_meshes_of_what_its_prior_draws(tmp_path, kind):
     drawn = family.sample(params, batches.stream_key(config.sample.seed, "sample", 0), numbers)
     for number, row in enumerate(scores["samples"]):
         latent = jax.tree.map(lambda leaf, i=number: leaf[i : i + 1], drawn)
-        values, _ = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
-        mesh = pipeline.polygonise(values, config)[0]
+        values, _, ask = pipeline.family_grid(pipeline.decode(latent, family, params), family, params, config)
+        mesh = pipeline.polygonise(values, config, ask=ask)[0]
         assert row["faces"] == len(mesh.faces) > 0
 
 
@@ -283,11 +288,10 @@ def test_draw_i_is_the_same_whatever_the_count_and_names_have_as_many_digits_as_
 
 
 def test_a_draw_tells_the_share_of_nodes_that_a_family_without_a_grid_was_asked():
-    at = lambda params, decoded, points: jnp.linalg.norm(points, axis=-1) - decoded[0, 0]
     family, config = balls((0.5,)), config_of(1)
     whole, asked = (
         next(sample._draw(each, {}, config, evaluate.Clock()))
-        for each in (family, dataclasses.replace(family, grid=None, field=at))
+        for each in (family, dataclasses.replace(family, grid=None))
     )
     assert whole.row["asked_share"] is None
     assert 0 < asked.row["asked_share"] < 0.6

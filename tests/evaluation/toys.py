@@ -8,7 +8,7 @@ import numpy as np
 import trimesh
 
 from configs import base
-from hexjax.geometry import field
+from hexjax.geometry import blocks, field
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
 from hexjax.types import Hexplane, Item, Latent, Layout, Mesh, Size
@@ -59,7 +59,7 @@ def identity() -> Family:
 
     def grid(params, decoded, count):
         sign = 1 if params is None else np.asarray(params["sign"])
-        return field.grid(decoded, count) * sign + (1 - sign)
+        return blocks.grid(decoded, count) * sign + (1 - sign)
 
     def loss(params, batch, key, step, knobs):
         raise NotImplementedError("this family is not trained")
