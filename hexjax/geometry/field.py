@@ -3,9 +3,9 @@
 A view's value at a point blends the four pixels around its projection. A pixel with surface gives the signed distance
 to its tangent plane (positive in front); one that shows a back face, through an opening, abstains with -BACKGROUND; one
 without surface carves: it gives the distance of the nearest surface that any view claims there, at most +BACKGROUND.
-Coverage weighs surface against background. The field is the largest of the six values, blended with those views that
-see the same surface (`fused`), but where two opposite views bound a part narrower than a pixel: there they alone count, as
-others may have missed it. Pure and differentiable in the maps and in the points; units of the frame.
+Coverage weighs surface against background. The field is the largest of the six values, blended where views agree, but for
+those of views that may have missed a thin part (`fused`). Pure and differentiable in the maps and in the points; units of
+the frame.
 
 Source: ours; the truncation of far values before blending follows volumetric fusion (Curless and Levoy 1996).
 """
@@ -27,9 +27,13 @@ KNEE = 0.25  # pixels: beyond it values count little more in the blend, so that 
 FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
 FAR = 9.0  # world units: of a surface that is not there
 AGREE = 0.5  # pixels: views whose values are as near to the largest are blended with it
+TIE = 0.02  # pixels: of values as near to each other that of the view which faces the surface more counts as the larger
 MISSED = 0.5  # pixels behind a surface that views which see none nearby may have missed
-FACING, PAIR = 0.8, 0.5
-GRAZE = 0.2
+FACING, PAIR = (
+    0.8,
+    0.5,
+)  # cosines of the normal to the ray from which one view is believed against those, and two opposite ones
+GRAZE = 0.2  # the most of a surface's normal along the rays of a view that may have missed it
 SHEET = 1e-3  # world units: what is thinner between two opposite pixels is drawn so thick
 
 
@@ -86,7 +90,7 @@ def _sheet(depth: Array, slope: Array, mask: Array) -> Float[Array, "v h w"]:
     for one, other, mirrored in frame.OPPOSITE:
         facing = [jnp.where(mask[view] > 0.5, slope[view], 0) for view in (one, other)]
         through = (2 - depth[one] - jnp.flip(depth[other], mirrored)) * slope[one]
-        both = (facing[0] > 0.3) & (jnp.flip(facing[1], mirrored) > 0.3) & (through > -1e-5)
+        both = (facing[0] > 0.05) & (jnp.flip(facing[1], mirrored) > 0.05) & (through > -1e-5)
         lacking[one] = jnp.where(both, jnp.maximum(SHEET - through, 0) / 2, 0)
         lacking[other] = jnp.flip(lacking[one], mirrored)
     return jnp.stack(lacking)
@@ -165,17 +169,34 @@ def _value(taps: Taps, depth: Array, nearest: Array, resolution: int) -> Array:
     return expand(sum4(taps.weight * value) + taps.empty * compress(empty, knee), knee)
 
 
-def _normal(view: int, taps: Taps) -> list[Array]:
-    """One view's normal along x, y and z, as far as it is covered."""
+class _Side(NamedTuple):
+    """What a view says of a surface within a pixel of points: -1 where it sees none; `faces`: whether it is believed."""
+
+    value: Array
+    cosine: Array
+    empty: Array
+    normal: tuple[Array, ...]
+    faces: Array
+
+
+def _side(view: int, taps: Taps, claim: Array, value: Array, pixel: float) -> _Side:
     axes = (frame.RIGHT[view], frame.UP[view], -frame.FORWARD[view])
-    return [sum(float(axis[i]) * part for axis, part in zip(axes, taps.normal) if axis[i]) for i in range(3)]
+    normal = [sum(float(axis[i]) * part for axis, part in zip(axes, taps.normal) if axis[i]) for i in range(3)]
+    known = jnp.abs(claim) < pixel
+    return _Side(jnp.where(known, value, -1), taps.normal[2], taps.empty, tuple(normal), known)
+
+
+def _pick(first: Array, one: _Side, other: _Side) -> _Side:
+    return jax.tree.map(lambda a, b: jnp.where(first, a, b), one, other)
 
 
 def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     """The field of the six views' taps and depths at points.
 
-    The largest value is blended with those within AGREE of it whose normals agree with its own, each by the squared cosine
-    of its normal to the ray: the ridges where another view governs, and half the noise of decoded maps, go.
+    Of the views that see a surface within a pixel the largest value counts. It is blended with those within AGREE of it whose
+    normals agree with its own, each by the squared cosine of its normal to the ray: the ridges where another view governs go.
+    A view that sees nothing as near may have missed a part narrower than its pixels, if that lies along its rays (GRAZE): it
+    cannot outweigh, down to MISSED pixels behind the surface, a view that faces it (FACING), nor two opposite ones (PAIR).
     """
     pixel = 2 / resolution
     claims = [taps.claimed[0] - taps.claimed[1] * depth for taps, depth in views]
@@ -183,32 +204,23 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     values = [_value(*view, nearest, resolution) for view in views]
     sides = []
     for one, other, _ in frame.OPPOSITE:
-        said = [
-            [
-                jnp.where(jnp.abs(claims[view]) < pixel, values[view], -1),
-                views[view][0].normal[2] ** 2,
-                views[view][0].empty,
-            ]
-            + _normal(view, views[view][0])
-            for view in (one, other)
-        ]
-        first = said[0][0] > said[1][0]
-        both = jnp.minimum(said[0][0], said[1][0]) > -1
-        sides.append([jnp.where(both, PAIR, FACING)] + [jnp.where(first, *pair) for pair in zip(*said)])
-    least, near, facing, empty, *normal = functools.reduce(
-        lambda a, b: [jnp.where(a[1] >= b[1], *pair) for pair in zip(a, b)], sides
-    )
-    lower, total = 0.0, empty + 1e-6
-    for _, value, cosine, _, *other in sides:
-        agreed = jnp.maximum(sum(a * b for a, b in zip(normal, other)), 0)
-        weight = cosine * agreed * jnp.maximum(1 - (near - value) / (AGREE * pixel), 0)
-        lower, total = lower + weight * (near - value), total + weight
-    near = near - lower / total
-    skin = jnp.where(facing > least**2, -near - MISSED * pixel, FAR)
-    for axis, (one, other, _) in zip((1, 2, 0), frame.OPPOSITE):
-        along = jnp.maximum(values[one], values[other])
-        skin = jnp.where(jnp.abs(normal[axis]) > GRAZE, jnp.maximum(skin, along), skin)
-    return jnp.maximum(near, jnp.minimum(greatest(values), skin))
+        pair = [_side(view, views[view][0], claims[view], values[view], pixel) for view in (one, other)]
+        side = _pick(pair[0].value > pair[1].value, *pair)
+        least = jnp.where(pair[0].faces & pair[1].faces, PAIR, FACING)
+        sides.append(side._replace(faces=side.cosine > least))
+    ahead = lambda side: side.value + TIE * pixel * side.cosine
+    best = functools.reduce(lambda a, b: _pick(ahead(a) >= ahead(b), a, b), sides)
+    lower, total = 0.0, best.empty + 1e-6
+    for side in sides:
+        agreed = jnp.maximum(sum(a * b for a, b in zip(side.normal, best.normal)), 0)
+        weight = side.cosine**2 * agreed * jnp.maximum(1 - (best.value - side.value) / (AGREE * pixel), 0)
+        lower, total = lower + weight * (best.value - side.value), total + weight
+    most = [jnp.maximum(values[one], values[other]) for one, other, _ in frame.OPPOSITE]
+    sure = [
+        jnp.where(best.faces & (jnp.abs(best.normal[axis]) <= GRAZE), -1, value) for axis, value in zip((1, 2, 0), most)
+    ]
+    far = greatest([*sure, jnp.minimum(greatest(most), -best.value - MISSED * pixel)])
+    return best.value - lower / total + jnp.maximum(far - best.value, 0)
 
 
 def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:

@@ -36,10 +36,9 @@ def polygonise(
         raise ValueError(f"the field is not finite at {int((~np.isfinite(values)).sum())} of {values.size} nodes")
     spacing = 2 / (len(values) - 1)
     moved = thin.move(values, ask) if ask is not None else thin.NONE
-    is_moved = np.zeros(values.shape, bool)
-    is_moved.ravel()[moved.nodes] = True
     if len(moved.nodes):
-        values = np.where(is_moved, np.float32(-spacing), values)
+        values = values.copy()
+        values.ravel()[moved.nodes] = -spacing
     box = _box(values[1:-1, 1:-1, 1:-1] < 0)
     if box is None:
         empty = Mesh(np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32))
@@ -49,11 +48,8 @@ def polygonise(
     closed = _closed(values[box], NEAREST * min(spacing, max(-low, high)))
     vertices, faces, _, _ = measure.marching_cubes(closed, 0.0, mask=crossed(closed < 0))
     first = np.array([side.start for side in box])
-    placed = (vertices + first) * spacing - 1
-    if len(moved.nodes):
-        places = (np.indices(closed.shape).transpose(1, 2, 3, 0) + first) * spacing - 1
-        places[is_moved[box]] = moved.places[np.argsort(moved.nodes)]
-        placed = thin.settle(vertices, closed, is_moved[box], places, ask)
+    vertices = vertices.astype(np.float64) + first
+    placed = thin.settle(vertices, values < 0, moved, ask) if len(moved.nodes) else vertices * spacing - 1
     mesh, dropped, share = drop_small_parts(Mesh(placed.astype(np.float32), faces.astype(np.int32)), min_part_share)
     each = f"each below {min_part_share:g} of the area (min_part_share), {share:.2g} of it together"
     told = f"parts dropped: {dropped}, {each}" if dropped else None

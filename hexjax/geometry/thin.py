@@ -13,30 +13,32 @@ from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from scipy.optimize import elementwise
 from scipy.sparse import coo_array, csgraph
 from scipy.spatial import cKDTree
 
 from hexjax.types import Array
 
 Ask = Callable[[Float[np.ndarray, "p 3"]], Array]
-CHUNK = 2**14  # points asked at once
+CHUNK = 2**12  # points asked at once
 FAR = 3**0.5 / 2  # cells: no point is farther from all nodes
 THICK = 2.0  # cells along the gradient: what is thicker is seen by its own nodes
 DEPTHS = np.array([0, 2.0**-8, 2.0**-7, 2.0**-6, 2.0**-5, 0.0625, 0.125, 0.25, 0.5, 0.75, 1, 1.5, THICK])  # cells
 CLOSE = 0.75  # cells: a part that has a node as near is known
 LEAST = 24  # nodes of a thin part
 FILLS = 8  # rounds of joining at most
-ROUNDS = 10  # of looking for the zero level on an edge
+ROUNDS, TOLERANCE = 16, 1e-4  # of looking for the zero level on an edge, at the most, and of its length
 
 
 class Moved(NamedTuple):
-    """Nodes that were moved, by number with x first, and where to, in the frame."""
+    """Nodes that were moved, by number with x first, and where to, in the frame; and all those inside of the same parts."""
 
     nodes: Int[np.ndarray, "k"]
     places: Float[np.ndarray, "k 3"]
+    held: Int[np.ndarray, "q"]
 
 
-NONE = Moved(np.zeros(0, np.int64), np.zeros((0, 3)))
+NONE = Moved(np.zeros(0, np.int64), np.zeros((0, 3)), np.zeros(0, np.int64))
 
 
 def asked(ask: Ask, points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
@@ -55,7 +57,7 @@ def _asked(ask: Ask, points: Float[np.ndarray, "p q 3"]) -> Float[np.ndarray, "p
 
 def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     """The nodes that are moved into parts which the grid would miss."""
-    spacing = 2 / (len(values) - 1)
+    values, spacing = np.ascontiguousarray(values), 2 / (len(values) - 1)
     nodes = _candidates(values, ask, spacing)
     places = _places(nodes, values.shape)
     start, normal, thickness = _measure(ask, places, values.ravel()[nodes], spacing)
@@ -72,7 +74,7 @@ def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
             new[new] = cKDTree(known).query(into[new])[0] > CLOSE * spacing
         chosen |= new
         known = np.concatenate([known, into[new]])
-    return _joined(values, Moved(nodes[chosen], into[chosen]))
+    return _joined(values, nodes[chosen], into[chosen])
 
 
 def _places(nodes: Int[np.ndarray, "k"], shape: tuple[int, ...]) -> Float[np.ndarray, "k 3"]:
@@ -85,17 +87,19 @@ def _around(shape: tuple[int, ...]) -> Int[np.ndarray, "27"]:
     return (np.indices((3, 3, 3)).reshape(3, -1).T - 1) @ [shape[1] * shape[2], shape[2], 1]
 
 
-def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
+def _joined(values: Float[np.ndarray, "n n n"], nodes: Int[np.ndarray, "k"], places: Float[np.ndarray, "k 3"]) -> Moved:
     """Those that belong to thin parts of LEAST nodes at least, and what joins these: no face has only opposite corners inside.
 
     At creases smaller parts are the field's own noise. What marching cubes makes of such a face is a matter of values; so the
     outer corner that the field puts nearer to the part is moved as well, to where its inner neighbour is.
     """
-    part, numbers = _parts(values, moved.nodes)
-    kept = np.bincount(part)[part[np.searchsorted(numbers, moved.nodes)]] >= LEAST
-    nodes, places = moved.nodes[kept], moved.places[kept]
     if not len(nodes):
-        return Moved(nodes, places)
+        return NONE
+    part, numbers = _parts(values, nodes)
+    kept = np.bincount(part)[part[np.searchsorted(numbers, nodes)]] >= LEAST
+    nodes, places = nodes[kept], places[kept]
+    if not len(nodes):
+        return NONE
     inside = values.ravel() < 0
     inside[nodes] = True
     held, place = numbers[np.isin(part, part[np.searchsorted(numbers, nodes)])], dict(zip(nodes.tolist(), places))
@@ -108,7 +112,7 @@ def _joined(values: Float[np.ndarray, "n n n"], moved: Moved) -> Moved:
             place[node] = place.get(other, own)
         inside[found[:, 0]] = True
         held = np.concatenate([held, found[:, 0]])
-    return Moved(np.array(list(place), np.int64), np.array(list(place.values())))
+    return Moved(np.array(list(place), np.int64), np.array(list(place.values())), held)
 
 
 def _parts(values: Float[np.ndarray, "n n n"], moved: Int[np.ndarray, "k"]) -> tuple[np.ndarray, np.ndarray]:
@@ -247,54 +251,40 @@ def _crossing(inside: Array, nodes: Array, normal: Array, distance: Array, spaci
     return chosen
 
 
-def settle(
-    vertices: Float[np.ndarray, "m 3"],
-    values: Float[np.ndarray, "x y z"],
-    moved: Bool[np.ndarray, "x y z"],
-    places: Float[np.ndarray, "x y z 3"],
-    ask: Ask,
-) -> Float[np.ndarray, "m 3"]:
-    """Vertices that marching cubes laid on edges of a grid, in cells, brought into the frame.
+def settle(vertices: Float[np.ndarray, "m 3"], inside: Bool[np.ndarray, "n n n"], moved: Moved, ask: Ask) -> Array:
+    """Vertices [m, 3] that marching cubes laid on edges of a grid, in cells, brought into the frame.
+
+    On the edges of moved nodes, and of those inside the same parts, the zero level is looked for.
 
     Args:
-        moved: which nodes were moved; on their edges the zero level is looked for.
-        places: of all nodes, in the frame.
+        inside: the nodes that are, or were moved there.
     """
-    low, high = np.floor(vertices).astype(int), np.ceil(vertices).astype(int)
-    share, found = vertices - low, 0
-    for corner in itertools.product((0, 1), repeat=3):  # on an edge two of these count
-        at = tuple(np.where(corner, high, low).T)
-        found = found + places[at] * np.where(corner, share, 1 - share).prod(1)[:, None]
-    one, other = tuple(low.T), tuple(high.T)
-    sought = ((low != high).sum(1) == 1) & (moved[one] | moved[other])
-    one, other = (tuple(a[sought] for a in end) for end in (one, other))
-    within = (values[one] < 0)[:, None]
-    found[sought] = _zero(
-        ask, np.where(within, places[one], places[other]), np.where(within, places[other], places[one])
-    )
+    shape, spacing = inside.shape, 2 / (len(inside) - 1)
+    found = vertices * spacing - 1
+    known = np.zeros(inside.size, bool)
+    known[moved.nodes] = known[moved.held] = True
+    ends = [np.ravel_multi_index(tuple(end(vertices).astype(int).T), shape) for end in (np.floor, np.ceil)]
+    on_edge = (vertices != np.floor(vertices)).sum(1) == 1
+    sought = np.flatnonzero(on_edge & (known[ends[0]] | known[ends[1]]))
+    order = np.argsort(moved.nodes)
+    low, high = (_moved_places(end[sought], shape, moved, order) for end in ends)
+    within = inside.ravel()[ends[0][sought]][:, None]
+    found[sought] = _zero(ask, np.where(within, low, high), np.where(within, high, low))
     return found
 
 
-def _zero(ask: Ask, inner: Array, outer: Array) -> Float[np.ndarray, "k 3"]:
-    """Points of the zero level between points inside and outside, by the Illinois method."""
-    low, high = asked(ask, inner).astype(np.float64), asked(ask, outer).astype(np.float64)
-    high = np.maximum(high, 1e-9)
-    low = np.minimum(low, -1e-9)
-    a, b = np.zeros(len(inner)), np.ones(len(inner))
-    last = np.zeros(len(inner), int)
-    at = a
-    for round in range(ROUNDS):
-        at = (
-            np.clip((a * high - b * low) / (high - low), a + 0.02 * (b - a), b - 0.02 * (b - a))
-            if round % 3 != 2
-            else (a + b) / 2
-        )
-        value = asked(ask, inner + (outer - inner) * at[:, None])
-        within = value < 0
-        high = np.where(within & (last == -1), high / 2, high)
-        low = np.where(~within & (last == 1), low / 2, low)
-        a, low = np.where(within, at, a), np.where(within, value, low)
-        b, high = np.where(within, b, at), np.where(within, high, np.maximum(value, 1e-12))
-        last = np.where(within, -1, 1)
-    at = (a * high - b * low) / (high - low)
-    return inner + (outer - inner) * at[:, None]
+def _moved_places(nodes: Int[np.ndarray, "k"], shape: tuple[int, ...], moved: Moved, order: Array) -> Array:
+    """Where nodes lie in the frame after some were moved; `order` sorts those."""
+    at = order[np.minimum(np.searchsorted(moved.nodes[order], nodes), len(order) - 1)]
+    return np.where((moved.nodes[at] == nodes)[:, None], moved.places[at], _places(nodes, shape))
+
+
+def _zero(ask: Ask, inner: Float[np.ndarray, "k 3"], outer: Float[np.ndarray, "k 3"]) -> Float[np.ndarray, "k 3"]:
+    """Points of the zero level between points inside and outside: Chandrupatla 1997, as in SciPy."""
+    values = lambda share, at: asked(ask, inner[at] + (outer - inner)[at] * share[:, None]).astype(np.float64)
+    ends = np.zeros(len(inner)), np.ones(len(inner))
+    found = elementwise.find_root(
+        values, ends, args=(np.arange(len(inner)),), tolerances=dict(xatol=TOLERANCE), maxiter=ROUNDS
+    )
+    share = np.where(np.isfinite(found.x), found.x, 0.5)[:, None]
+    return inner + (outer - inner) * share
