@@ -58,7 +58,9 @@ def _asked(ask: Ask, points: Float[np.ndarray, "p q 3"]) -> Float[np.ndarray, "p
 def move(values: Float[np.ndarray, "n n n"], ask: Ask) -> Moved:
     """The nodes that are moved into parts which the grid would miss."""
     values, spacing = np.ascontiguousarray(values), 2 / (len(values) - 1)
-    nodes = _candidates(values, ask, spacing)
+    nodes = _candidates(values, spacing)
+    if not len(nodes):
+        return NONE
     places = _places(nodes, values.shape)
     start, normal, thickness = _measure(ask, places, values.ravel()[nodes], spacing)
     thin = (thickness > 0) & (thickness < THICK * spacing)
@@ -172,36 +174,32 @@ def _opposite(inside: Array, held: Array, values: Array) -> Int[np.ndarray, "k 2
     return found[np.unique(found[:, 0], return_index=True)[1]]
 
 
-def _candidates(values: Float[np.ndarray, "n n n"], ask: Ask, spacing: float) -> Int[np.ndarray, "k"]:
-    """Nodes outside of which a part may lie within a cell that the grid would miss.
+def _candidates(values: Float[np.ndarray, "n n n"], spacing: float) -> Int[np.ndarray, "k"]:
+    """Nodes outside of which a part may lie within a cell that the grid would miss, LEAST of them or thin nodes together.
 
-    They have no inner node beside them, or the field falls towards a node outside as if it met the surface before.
+    They have no inner node beside them, or the field falls towards a node outside as if it met the surface before, or it lies
+    a spacing higher on either side.
     """
-    count, flat = len(values), values.ravel()
+    flat = values.ravel()
     nodes = np.flatnonzero((flat >= 0) & (flat < spacing))
-    nodes = nodes[_within(nodes, count, 1)]
-    strides = np.array([count**2, count, 1])
-    alone = flat[nodes] < FAR * spacing
+    nodes = nodes[_within(nodes, len(values), 1)]
+    here, alone = flat[nodes], flat[nodes] < FAR * spacing
     for step in _around(values.shape):
         alone[alone] = flat[nodes[alone] + step] >= 0
-    found = [nodes[alone]]
-    for step in (*strides, *-strides):
-        ahead, behind = flat[nodes + step], flat[nodes - step]
-        unknown = behind > 0.999 * spacing  # clipped, or filled in
-        bent = (ahead >= 0) & _bent(flat[nodes], ahead, np.where(unknown, np.inf, behind), spacing)
-        unknown &= bent
-        if unknown.any():
-            known = asked(ask, _places(nodes[unknown] - step, values.shape))
-            bent[unknown] = _bent(flat[nodes[unknown]], ahead[unknown], known, spacing)
-        found.append(nodes[bent])
-    return np.unique(np.concatenate(found))
+    found = alone
+    for stride in (len(values) ** 2, len(values), 1):
+        below, above = (np.minimum(flat[nodes + step], spacing) for step in (-stride, stride))
+        found |= (np.minimum(below, above) > 0.999 * spacing) | _bent(here, below, above) | _bent(here, above, below)
+    nodes = nodes[found]
+    part, numbers = _parts(values, nodes)
+    return nodes[np.bincount(part)[part[np.searchsorted(numbers, nodes)]] >= LEAST]
 
 
-def _bent(values: Array, ahead: Array, behind: Array, spacing: float) -> Bool[np.ndarray, "k"]:
-    """Whether the field, where it goes on as before, would be inside ahead, or nearly so, and is not."""
-    slope = np.minimum(behind - values, spacing)
+def _bent(values: Array, ahead: Array, behind: Array) -> Bool[np.ndarray, "k"]:
+    """Whether the field, where it goes on as before, would be inside ahead, or nearly so, and is outside."""
+    slope = behind - values
     ends = values - slope
-    return (ends < 0.1 * slope) & (ahead - ends > 0.6 * slope)
+    return (ahead >= 0) & (ends < 0.1 * slope) & (ahead - ends > 0.6 * slope)
 
 
 def _measure(ask: Ask, places: Array, values: Array, spacing: float) -> tuple[Array, Array, Array]:
