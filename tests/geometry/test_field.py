@@ -145,7 +145,7 @@ def test_a_plate_thinner_than_a_pixel_is_inside_in_its_middle_and_outside_beside
         np.testing.assert_allclose(beside, 0.01, atol=1e-5)
 
 
-@pytest.mark.parametrize("degrees", [(0, 0), (45, 35), (30, 30), (20, 0), (10, 5)])
+@pytest.mark.parametrize("degrees", [(0, 0), (45, 35), (30, 30), (20, 0)])
 def test_a_sheet_of_two_sides_in_one_place_has_a_thickness(degrees):
     """Half of SHEET on either side, from four pixels within its rim on."""
     corners = np.array([[-0.6, 0, -0.6], [-0.6, 0, 0.6], [0.6, 0, 0.6], [0.6, 0, -0.6]])

@@ -58,21 +58,22 @@ STRAIGHT = {"matrix": np.eye(3)}
 
 
 @pytest.mark.parametrize(
-    ("ask", "parts", "euler"),
+    ("ask", "parts", "euler", "most"),
     [
-        pytest.param(shell, 2, 4, id="shell"),  # a sphere within a sphere
-        pytest.param(rod, 1, 2, id="rod"),
-        pytest.param(slab, 1, 2, id="slab"),
-        pytest.param(functools.partial(slab, **STRAIGHT), 1, 2, id="straight slab"),
-        pytest.param(functools.partial(slab, move=SPACING / 2, **STRAIGHT), 1, 2, id="slab on nodes"),
-        pytest.param(pair, 2, 4, id="pair"),
-        pytest.param(functools.partial(pair, **STRAIGHT), 2, 4, id="straight pair"),
+        pytest.param(shell, 2, 4, 1e-3, id="shell"),  # a sphere within a sphere
+        pytest.param(rod, 1, 2, 1e-3, id="rod"),
+        pytest.param(slab, 1, 2, 1e-3, id="slab"),
+        pytest.param(functools.partial(slab, **STRAIGHT), 1, 2, 1e-3, id="straight slab"),
+        pytest.param(functools.partial(slab, move=SPACING / 2, **STRAIGHT), 1, 2, SPACING / 4, id="slab on nodes"),
+        pytest.param(pair, 2, 4, 1e-3, id="pair"),
+        pytest.param(functools.partial(pair, **STRAIGHT), 2, 4, SPACING / 4, id="straight pair"),
     ],
 )
-def test_what_is_thinner_than_a_cell_is_meshed_as_it_is(ask, parts, euler):
+def test_what_is_thinner_than_a_cell_is_meshed_as_it_is(ask, parts, euler, most):
+    """Where nodes lie inside none is moved, and rims are cut as marching cubes cuts them."""
     mesh, report = isosurface.polygonise(grid(ask), 0.0, ask)
     assert (report["components"], report["euler"], report["watertight"]) == (parts, euler, True)
-    assert np.abs(ask(mesh.vertices)).max() < 1e-3
+    assert np.abs(ask(mesh.vertices)).max() < most
 
 
 @pytest.mark.parametrize("ask", [ball, cube, turned_cube, functools.partial(shell, half=2 * SPACING)])
@@ -110,12 +111,12 @@ def test_a_field_that_is_not_finite_is_refused_whoever_is_asked():
 
 
 BENDS = {
-    "straight": (lambda way: way, 1e-6),
-    "flat within": (lambda way: np.maximum(way, -0.1), 1e-6),
-    "bent": (lambda way: way + 4 * way**3, 1e-5),
-    "steep": (lambda way: 1e3 * way, 1e-6),
-    "slight": (lambda way: 1e-3 * way, 1e-6),
-    "thin": (lambda way: np.maximum(way, -0.01), 1e-4),
+    "straight": (lambda way: way, 2e-4),
+    "flat within": (lambda way: np.maximum(way, -0.1), 2e-4),
+    "bent": (lambda way: way + 4 * way**3, 2e-4),
+    "steep": (lambda way: 1e3 * way, 2e-4),
+    "slight": (lambda way: 1e-3 * way, 2e-4),
+    "thin": (lambda way: np.maximum(way, -0.01), 2e-4),
     "step": (lambda way: np.where(way < 0, -0.5, 0.5), 2e-3),
     "uneven step": (lambda way: np.where(way < 0, -0.001, 0.1), 2e-3),
 }
@@ -123,13 +124,13 @@ BENDS = {
 
 @pytest.mark.parametrize("bend", BENDS)
 def test_the_zero_level_between_points_is_found(bend):
-    """As a share of the way between them."""
-    random, (field, atol) = np.random.default_rng(0), BENDS[bend]
-    inner, outer = random.uniform(-0.5, 0.5, (2, 500, 3))
-    way, share = outer - inner, random.uniform(0.01, 0.99, 500)
-    along = lambda points: ((points - inner) * way).sum(-1) / (way**2).sum(-1)
-    ask = lambda points: np.pad(field(along(points[:500]) - share), (0, len(points) - 500))
-    np.testing.assert_allclose(along(thin._zero(ask, inner, outer)), share, atol=atol)
+    """As a share of the way between them, which is a part of the x axis for every y."""
+    field, atol = BENDS[bend]
+    inner = np.stack([np.full(500, -0.5), np.linspace(-0.9, 0.9, 500), np.zeros(500)], -1)
+    share = lambda y: 0.5 + 0.49 * np.sin(9 * y)
+    ask = lambda points: field(points[:, 0] + 0.5 - share(points[:, 1]))
+    found = thin._zero(ask, inner, inner + np.array([1, 0, 0]))
+    np.testing.assert_allclose(found[:, 0] + 0.5, share(inner[:, 1]), atol=atol)
 
 
 THICKNESSES, GRIDS = (0.001, 0.003, 0.01, 0.03), (64, 96, 128, 192, 256)
