@@ -191,6 +191,8 @@ def _candidates(values: Float[np.ndarray, "n n n"], spacing: float) -> Int[np.nd
         below, above = (np.minimum(flat[nodes + step], spacing) for step in (-stride, stride))
         found |= (np.minimum(below, above) > 0.999 * spacing) | _bent(here, below, above) | _bent(here, above, below)
     nodes = nodes[found]
+    if not len(nodes):
+        return nodes
     part, numbers = _parts(values, nodes)
     return nodes[np.bincount(part)[part[np.searchsorted(numbers, nodes)]] >= LEAST]
 
