@@ -65,6 +65,7 @@ class Taps(NamedTuple):
 
 @jax.jit
 def pixels(hexplane: Hexplane) -> Pixels:
+    """What the pixels of six maps say of points before them."""
     right, up, forward = (_component(hexplane.normal, axes) for axes in (frame.RIGHT, frame.UP, frame.FORWARD))
     front = forward <= 0
     slope = jnp.where(front, -forward, 0)
@@ -112,6 +113,7 @@ def corners(row: Array, column: Array, resolution: int) -> tuple[Array, ...]:
 
 
 def read(maps: Array, index: Array) -> Array:
+    """The maps' values at flat places, which must lie in range."""
     return maps.reshape(-1).at[index].get(mode="promise_in_bounds")
 
 
@@ -145,10 +147,12 @@ def taps(table: Float[Array, "v h w 5"], row: Array, column: Array) -> Taps:
 
 
 def compress(value: Array | float, knee: float) -> Array:
+    """Values brought within `knee` of 0, those far below it unchanged; with finite gradients."""
     return value / (1 + jnp.abs(value) / knee)
 
 
 def expand(value: Array | float, knee: float) -> Array:
+    """The inverse of `compress`, of values within `knee` of 0."""
     return value / (1 - jnp.abs(value) / knee)
 
 
