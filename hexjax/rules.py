@@ -52,6 +52,7 @@ WIDTHS = Rule(
 SHARES = Rule(tuple, names.SHARES, names.are_shares)
 NOT_NEGATIVE = number(", finite, at least 0", lambda value: 0 <= value < math.inf)
 POSITIVE = number(", finite, above 0", lambda value: 0 < value < math.inf)
+BETWEEN = number(" above 0 and below 1", lambda value: 0 < value < 1)
 POSITIVE_OR_OFF = number(" above 0; inf switches it off", lambda value: value > 0)
 POWER_OF_TWO = Rule(int, "a power of two", lambda value: value > 0 and value & (value - 1) == 0)
 
@@ -96,6 +97,7 @@ RULES = {
     "reconstruction.reduction": choice("mean", "sum"),
     "reconstruction.depth_weight": NOT_NEGATIVE,
     "reconstruction.depth_knee": NOT_NEGATIVE,
+    "reconstruction.depth_quantile": BETWEEN,
     "reconstruction.normal_weight": NOT_NEGATIVE,
     "reconstruction.variance": POSITIVE,
     "reconstruction.sigma_floor": POSITIVE,

@@ -29,6 +29,7 @@ MAPS = batches.MAPS
 DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
+FUSION = 2  # of how six maps become a field: a new number judges all anew
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
@@ -198,7 +199,7 @@ def fuse_of(family: Any, config: Any) -> Fuse:
         batch = {name: jnp.asarray(fields[name])[None] for name in family.sees}
         return family.field(None, jax.tree.map(lambda leaf: leaf[0], family.ideal(batch)), points)
 
-    return Fuse(ask, json.dumps([config.model.to_dict(), config.extract.threshold], sort_keys=True))
+    return Fuse(ask, json.dumps([FUSION, config.model.to_dict(), config.extract.threshold], sort_keys=True))
 
 
 @contextlib.contextmanager

@@ -55,7 +55,7 @@ class Bounds(NamedTuple):
 @functools.partial(jax.jit, static_argnums=1)
 def _bounds(pixels: Pixels, resolution: int) -> Bounds:
     offset, slope, right, up, mask = pixels
-    knee, blended = field.KNEE * 2 / resolution, (field.AGREE + field.TIE) * 2 / resolution
+    knee, blended = field.KNEE * 2 / resolution, (field.LOWERED + field.TIE) * 2 / resolution
     empty = field.compress(field.BACKGROUND, knee)
     tilt = (jnp.abs(right) + jnp.abs(up)) * (2 / resolution) + 1e-5
     owed = (1 - mask) / jnp.maximum(mask, 1e-6) * empty  # what the surface must outweigh

@@ -26,13 +26,12 @@ BACKGROUND = 0.1  # world units: the most that an empty pixel claims about the p
 KNEE = 0.25  # pixels: beyond it values count little more in the blend, so that an outline lies midway between pixels
 FAINT = 0.25  # coverage up to which a pixel carves, whatever surface it claims
 FAR = 9.0  # world units: of a surface that is not there
-AGREE = 0.5  # pixels: views whose values are as near to the largest are blended with it
+AGREE = 2.0  # pixels: views whose values are as near to the largest are blended with it
+LOWERED = 1.0  # pixels: the most that blending takes off
 TIE = 0.02  # pixels: of values as near to each other that of the view which faces the surface more counts as the larger
 MISSED = 0.5  # pixels behind a surface that views which see none nearby may have missed
-FACING, PAIR = (
-    0.8,
-    0.5,
-)  # cosines of the normal to the ray from which one view is believed against those, and two opposite ones
+FACING, PAIR = 0.8, 0.5  # cosines of the normal to the ray from which one view, or two opposite ones, are believed then
+APART = 0.5  # pixels: where the pixels around a place disagree by more about its surface, that is not believed
 GRAZE = 0.2  # the most of a surface's normal along the rays of a view that may have missed it
 SHEET = 1e-3  # world units: what is thinner between two opposite pixels is drawn so thick
 
@@ -52,7 +51,7 @@ class Taps(NamedTuple):
 
     `claimed` holds offset and slope of the surface alone, of the pixels covered by more than half; where there is none,
     those of a plane that is BACKGROUND away at every depth. `normal`: along right, up and against the ray, as far as
-    covered.
+    covered. `cosine`: the last of these, as far as the pixels agree too.
     """
 
     offset: Array
@@ -61,6 +60,7 @@ class Taps(NamedTuple):
     empty: Array
     claimed: tuple[Array, Array]
     normal: tuple[Array, Array, Array]
+    cosine: Array
 
 
 @jax.jit
@@ -143,7 +143,9 @@ def taps(table: Float[Array, "v h w 5"], row: Array, column: Array) -> Taps:
     share = solid / jnp.maximum(total, 1e-9)[None]
     claimed = jnp.where(total > 0, sum4(share * offset), FAR), sum4(share * slope)
     normal = tuple(sum4(covered * a) for a in (to_right, to_up, slope))
-    return Taps(offset, slope, covered, sum4(weight - covered), claimed, normal)
+    middle = claimed[0] / jnp.maximum(claimed[1], 1e-3)
+    apart = sum4(share * (offset - slope * middle[None]) ** 2) / (APART * 2 / resolution) ** 2
+    return Taps(offset, slope, covered, sum4(weight - covered), claimed, normal, normal[2] / (1 + apart**2))
 
 
 def compress(value: Array | float, knee: float) -> Array:
@@ -187,7 +189,7 @@ def _side(view: int, taps: Taps, claim: Array, value: Array, pixel: float) -> _S
     axes = (frame.RIGHT[view], frame.UP[view], -frame.FORWARD[view])
     normal = [sum(float(axis[i]) * part for axis, part in zip(axes, taps.normal) if axis[i]) for i in range(3)]
     known = jnp.abs(claim) < pixel
-    return _Side(jnp.where(known, value, -1), taps.normal[2], taps.empty, tuple(normal), known)
+    return _Side(jnp.where(known, value, -1), taps.cosine, taps.empty, tuple(normal), known)
 
 
 def _pick(first: Array, one: _Side, other: _Side) -> _Side:
@@ -217,14 +219,16 @@ def fused(views: Sequence[tuple[Taps, Array]], resolution: int) -> Array:
     lower, total = 0.0, best.empty + 1e-6
     for side in sides:
         agreed = jnp.maximum(sum(a * b for a, b in zip(side.normal, best.normal)), 0)
-        weight = side.cosine**2 * agreed * jnp.maximum(1 - (best.value - side.value) / (AGREE * pixel), 0)
+        fading = jnp.clip(4 * (1 + side.value / pixel), 0, 1)  # before its surface is a pixel away
+        near = jnp.maximum(1 - (best.value - side.value) / (AGREE * pixel), 0)
+        weight = side.cosine**2 * agreed * near * fading
         lower, total = lower + weight * (best.value - side.value), total + weight
     most = [jnp.maximum(values[one], values[other]) for one, other, _ in frame.OPPOSITE]
     sure = [
         jnp.where(best.faces & (jnp.abs(best.normal[axis]) <= GRAZE), -1, value) for axis, value in zip((1, 2, 0), most)
     ]
     far = greatest([*sure, jnp.minimum(greatest(most), -best.value - MISSED * pixel)])
-    return best.value - lower / total + jnp.maximum(far - best.value, 0)
+    return best.value - jnp.minimum(lower / total, LOWERED * pixel) + jnp.maximum(far - best.value, 0)
 
 
 def fuse(hexplane: Hexplane, points: Float[Array, "p 3"]) -> Float[Array, "p"]:

@@ -197,9 +197,9 @@ def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     config = {name: part for name, part in cell.config.to_dict().items() if name not in unread}
     config["sweep"] = {name: value for name, value in config["sweep"].items() if name not in ("cells", "form")}
     config["evaluate"] = {name: value for name, value in config["evaluate"].items() if name != "baselines"}
-    knee = config["reconstruction"].get("depth_knee")
+    off = {"depth_knee": 0, "depth_quantile": 0.5}
     config["reconstruction"] = {
-        name: value for name, value in config["reconstruction"].items() if name != "depth_knee" or knee
+        name: value for name, value in config["reconstruction"].items() if name not in off or value != off[name]
     }
     config["train"] = {name: value for name, value in config["train"].items() if name != "ema" or value}
     is_off = {"scale": not config["optimiser"]["scale"], "halve_every_steps": config["optimiser"]["decay"] != "halving"}

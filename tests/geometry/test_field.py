@@ -145,6 +145,15 @@ def test_a_plate_thinner_than_a_pixel_is_inside_in_its_middle_and_outside_beside
         np.testing.assert_allclose(beside, 0.01, atol=1e-5)
 
 
+def test_a_step_in_a_view_is_no_surface_that_others_could_have_missed():
+    """Seen from the left, two boxes with a gap between meet at y = 0, within a pixel; all others see through the gap."""
+    lobe, body = (plates.placed(shapes.box(*sides), "x", (0,), move) for sides, move in (
+        ((0.1, 0.6, 0.6), (-0.55, 0.3, 0)), ((0.6, 1.2, 1.0), (0.1, 0, 0))))  # fmt: skip
+    x, y, z = np.meshgrid(np.linspace(-0.47, -0.23, 9), np.linspace(-0.05, 0.05, 21), np.linspace(-0.2, 0.2, 3))
+    points = np.stack([x, y, z], -1).reshape(-1, 3).astype(np.float32)
+    assert (maps.fuse(maps.render(plates.joined([lobe, body])), points) > 0).all()
+
+
 @pytest.mark.parametrize("degrees", [(0, 0), (45, 35), (30, 30), (20, 0)])
 def test_a_sheet_of_two_sides_in_one_place_has_a_thickness(degrees):
     """Half of SHEET on either side, from four pixels within its rim on."""

@@ -79,7 +79,8 @@ def surface_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str
         total = reduce((raw - truth) ** 2)
         return total, dict(reconstruction=total)
     entropy = reduce(losses.cross_entropy(planes.share_outline(raw[:, :, 0]), mask))
-    depth = reduce(losses.depth_error(raw[:, :, 1], truth[:, :, 0], mask, config.reconstruction.depth_knee))
+    shape = config.reconstruction.depth_knee, config.reconstruction.depth_quantile
+    depth = reduce(losses.depth_error(raw[:, :, 1], truth[:, :, 0], mask, *shape))
     normal = reduce(losses.normal_error(raw[:, :, 2:], truth[:, :, 1:], mask))
     total = entropy + config.reconstruction.depth_weight * depth + config.reconstruction.normal_weight * normal
     return total, dict(reconstruction=total, mask=entropy, depth=depth, normal=normal)
