@@ -27,13 +27,15 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.blocks = 4  # residual blocks in each of them
     config.optimiser.scale.basis = 0.0  # the components stay as they were found in the first shapes
     config.reconstruction.depth_weight = 40.0
-    config.reconstruction.depth_knee = 0.05
+    config.reconstruction.depth_knee = 0.005
+    config.reconstruction.depth_quantile = 0.1
     config.sdf.weight = 0.0
     config.data.count = 200
     config.data.split = (0.8, 0.1, 0.1)
     config.data.augment = "mirror"
     config.train.batch_size = 8
     config.train.steps = 20_000
+    config.train.ema = 0.99
     config.evaluate.shapes = 20
     config.evaluate.pictures = 2
     if variant == "small":

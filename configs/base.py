@@ -67,8 +67,8 @@ def get_config() -> ml_collections.ConfigDict:
     reconstruction.depth_knee = (
         0.0  # world units: smaller depth errors are squared, as Huber's; 0: all are absolute; surface
     )
-    # Where a decoder is not sure of a depth it gives this quantile of the possible ones: 0.5 the median (where errors are
-    # squared, the mean); lower ones are nearer to the view, and tear no holes into what other views see; surface
+    # Where a decoder is not sure which of two surfaces a pixel shows, more than a pixel apart, it gives this quantile of the
+    # depths: 0.5 the median; lower ones are nearer to the view, and tear no holes into what other views see; surface
     reconstruction.depth_quantile = 0.5
     reconstruction.normal_weight = 2.0  # of 1 - cosine; surface
     reconstruction.variance = 1.0  # gaussian

@@ -79,7 +79,7 @@ def surface_loss(raw: Array, batch: Batch, config: Any) -> tuple[Array, dict[str
         total = reduce((raw - truth) ** 2)
         return total, dict(reconstruction=total)
     entropy = reduce(losses.cross_entropy(planes.share_outline(raw[:, :, 0]), mask))
-    shape = config.reconstruction.depth_knee, config.reconstruction.depth_quantile
+    shape = config.reconstruction.depth_knee, config.reconstruction.depth_quantile, 2 / mask.shape[-1]
     depth = reduce(losses.depth_error(raw[:, :, 1], truth[:, :, 0], mask, *shape))
     normal = reduce(losses.normal_error(raw[:, :, 2:], truth[:, :, 1:], mask))
     total = entropy + config.reconstruction.depth_weight * depth + config.reconstruction.normal_weight * normal

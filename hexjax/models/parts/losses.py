@@ -50,20 +50,23 @@ def depth_error(
     mask: Bool[Array, "*d"],
     knee: float = 0.0,
     quantile: float = 0.5,
+    sides: float = 0.0,
 ) -> Float[Array, "*d"]:
     """Error in world units where there is surface, 0 elsewhere, over the share of pixels with surface.
 
     Args:
         knee: up to which it is squared, over twice the knee, as Huber's; beyond, and for 0 throughout, it is absolute.
-        quantile: of the depths that are possible, the one which costs least: below .5 what is too deep costs more.
+        quantile: of depths that are possible and far apart, the one which costs least: below .5 what is too deep costs more.
+        sides: what an error exceeds this by costs by its side; smaller ones are not pulled to either.
 
     Source: the weights, Koenker and Bassett 1978.
     """
     weight = jnp.where(depth > truth, 2 - 2 * quantile, 2 * quantile)
     error = jnp.abs(depth - truth)
+    more = (weight - 1) * jnp.maximum(error - sides, 0)
     if knee > 0:
         error = jnp.where(error < knee, error**2 / (2 * knee), error - knee / 2)
-    return weight * error * mask / jnp.maximum(mask.mean(), 1e-6)
+    return (error + more) * mask / jnp.maximum(mask.mean(), 1e-6)
 
 
 def normal_error(
