@@ -14,6 +14,7 @@ from hexjax.types import Array, Hexplane
 
 BLOCK = 8  # cells a side of the blocks that are skipped or evaluated whole
 CHUNK = 256  # blocks evaluated at once
+ROUNDED = 1e-3  # pixels: places in an image may be computed so far off
 VIEWS = range(len(frame.VIEWS))
 
 
@@ -42,7 +43,8 @@ def _nodes(taps: Taps, depth: Array, spacing: Array, resolution: int) -> Float[A
 class Bounds(NamedTuple):
     """Of each pixel, or the largest of many: what proves a sign at points around it."""
 
-    before: Array  # minus the depth before which it is surely positive, by more than blending takes off
+    before: Array  # minus the depth before which it is surely positive
+    ahead: Array  # minus that before which it is so by more than blending takes off
     behind: Array  # the depth beyond which it is surely negative
     passed: Array  # the depth beyond which its surface is surely more than a pixel away
     facing: Array  # the cosine of its surface's normal to the ray
@@ -62,14 +64,14 @@ def _bounds(pixels: Pixels, resolution: int) -> Bounds:
     behind = jnp.where(owed < 0.999 * knee, field.expand(jnp.minimum(owed, 0.999 * knee), knee), jnp.inf) * 1.001
     sloped = slope > 1e-6
     over = jnp.where(sloped, slope, 1)
-    positive = jnp.where(sloped, (offset - tilt - blended) / over, -jnp.inf)
-    positive = jnp.where(mask < 0.999 * field.FAINT, jnp.inf, positive)
+    positive = [jnp.where(sloped, (offset - tilt - margin) / over, -jnp.inf) for margin in (0, blended)]
+    positive = [jnp.where(mask < 0.999 * field.FAINT, jnp.inf, depth) for depth in positive]
     negative = jnp.where(sloped, (offset + tilt + behind) / over, jnp.inf)
     level = (slope == 0) & (offset < 0)  # abstaining: the same at every depth
     negative = jnp.where(level & (behind < -0.999 * offset), -jnp.inf, negative)
     passed = jnp.where(sloped & (mask > 0.5), (offset + tilt + 2 / resolution) / over, -jnp.inf)
     up, right = up * mask, right * mask
-    return Bounds(-positive, negative, passed, slope * (mask > 0.5), up, -up, right, -right)
+    return Bounds(-positive[0], -positive[1], negative, passed, slope * (mask > 0.5), up, -up, right, -right)
 
 
 @jax.jit
@@ -79,45 +81,52 @@ def _most(maps: Array, rows: Array, columns: Array) -> Array:
 
 
 def _windows(low: Array, high: Array, reach: int, resolution: int) -> Array:
-    """Pixel indices [v, k, reach] from the one before `low` to the one after `high`, the last ones repeated."""
-    first, last = jnp.floor(low).astype(jnp.int32) - 1, jnp.floor(high).astype(jnp.int32) + 2
+    """Pixel indices [v, k, reach] of all that are read from `low` to `high`, the last ones repeated."""
+    first, last = jnp.floor(low - ROUNDED).astype(jnp.int32), jnp.floor(high + ROUNDED).astype(jnp.int32) + 1
     indices = jnp.minimum(first[..., None] + jnp.arange(reach)[None, None], last[..., None])
     return jnp.clip(indices, 0, resolution - 1)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _places(blocks: int, spacing: float, resolution: int) -> tuple[Array, ...]:
+    """Of blocks along every view's axes: the rows and columns of the pixels that are read, the least and largest depth."""
+    start = jnp.stack([-1 + spacing * BLOCK * jnp.arange(blocks)] * 3)
+    ends = list(zip(frame.along(start, resolution), frame.along(start + spacing * BLOCK, resolution)))
+    low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
+    reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 3
+    return *(_windows(low[i], high[i], reach, resolution) for i in (0, 1)), low[2], high[2]
 
 
 def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
     """Blocks of cells [k, k, k] that are surely outside throughout, and surely inside."""
     resolution = pixels.mask.shape[-1]
-    start = jnp.stack([-1 + spacing * BLOCK * jnp.arange(blocks)] * 3)
-    ends = list(zip(frame.along(start, resolution), frame.along(start + spacing * BLOCK, resolution)))
-    low, high = [jnp.minimum(*pair) for pair in ends], [jnp.maximum(*pair) for pair in ends]
-    reach = int(np.ceil(spacing * BLOCK * resolution / 2)) + 5
-    rows, columns = (_windows(low[i], high[i], reach, resolution) for i in (0, 1))
-    return _proved(Bounds(*(_most(maps, rows, columns) for maps in _bounds(pixels, resolution))), low[2], high[2])
+    rows, columns, low, high = _places(blocks, spacing, resolution)
+    return _proved(Bounds(*(_most(maps, rows, columns) for maps in _bounds(pixels, resolution))), low, high)
 
 
 @jax.jit
 def _proved(most: Bounds, low: Array, high: Array) -> tuple[Array, Array]:
     """The blocks that are outside, and inside, by the largest bounds of their windows and their depths.
 
-    Outside is where the pair of views along an axis proves it and no other view can outweigh that: none that faces a surface
-    which may be within a pixel of the block and along that axis (`field.fused`).
+    Outside is where the pair of views along an axis proves it and no other view can outweigh that: none that has a surface
+    which may be within a pixel of the block, or none that faces one along that axis, and blending is allowed for (`field.fused`).
     """
     place = lambda maps: [frame.to_xyz(v, maps[v][:, :, None]) for v in VIEWS]
     first, last = ([frame.to_xyz(v, ends[v][None, None]) for v in VIEWS] for ends in (low, high))
-    before = [a < -b for a, b in zip(last, place(most.before))]
+    before, ahead = ([a < -b for a, b in zip(last, place(bound))] for bound in (most.before, most.ahead))
     inside = [a > b for a, b in zip(first, place(most.behind))]
-    close = [~a & (b <= c) for a, b, c in zip(before, first, place(most.passed))]
+    close = [~a & (b <= c) for a, b, c in zip(ahead, first, place(most.passed))]
     alone, paired = (place(most.facing > least) for least in (field.FACING, field.PAIR))
     leaning = [place(jnp.maximum(-a, -b) > field.GRAZE) for a, b in ((most.up, most.down), (most.right, most.left))]
     outside = []
     for one, other, _ in frame.OPPOSITE:
-        sure = before[one] | before[other]
+        sure, none = ahead[one] | ahead[other], before[one] | before[other]
         for pair in frame.OPPOSITE:
             for v, back in (pair[:2], pair[1::-1]) if pair[0] != one else ():
                 lies = frame.axes(v)[0].index(frame.axes(one)[0][2])  # along the view's rows or columns
                 sure &= ~(close[v] & (alone[v] | paired[v] & close[back]) & ~leaning[lies][v])
-        outside.append(sure)
+                none &= ~close[v]
+        outside.append(sure | none)
     return functools.reduce(jnp.logical_or, outside), functools.reduce(jnp.logical_and, inside)
 
 
