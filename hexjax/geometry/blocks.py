@@ -108,8 +108,8 @@ def _proofs(pixels: Pixels, blocks: int, spacing: float) -> tuple[Array, Array]:
 def _proved(most: Bounds, low: Array, high: Array) -> tuple[Array, Array]:
     """The blocks that are outside, and inside, by the largest bounds of their windows and their depths.
 
-    Outside is where the pair of views along an axis proves it and no other view can outweigh that: none that has a surface
-    which may be within a pixel of the block, or none that faces one along that axis, and blending is allowed for (`field.fused`).
+    Outside is where the pair of views along an axis proves it and no other view can outweigh that (`field.fused`): none that
+    has a surface which may be within a pixel of the block, or none that faces one along that axis, with room for blending.
     """
     place = lambda maps: [frame.to_xyz(v, maps[v][:, :, None]) for v in VIEWS]
     first, last = ([frame.to_xyz(v, ends[v][None, None]) for v in VIEWS] for ends in (low, high))

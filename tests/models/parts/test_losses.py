@@ -50,7 +50,9 @@ def test_depth_errors_below_the_knee_are_squared_and_meet_the_others_without_a_s
 def test_the_depth_that_costs_least_is_the_quantile_of_the_possible_ones(quantile):
     possible = jnp.asarray(np.random.default_rng(0).gamma(2.0, 0.3, 2001), jnp.float32)
     tried = jnp.linspace(0, 2, 401)
-    cost = lambda depth: losses.depth_error(jnp.full(2001, depth), possible, jnp.ones(2001, bool), 1e-4, quantile).mean()
+    cost = lambda depth: losses.depth_error(
+        jnp.full(2001, depth), possible, jnp.ones(2001, bool), 1e-4, quantile
+    ).mean()
     best = float(tried[jnp.argmin(jax.lax.map(cost, tried))])
     assert best == pytest.approx(float(jnp.quantile(possible, quantile)), abs=0.01)
     assert float(losses.depth_error(jnp.ones(1), jnp.zeros(1), jnp.ones(1, bool))[0]) == 1
