@@ -19,7 +19,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config = base.get_config()
     base.make_hexplane_ae(config)
     config.name = "ae_continuous"
-    config.reconstruction.depth_quantile = 0.1
     config.sdf.weight = 0.1
     if variant == "small":
         base.make_small(config)
