@@ -58,6 +58,15 @@ def test_the_depth_that_costs_least_is_the_quantile_of_the_possible_ones(quantil
     assert float(losses.depth_error(jnp.ones(1), jnp.zeros(1), jnp.ones(1, bool))[0]) == 1
 
 
+def test_depth_errors_cost_by_their_side_as_far_as_they_exceed_what_is_given():
+    error = lambda distance: float(
+        losses.depth_error(jnp.array([1 + distance]), jnp.ones(1), jnp.ones(1, bool), 0.0, 0.1, 0.02)[0]
+    )
+    assert error(0.02) == pytest.approx(error(-0.02)) == pytest.approx(0.02)
+    assert error(0.12) == pytest.approx(0.02 + 1.8 * 0.1)
+    assert error(-0.12) == pytest.approx(0.02 + 0.2 * 0.1)
+
+
 def test_signed_distance_error_forgives_the_slack_and_clamps():
     truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
     zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
