@@ -57,13 +57,13 @@ def depth_error(
     Args:
         knee: up to which it is squared, over twice the knee, as Huber's; beyond, and for 0 throughout, it is absolute.
         quantile: of depths that are possible and far apart, the one which costs least: below .5 what is too deep costs more.
-        sides: what an error exceeds this by costs by its side; smaller ones are not pulled to either.
+        sides: what an error exceeds this, and the knee, by costs by its side; smaller ones are not pulled to either.
 
     Source: the weights, Koenker and Bassett 1978.
     """
     weight = jnp.where(depth > truth, 2 - 2 * quantile, 2 * quantile)
     error = jnp.abs(depth - truth)
-    more = (weight - 1) * jnp.maximum(error - sides, 0)
+    more = (weight - 1) * jnp.maximum(error - max(sides, knee), 0)
     if knee > 0:
         error = jnp.where(error < knee, error**2 / (2 * knee), error - knee / 2)
     return (error + more) * mask / jnp.maximum(mask.mean(), 1e-6)

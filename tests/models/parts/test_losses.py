@@ -67,6 +67,16 @@ def test_depth_errors_cost_by_their_side_as_far_as_they_exceed_what_is_given():
     assert error(-0.12) == pytest.approx(0.02 + 0.2 * 0.1)
 
 
+@pytest.mark.parametrize("knee", [0.0, 0.005, 0.05])
+@pytest.mark.parametrize("quantile", [0.05, 0.5, 0.9])
+def test_a_larger_depth_error_never_costs_less(quantile, knee):
+    away = jnp.linspace(0, 0.2, 401)
+    for side in (1, -1):
+        cost = losses.depth_error(1 + side * away, jnp.ones(401), jnp.ones(401, bool), knee, quantile, 0.004)
+        assert (jnp.diff(cost) > -1e-7).all()
+        assert cost[0] == 0
+
+
 def test_signed_distance_error_forgives_the_slack_and_clamps():
     truth = jnp.array([[0.01, -0.02, 0.9, -0.03]])
     zero, one = jnp.zeros((1, 4)), jnp.ones((1, 4))
