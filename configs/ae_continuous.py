@@ -10,16 +10,18 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("", "small")
+VARIANTS = ("", "published", "small")
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
-        raise ValueError(f"config variant is {variant!r}; variants of ae_continuous: small")
+        raise ValueError(f"config variant is {variant!r}; variants of ae_continuous: published, small")
     config = base.get_config()
     base.make_hexplane_ae(config)
     config.name = "ae_continuous"
     config.sdf.weight = 0.1
+    if variant == "published":
+        base.make_published(config)
     if variant == "small":
         base.make_small(config)
     return config

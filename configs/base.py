@@ -24,8 +24,9 @@ def get_config() -> ml_collections.ConfigDict:
 
     config.model = model = ml_collections.ConfigDict()
     model.family = "hexplane_ae"  # a module of hexjax/models; keys of its own stand in its configs
-    # continuous: depth and normals | binary: six silhouettes | silhouettes: the three independent ones | silhouette_sdf: the
-    # same three as signed distances | depth: three depth maps | voxels: a grid of resolution_px nodes a side
+    # continuous: depth and normals | binary: six silhouettes | silhouettes: the three independent ones | binary_sdf and
+    # silhouette_sdf: the same six or three as signed distances | depth: three depth maps | voxels: a grid of resolution_px
+    # nodes a side
     model.input = "continuous"
     model.dtype = "float32"  # of the arithmetic inside blocks: float32 | bfloat16
 
@@ -170,8 +171,18 @@ def make_hexplane_ae(config: ml_collections.ConfigDict) -> None:
     model.width_scale = 1.0  # above 0: multiplies every channel count but the latent's; 1.14 is about +30 % parameters
     model.mixer_side = 8  # patches a side of each view where all six views see each other: a divisor of latent.side
     model.mixer_width = 512  # channels of those blocks, at least 1
-    model.mixer_blocks = 5  # on each side of the latent, at least 0
+    model.mixer_blocks = 5  # on each side of the latent; 0: convolutions alone, and no view sees another
     model.mixer_heads = 8  # at least 1
+
+
+def make_published(config: ml_collections.ConfigDict) -> None:
+    """Changes an experiment of hexplane_ae to networks as published: convolutions alone, 38 M parameters.
+
+    The published text gives their kind and their size; stem, widths and blocks are ours.
+    """
+    config.name += "-published"
+    config.model.widths = (64, 128, 256, 944)
+    config.model.mixer_blocks = 0
 
 
 def make_laboratory(config: ml_collections.ConfigDict) -> None:

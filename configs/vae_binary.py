@@ -9,12 +9,12 @@ import ml_collections
 
 from configs import base
 
-VARIANTS = ("", "small")
+VARIANTS = ("", "published", "small")
 
 
 def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant not in VARIANTS:
-        raise ValueError(f"config variant is {variant!r}; variants of vae_binary: small")
+        raise ValueError(f"config variant is {variant!r}; variants of vae_binary: published, small")
     config = base.get_config()
     base.make_hexplane_ae(config)
     config.name = "vae_binary"
@@ -28,6 +28,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.kl.prior_variance = 0.1
     config.sdf.weight = 1.0
     config.optimiser.clip_norm = 1.0
+    config.train.steps = 6000  # twice the warm-up
+    if variant == "published":
+        base.make_published(config)
     if variant == "small":
         base.make_small(config)
         config.kl.warmup_steps = 300

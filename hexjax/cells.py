@@ -136,10 +136,6 @@ def _check_sweep(config: ml_collections.ConfigDict, whole: ml_collections.Config
     steps, every = config.train.steps, config.sweep.measure_every_steps
     if steps % every:
         raise ValueError(f"config.sweep.measure_every_steps is {every}; accepted: a divisor of train.steps = {steps}")
-    if config.sdf.weight:
-        raise ValueError(
-            f"config.sdf.weight is {config.sdf.weight:g}; accepted in a sweep: 0, as planes have no points"
-        )
 
 
 def written(folder: pathlib.Path) -> dict[str, bytes]:

@@ -8,8 +8,16 @@ from typing import Any
 DONE, FAILED, REFUSED, NON_FINITE, COLLAPSED, INTERRUPTED = 0, 1, 2, 3, 4, 75  # exit codes; FAILED is anything else
 VERDICTS = ("HEALTHY", "WEAK", "COLLAPSED", "EXPLODED", "NOT-CERTIFIABLE")
 SOURCES = ("procedural", "solids", "latents", "demosthenes", "goathead", "spot")  # of config.data.source
-INPUTS = ("continuous", "binary", "silhouettes", "silhouette_sdf", "depth", "voxels")  # of config.model.input
-HULLS = ("binary", "silhouettes", "silhouette_sdf")  # inputs of outlines alone
+INPUTS = (
+    "continuous",
+    "binary",
+    "binary_sdf",
+    "silhouettes",
+    "silhouette_sdf",
+    "depth",
+    "voxels",
+)  # of config.model.input
+HULLS = ("binary", "binary_sdf", "silhouettes", "silhouette_sdf")  # inputs of outlines alone
 GAUSSIAN = ("gaussian", "vamp_prior", "flow_prior")  # latents whose rate has no bound
 DISCRETE = ("bernoulli", "categorical", "fsq")
 PRIORS = (*GAUSSIAN, *DISCRETE)  # latents that can be drawn

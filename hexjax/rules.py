@@ -298,7 +298,7 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
         raise ValueError(
             f"config.latent.channels is {config.latent.channels}; accepted: at least 2, the codes of latent.kind = categorical"
         )
-    if not config.data.cached and config.model.input in ("silhouette_sdf", "voxels"):
+    if not config.data.cached and config.model.input in ("binary_sdf", "silhouette_sdf", "voxels"):
         raise ValueError(f"config.data.cached is False; accepted with model.input = {config.model.input}: true")
     _check_witness(config)
     _check_symmetries(config)

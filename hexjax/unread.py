@@ -36,7 +36,6 @@ ROWS = (
     ("optimiser.halve_every_steps", lambda config: config.optimiser.decay != "halving", "optimiser.decay"),
     ("data.source", lambda config: config.data.path != "", "data.path"),
     ("witness.*", lambda config: config.witness.classes == 0, "witness.classes"),
-    ("sdf.weight", lambda config: config.model.family == "hexplane_mlp", "model.family"),
     *((key, lambda config: config.sweep.form == names.RUNS, "sweep.form") for key in SWEEP_RULES if key not in FORMLESS),
 )  # fmt: skip
 

@@ -2,8 +2,9 @@
 
 python launch.py --mode=sweep --config=configs/sweeps/collapse_recipe.py       see collapse_cause.py for data of your own
 
-2 048 latent floats, mean squared error, KL summed; as published but for the length: the learning rate is ten times the
-published 1e-4 and a run has 1 000 steps, so that the warm-up of 3 000 outlasts it.
+2 048 latent floats, mean squared error, KL summed. Cells named `whole` have 4 000 steps, so that the published warm-up of
+3 000 ends; the others have 1 000. The learning rate is ten times the published 1e-4, but where a cell's name says so. The
+published squared error is a sum in one source and a mean in the other, of six planes: so cells with either.
 """
 
 import ml_collections
@@ -19,6 +20,9 @@ CONTROLS = {
     "prior": "kl.prior_variance=0.1",
     "capacity": "model.width_scale=1.3",
 }
+SIX = {"silhouettes": "binary", "silhouette_sdf": "binary_sdf"}
+WHOLE = "train.steps=4000 sweep.measure_every_steps=100"
+AS_PUBLISHED = {"lr_1e-4": "optimiser.learning_rate=1e-4", "sum": "reconstruction.reduction=sum"}
 OTHERS = {
     "penalty": "kl.cap=0.1 kl.cap_mode=penalty",
     "clamp": "kl.log_variance_limit=10",
@@ -44,6 +48,7 @@ def get_config() -> ml_collections.ConfigDict:
                 cells.append(f"{kind},mean_mse,gaussian,{shapes},{name}: {words}")
         if shapes == "many":
             cells += [_pair(kind, *each) for each in _pairs() for kind in KINDS]
+            cells += _whole()
     config.sweep.cells = tuple(cells)
     return config
 
@@ -62,6 +67,29 @@ def _recipes() -> dict[str, str]:
     found["full+beta_1e-6"] = f"{join(published)} {OTHERS['beta_1e-6']}"
     found["plain"] = ""
     return found | {f"plain+{name}": given for name, given in (CONTROLS | OTHERS).items()}
+
+
+def _whole() -> list[str]:
+    """The recipe to the end of its warm-up, at the published rate and with the error as a sum, less one control each."""
+    published = {name: given for name, given in CONTROLS.items() if name != "capacity"}
+    cells = []
+    for changed, left_out in (
+        ((), ("warm_up", "cap", "clip")),
+        (("lr_1e-4",), ("cap", "clip")),
+        (("sum",), ("cap", "clip")),
+        (("lr_1e-4", "sum"), ("cap", "clip")),
+        (("six",), ("cap",)),
+    ):
+        for less in ("", *left_out):
+            name = "whole" + "".join(f"+{each}" for each in changed) + f"-{less}" * bool(less)
+            kept = [given for control, given in published.items() if control != less]
+            given = " ".join([WHOLE, *kept, *(AS_PUBLISHED[each] for each in changed if each != "six")])
+            for kind in KINDS:
+                seen = SIX[kind] if "six" in changed else kind
+                error = "sum" if "sum" in changed else "mean"
+                words = f"model.input={seen} sweep.shapes=0 sweep.control={name} {given}"
+                cells.append(f"{seen},{error}_mse,gaussian,many,{name}: {words}")
+    return cells
 
 
 def _pairs() -> list[tuple[str, str, str]]:

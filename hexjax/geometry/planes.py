@@ -16,6 +16,7 @@ from hexjax import names
 from hexjax.geometry import blocks, field, frame, hulls
 from hexjax.types import Array, Batch, Hexplane
 
+ALL_VIEWS = ("binary", "binary_sdf")  # kinds of outlines in all six views
 INDEPENDENT = (0, 3, 5)  # top, back, right: one of each pair in frame.OPPOSITE
 NEAR = 0.1  # a pixel of nearness above this counts as hit: depth below 1.8
 AXES = np.stack([frame.RIGHT, frame.UP, frame.FORWARD], 1)  # [v, 3 view axes, 3 world axes]
@@ -28,7 +29,7 @@ def fields(kind: str) -> tuple[str, ...]:
         ValueError: for an unknown kind.
     """
     found = {"continuous": ("depth", "normal", "mask"), "depth": ("depth", "mask"), "voxels": ("voxels",),
-             "silhouette_sdf": ("silhouette_distance",)}  # fmt: skip
+             "silhouette_sdf": ("silhouette_distance",), "binary_sdf": ("silhouette_distance",)}  # fmt: skip
     return found.get(_known(kind), ("mask",))
 
 
@@ -38,7 +39,9 @@ def shape(kind: str, resolution: int) -> tuple[int, int, int, int]:
     Raises:
         ValueError: for an unknown kind.
     """
-    views, channels = {"continuous": (6, 4), "binary": (6, 1), "voxels": (1, resolution)}.get(_known(kind), (3, 1))
+    views, channels = {"continuous": (6, 4), "voxels": (1, resolution)}.get(
+        _known(kind), (6 if kind in ALL_VIEWS else 3, 1)
+    )
     return views, channels, resolution, resolution
 
 
@@ -53,8 +56,9 @@ def planes(batch: Batch, kind: str) -> Float[Array, "b v c h w"]:
         return batch["mask"].astype(jnp.float32)[:, :, None]
     if kind == "silhouettes":
         return batch["mask"][:, independent].astype(jnp.float32)[:, :, None]
-    if kind == "silhouette_sdf":
-        return jnp.clip(0.5 - batch["silhouette_distance"][:, independent], 0, 1)[:, :, None]
+    if kind.endswith("_sdf"):
+        inside = jnp.clip(0.5 - batch["silhouette_distance"], 0, 1)[:, :, None]
+        return inside if kind in ALL_VIEWS else inside[:, independent]
     if kind == "voxels":
         return batch["voxels"].astype(jnp.float32)[:, None]
     mask = batch["mask"].astype(jnp.float32)
@@ -91,7 +95,7 @@ def to_maps(values: Float[Array, "b v c h w"], kind: str) -> Hexplane:
         normal = 2 * values[:, :, 1:] - 1
         length = jnp.sqrt((normal**2).sum(2, keepdims=True) + 1e-12)
         return Hexplane((1 - values[:, :, 0]) * frame.DEPTH_LIMIT, to_world_axes(normal / length), covered)
-    mask = covered if kind == "binary" else mirror(covered)
+    mask = covered if kind in ALL_VIEWS else mirror(covered)
     depth, towards = jnp.zeros_like(mask), jnp.zeros(len(frame.VIEWS), jnp.float32)
     if kind == "depth":
         depth = mirror((1 - values[:, :, 0]) * frame.DEPTH_LIMIT)  # that of opposite views is never read

@@ -3,7 +3,8 @@
 A stem folds small patches into cells; convolution levels, the same for every view, halve the side down to the latent's;
 a transformer branch over coarse patches lets all views see each other and holds most of the parameters, where they cost
 few operations; a linear layer gives the latent. The decoder is the mirror image. Normals are seen in each view's own
-axes (right, up, forward), so that one set of weights serves all views.
+axes (right, up, forward), so that one set of weights serves all views. With model.mixer_blocks = 0 there is no such
+branch: both networks are convolutions alone, view by view.
 """
 
 from collections.abc import Mapping
@@ -38,7 +39,7 @@ class Encoder(linen.Module):
             x = linen.Dense(width, dtype=self.dtype)(x if level == 0 else blocks.space_to_depth(x, 2))
             for _ in range(self.depth):
                 x = blocks.over_views(blocks.ResidualConvolution(self.dtype), x)
-        x = blocks.Mixer(**self.mixer, dtype=self.dtype)(x)
+        x = mixed(self.mixer, x, self.dtype)
         return linen.Dense(self.channels, dtype=self.dtype)(x).astype(jnp.float32)
 
 
@@ -55,7 +56,7 @@ class Decoder(linen.Module):
     @linen.compact
     def __call__(self, x: Float[Array, "b v s s d"]) -> Float[Array, "b v c h w"]:
         x = linen.Dense(self.widths[-1], dtype=self.dtype)(x)
-        x = blocks.Mixer(**self.mixer, dtype=self.dtype)(x)
+        x = mixed(self.mixer, x, self.dtype)
         for level in reversed(range(len(self.widths))):
             for _ in range(self.depth):
                 x = blocks.over_views(blocks.ResidualConvolution(self.dtype), x)
@@ -63,6 +64,11 @@ class Decoder(linen.Module):
                 x = blocks.depth_to_space(linen.Dense(4 * self.widths[level - 1], dtype=self.dtype)(x), 2)
         x = linen.Dense(self.stem**2 * self.channels, dtype=self.dtype)(linen.RMSNorm(dtype=self.dtype)(x))
         return blocks.cells_to_planes(x, self.stem).astype(jnp.float32)
+
+
+def mixed(mixer: Mapping[str, Any], x: Float[Array, "b v h w c"], dtype: jnp.dtype) -> Float[Array, "b v h w c"]:
+    """The views' cells after they saw each other, within a module; as they are where there are no blocks to do so."""
+    return blocks.Mixer(**mixer, dtype=dtype)(x) if mixer["blocks"] else x
 
 
 KEYS = {
@@ -99,7 +105,7 @@ def check(config: Any) -> None:
             f"config.hexplane.resolution_px is {config.hexplane.resolution_px}; accepted: {fits} = model.stem_px "
             f"{model.stem_px} x latent.side {side} x {doubled}"
         )
-    if side % model.mixer_side:
+    if model.mixer_blocks and side % model.mixer_side:
         raise ValueError(f"config.model.mixer_side is {model.mixer_side}; accepted: a divisor of latent.side = {side}")
 
 

@@ -42,9 +42,14 @@ def check(config: Any) -> None:
     """Nothing; the family's keys are there, each as its rule accepts it.
 
     Raises:
-        ValueError: for one that does not.
+        ValueError: for one that does not; for a signed distance that is to be supervised.
     """
     families.check_keys(config, KEYS)
+    if config.sdf.weight:
+        raise ValueError(
+            f"config.sdf.weight is {config.sdf.weight:g}; accepted with model.family = hexplane_mlp: 0, as its planes have "
+            "no points"
+        )
 
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:

@@ -41,7 +41,8 @@ class Programs(NamedTuple):
 def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float]] = ()) -> str:
     """The config as text without what is a knob or a name: cells of equal text share their programs.
 
-    Of the witness the largest values of all settings are kept, as whether it trains at all is the program's.
+    Of the witness the largest values of all settings are kept, and of the signed distance whether it is supervised: whether
+    they train at all is the program's.
     """
     kept = ml_collections.ConfigDict(config.to_dict())
     for name in ("weight", "prefit_steps"):
@@ -49,10 +50,12 @@ def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float
             kept.witness[name] = max([kept.witness[name], *(each.get(f"witness.{name}", 0) for each in settings)])
     kept.name = kept.data.path = kept.data.source = kept.sweep.control = ""
     kept.sweep.cells, kept.sweep.shapes, kept.sweep.seeds = (), 0, 1
+    supervised = float(config.sdf.weight > 0)
     for key in families.knobs(config):
         section, name = key.split(".")
         with kept.ignore_type():
             kept[section][name] = 0.0 if section != "witness" else kept[section][name]
+    kept.sdf.weight = supervised
     return kept.to_json(sort_keys=True)
 
 

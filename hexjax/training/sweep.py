@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax import cells, names
+from hexjax import cells, names, rules
 from hexjax.cells import Cell
 from hexjax.data import batches, fields
 from hexjax.diagnostics import measure, teacher
@@ -33,13 +33,13 @@ from hexjax.types import Array, Batch, Item, TrainState
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
            "mean_map_distance", "outline_gradient", "codes_used", "bit_entropy", "largest_mean", "largest_log_variance",
            "variance")  # fmt: skip
-LATER = {  # sections that came later, and the fields that are made by them
-    "surface": batches.POOLS["surface"],
-    "salient": batches.POOLS["salient"],
-    "cells": batches.CELLS,
-    "distance_grid": ("distance_grid",),
-    "inside": ("inside",),
-}
+# What the figures of a cell depend on: these sections and keys, and sections that make fields which its family reads. A key
+# of OFF came later and counts where it is not what it was before it was there: finished cells stay finished.
+READ = ("seed", "hexplane", "model", "latent", "kl", "reconstruction", "optimiser", "train", "witness", "sweep")
+ALSO = ("data.close", "extract.threshold", "sdf.weight")
+BESIDE = ("sweep.cells", "sweep.form")
+MAKING = batches.POOLS | {"cells": batches.CELLS, "distance_grid": ("distance_grid",), "inside": ("inside",)}
+OFF = {"data.close": False, "reconstruction.depth_knee": 0, "reconstruction.depth_quantile": 0.5, "train.ema": 0}
 TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradient_removed")  # of the step's metrics
 PROBED = 64  # held-out shapes on the way
 KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
@@ -79,10 +79,11 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     data = fingerprint.of(items) if config.data.path else None  # made in code, another machine may give other last bits
     asked = {(cell.name, _digest(cell, parts, data)) for cell in todo}
     train, held_out = ([items[i] for i in part] for part in parts[:2])
-    reads = {}  # by the keys that fields are made by, all that is read of them
+    reads, like = {}, {}  # by the keys that fields are made by, all that is read of them, and a config with those keys
     for cell in todo:
-        reads[_made(cell.config)] = {*reads.get(_made(cell.config), ()), *_reads(_family(cell.config))}
-    observed = functools.cache(lambda made: _observed(train, held_out, made, tuple(sorted(reads[made]))))
+        made = _made(cell.config)
+        reads[made], like[made] = {*reads.get(made, ()), *_reads(_family(cell.config))}, cell.config
+    observed = functools.cache(lambda made: _observed(train, held_out, like[made], tuple(sorted(reads[made]))))
     make, taught = functools.lru_cache(KEPT)(programs.make), {}
     for number, cell in enumerate(todo, 1):
         file = folder / cells.file_name(cell.name)
@@ -142,12 +143,13 @@ def _family(config: ml_collections.ConfigDict) -> Family:
             told = f"config.data.{key} is {config.data[key]!r}"
             raise ValueError(f"{told}; accepted with sweep.form = vmapped: {off}")
     family = families.make(fields.spec(config, ()), config)
-    unmade = [name for name in _reads(family) if name in (*fields.JUDGED, *fields.LATENT)]
+    judged = () if family.ideal is not None else fields.JUDGED
+    unmade = [name for name in _reads(family) if name in (*judged, *fields.LATENT)]
     if unmade or family.probe is None:
         reason = f"reads {unmade[0]!r}" if unmade else "has no probe, by which a sweep judges"
         raise ValueError(
             f"config.model.family is {config.model.family!r}, which {reason}; --mode=sweep accepts families with a probe "
-            "that read no parent and not slack or seen"
+            "that read no parent, and slack or seen where they have an ideal"
         )
     return family
 
@@ -158,14 +160,20 @@ def _reads(family: Family) -> tuple[str, ...]:
 
 def _made(config: ml_collections.ConfigDict) -> str:
     """The keys that fields are made by, as text: cells of equal text share their fields."""
-    sections = ("hexplane", "inside", "cells", "distance_grid", *batches.POOLS)
+    sections = ["hexplane", *MAKING]
+    if {*_reads(_family(config))} & {*fields.JUDGED}:
+        sections += ["model", "extract"]
     return json.dumps({name: config[name].to_dict() for name in sections} | {"seed": config.seed}, sort_keys=True)
 
 
-def _observed(train: Sequence[Item], held_out: Sequence[Item], made: str, names: tuple[str, ...]) -> Observed:
+def _observed(
+    train: Sequence[Item], held_out: Sequence[Item], config: ml_collections.ConfigDict, names: tuple[str, ...]
+) -> Observed:
     """The named fields of all shapes."""
-    config = ml_collections.ConfigDict(json.loads(made) | {"data": {"cached": True, "augment": "none"}})
-    whole, count = fields.build([*train, *held_out], names, config), len(train)
+    config = ml_collections.ConfigDict(config.to_dict())
+    config.data.cached = True
+    fuse = fields.fuse_of(_family(config), config) if {*names} & {*fields.JUDGED} else None
+    whole, count = fields.build([*train, *held_out], names, config, fuse), len(train)
     both = [{name: field[part] for name, field in whole.fields.items()} for part in (slice(count), slice(count, None))]
     caches = [dataclasses.replace(whole, fields=each, count=size) for each, size in zip(both, (count, len(held_out)))]
     return Observed(*caches)
@@ -192,19 +200,14 @@ def first(cache: batches.Cache, count: int | None = None) -> Batch:
 
 def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     """What the figures of a cell depend on; keys that came later stand in it where something reads them."""
-    reads = {*_reads(_family(cell.config))}
-    unread = [section for section, names in LATER.items() if not reads & {*names}]
-    config = {name: part for name, part in cell.config.to_dict().items() if name not in unread}
-    config["sweep"] = {name: value for name, value in config["sweep"].items() if name not in ("cells", "form")}
-    config["evaluate"] = {name: value for name, value in config["evaluate"].items() if name != "baselines"}
-    off = {"depth_knee": 0, "depth_quantile": 0.5}
-    config["reconstruction"] = {
-        name: value for name, value in config["reconstruction"].items() if name not in off or value != off[name]
+    reads, leaves = {*_reads(_family(cell.config))}, rules.flatten(cell.config)
+    sections = {*READ, *(section for section, fields in MAKING.items() if reads & {*fields})}
+    off = OFF if leaves["optimiser.decay"] == "halving" else OFF | {"optimiser.halve_every_steps": ...}
+    config = {
+        key: value
+        for key, value in leaves.items()
+        if (key in ALSO or key.partition(".")[0] in sections) and key not in BESIDE and off.get(key) not in (value, ...)
     }
-    config["train"] = {name: value for name, value in config["train"].items() if name != "ema" or value}
-    is_off = {"scale": not config["optimiser"]["scale"], "halve_every_steps": config["optimiser"]["decay"] != "halving"}
-    config["optimiser"] = {name: value for name, value in config["optimiser"].items() if not is_off.get(name)}
-    config["data"] = {"close": True} if config["data"]["close"] else {}
     of = [config, cell.settings, parts.digest, *([data] if data else [])]
     text = json.dumps(of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

@@ -155,7 +155,7 @@ def autoencoder(spec: Spec, config: Any, bottleneck: latents.Bottleneck, network
     def raw_planes(params: Params, found: Latent) -> Array:
         cells = found.code.reshape(-1, views, latent.side, latent.side, latent.channels)
         raw = networks.decode(params, cells)
-        return planes.share_outline(raw[:, :, 0])[:, :, None] if kind == "binary" else raw
+        return planes.share_outline(raw[:, :, 0])[:, :, None] if kind in planes.ALL_VIEWS else raw
 
     def maps_of(raw: Array) -> Hexplane:
         if likelihood is None:
