@@ -218,6 +218,10 @@ def make_laboratory(config: ml_collections.ConfigDict) -> None:
     sweep.measure_every_steps = 50
     sweep.together = "vmap"  # how a cell's runs share a program: vmap | map
     sweep.control = ""  # what a table calls the cell's control of the KL term
+    sweep.start = (
+        ""  # a cell before this one, without a start of its own: runs begin as its runs of the same seeds ended
+    )
+    sweep.constant_mean = False  # of a start: its encoder is made to say the same of every shape
 
 
 def make_small(config: ml_collections.ConfigDict) -> None:

@@ -36,9 +36,14 @@ def file_name(name: str) -> str:
 
 
 def complete(config: ml_collections.ConfigDict) -> None:
-    """Nothing; a sweep's config made before there was `sweep.form` has the form that there was."""
-    if isinstance(config.get("sweep"), ml_collections.ConfigDict) and "form" not in config.sweep:
+    """Nothing; a sweep's config made before there were `sweep.form` and starts is as it was then."""
+    if not isinstance(config.get("sweep"), ml_collections.ConfigDict):
+        return
+    if "form" not in config.sweep:
         config.sweep.form = names.VMAPPED
+    if config.sweep.form == names.VMAPPED:
+        config.sweep.start = config.sweep.get("start", "")
+        config.sweep.constant_mean = config.sweep.get("constant_mean", False)
 
 
 def are_runs(config: ml_collections.ConfigDict) -> bool:
@@ -69,6 +74,7 @@ def read(config: ml_collections.ConfigDict) -> list[Cell]:
             f"config.{lacking[0]} is missing; configs of sweep.form = {names.VMAPPED} start from base.make_laboratory"
         )
     found = [_read(line, config) for line in config.sweep.cells]
+    _check_starts(found)
     known = [cell.name for cell in found]
     if twice := [name for name in known if known.count(name) > 1]:
         raise ValueError(f"config.sweep.cells names {names.shown(twice[0])} twice; accepted: each cell once")
@@ -118,6 +124,30 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)
+
+
+def _check_starts(found: list[Cell]) -> None:
+    """Nothing; each start is a cell before it, with as many runs and no start of its own."""
+    before = {}
+    for cell in found:
+        sweep = cell.config.get("sweep", {})
+        if start := sweep.get("start"):
+            like = before.get(start)
+            if like is None or like.config.sweep.start or len(like.settings) > 1 or len(cell.settings) > 1:
+                raise ValueError(
+                    f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.start is {names.shown(start)}; accepted: the "
+                    "name of a cell before it without a start, and one setting in both"
+                )
+            if (like.config.sweep.seeds, like.config.seed) != (sweep.seeds, cell.config.seed):
+                raise ValueError(
+                    f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.seeds is {sweep.seeds}; accepted: those of its "
+                    f"start, {like.config.sweep.seeds}"
+                )
+        elif sweep.get("constant_mean"):
+            raise ValueError(
+                f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.constant_mean is True; accepted beside a sweep.start"
+            )
+        before[cell.name] = cell
 
 
 def _check_folder(name: str) -> None:

@@ -161,6 +161,8 @@ SWEEP_RULES = {  # of configs/sweeps/
     "sweep.measure_every_steps": whole(1),
     "sweep.together": choice("vmap", "map"),
     "sweep.control": TEXT,
+    "sweep.start": TEXT,
+    "sweep.constant_mean": FLAG,
 }
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters

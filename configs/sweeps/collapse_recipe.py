@@ -53,6 +53,11 @@ def get_config() -> ml_collections.ConfigDict:
     return config
 
 
+def full() -> str:
+    """The controls of the published recipe, as overrides."""
+    return " ".join(given for name, given in CONTROLS.items() if name != "capacity")
+
+
 def _recipes() -> dict[str, str]:
     """The full recipe, it less one control or with another, the plain loss, and it with one control."""
     published = {name: given for name, given in CONTROLS.items() if name != "capacity"}
@@ -75,9 +80,9 @@ def _whole() -> list[str]:
     cells = []
     for changed, left_out in (
         ((), ("warm_up", "cap", "clip")),
-        (("lr_1e-4",), ("cap", "clip")),
+        (("lr_1e-4",), ("cap",)),
         (("sum",), ("cap", "clip")),
-        (("lr_1e-4", "sum"), ("cap", "clip")),
+        (("lr_1e-4", "sum"), ("clip",)),
         (("six",), ("cap",)),
     ):
         for less in ("", *left_out):

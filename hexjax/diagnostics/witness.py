@@ -32,7 +32,8 @@ class Certificate(NamedTuple):
 
     `information` is I_T, the largest margin; where `ceiling` is not above the level asked for, no model could be certified.
     `lower` is the empirical Bernstein bound. fixed, anchored: the simplex witness on the mean; not a number where the
-    latent has fewer than K - 1 floats.
+    latent has fewer than K - 1 floats. force, force_constant: root mean square of `escape_force` over the shapes, at their
+    means and at the constant mean of which the simplex witness says tbar.
     """
 
     information: Float[Array, ""]
@@ -47,6 +48,8 @@ class Certificate(NamedTuple):
     sample_bootstrap: Float[Array, ""]
     fixed_margin: Float[Array, ""]
     anchored_margin: Float[Array, ""]
+    force: Float[Array, ""]
+    force_constant: Float[Array, ""]
     certified: Bool[Array, ""]
 
 
@@ -137,6 +140,14 @@ def closed_form_code(
     return (classes - 1) / classes / temperature * _multiply(log_t, vertices.T)
 
 
+def escape_force(t: Float[Array, "n k"], q: Float[Array, "n k"], temperature: Scalar) -> Float[Array, "n j"]:
+    """Minus the gradient of each shape's KL(t || q) by its K - 1 floats, for the simplex witness: where alignment pulls it.
+
+    At a constant mean it is 0 only for a shape whose classes are the constant's, so that alignment leaves every collapse.
+    """
+    return temperature * _multiply(t - q, jnp.asarray(simplex(t.shape[1]), t.dtype).T)
+
+
 # Bounds from n independent shapes, for a teacher, a witness and a model that were fixed without them.
 
 
@@ -222,12 +233,15 @@ def certificate(
     for_mean = scored(fitted.fit_witness(mean, t, cap=cap), held_mean)
     for_sample = scored(fitted.fit_witness(sample, t, guide=mean, cap=cap), held_sample)
     ceiling = information(held_t) - _surcharge(held_t, floor, smoothing, delta)
-    by_simplex = _simplex_margins(held_mean, held_t, temperature, (None, jnp.log(t.mean(0))))
+    by_simplex = _by_simplex(held_mean, held_t, temperature, jnp.log(t.mean(0)))
     return Certificate(information(held_t), ceiling, *for_mean, *for_sample, *by_simplex, for_sample[1] > level)
 
 
-def _simplex_margins(mean: Array, t: Array, temperature: Scalar, priors: tuple[Array | None, ...]) -> tuple[Array, ...]:
-    classes = t.shape[1]
-    if np.prod(mean.shape[1:]) < classes - 1:
-        return (jnp.asarray(jnp.nan, t.dtype),) * len(priors)
-    return tuple(margin(t, witness_log_q(mean, classes, temperature, prior)) for prior in priors)
+def _by_simplex(mean: Array, t: Array, temperature: Scalar, log_prior: Array) -> tuple[Array, ...]:
+    """Margins of the simplex witness, without and with a prior, and its force at the means and at the constant one."""
+    norm = lambda q: jnp.sqrt(jnp.square(escape_force(t, q, temperature)).sum(1).mean())
+    constant = norm(jnp.broadcast_to(t.mean(0)[None], t.shape))
+    if np.prod(mean.shape[1:]) < t.shape[1] - 1:
+        return (*(jnp.asarray(jnp.nan, t.dtype),) * 3, constant)
+    fixed, anchored = (witness_log_q(mean, t.shape[1], temperature, prior) for prior in (None, log_prior))
+    return margin(t, fixed), margin(t, anchored), norm(jnp.exp(fixed)), constant

@@ -17,7 +17,7 @@ from hexjax.data import batches, fields
 from hexjax.diagnostics import collapse, measure, witness
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import optimiser, step
+from hexjax.training import escape, optimiser, step
 from hexjax.types import Array, Batch, TrainState
 
 JUDGED = 256  # held-out shapes in the end, and training shapes for calibration and the witness
@@ -36,6 +36,8 @@ class Programs(NamedTuple):
     extra: Any
     certify: Any
     lower: Any
+    forecast: Any
+    once: Any  # a single step, as `advance`; the state stays
 
 
 def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float]] = ()) -> str:
@@ -50,6 +52,7 @@ def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float
             kept.witness[name] = max([kept.witness[name], *(each.get(f"witness.{name}", 0) for each in settings)])
     kept.name = kept.data.path = kept.data.source = kept.sweep.control = ""
     kept.sweep.cells, kept.sweep.shapes, kept.sweep.seeds = (), 0, 1
+    kept.sweep.start, kept.sweep.constant_mean = "", False
     supervised = float(config.sdf.weight > 0)
     for key in families.knobs(config):
         section, name = key.split(".")
@@ -67,10 +70,10 @@ def make(text: str, count: int, together: str) -> Programs:
     batch = min(config.train.batch_size, count)
     batch_at = functools.partial(batches.batch_at, batch_size=batch)
     adam = optimiser.make(config)
-    one_init, one_step = (
-        step.make_init(family, adam, step.start(config, count)),
-        step.make_step(step.objective(family, config), adam, batch_at),
-    )
+    loss = step.objective(family, config)
+    one_init = step.make_init(family, adam, step.start(config, count))
+    one_step = step.make_step(loss, adam, batch_at)
+    forecast = escape.forecast(family, loss, adam, config.sweep.measure_every_steps, config.witness.temperature)
 
     def advance(state: TrainState, stored: Any, knobs: families.Knobs, seed: Array) -> tuple[TrainState, dict, Array]:
         def body(carry: TrainState, _: None) -> tuple[TrainState, dict]:
@@ -106,6 +109,8 @@ def make(text: str, count: int, together: str) -> Programs:
         jax.jit(each(functools.partial(extra, family), (0, None, None, 0, 0))),
         jax.jit(each(certify, (0, 0, None, None, None, None))),
         jax.jit(each(lower, (0, 0))),
+        jax.jit(each(forecast, (0, None, 0, 0, None, None))),
+        jax.jit(each(single, (0, None, 0, 0))),
     )
 
 

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import ml_collections
 import numpy as np
+from jaxtyping import Float
 
 from hexjax import cells, names, rules
 from hexjax.cells import Cell
@@ -27,7 +28,7 @@ from hexjax.data import batches, fields
 from hexjax.diagnostics import measure, teacher
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import fingerprint, monitor, programs, record
+from hexjax.training import escape, fingerprint, monitor, programs, record
 from hexjax.types import Array, Batch, Item, TrainState
 
 HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_units", "information", "nll", "iou",
@@ -39,7 +40,15 @@ READ = ("seed", "hexplane", "model", "latent", "kl", "reconstruction", "optimise
 ALSO = ("data.close", "extract.threshold", "sdf.weight")
 BESIDE = ("sweep.cells", "sweep.form")
 MAKING = batches.POOLS | {"cells": batches.CELLS, "distance_grid": ("distance_grid",), "inside": ("inside",)}
-OFF = {"data.close": False, "reconstruction.depth_knee": 0, "reconstruction.depth_quantile": 0.5, "train.ema": 0}
+OFF = {
+    "data.close": False,
+    "sweep.start": "",
+    "sweep.constant_mean": False,
+    "reconstruction.depth_knee": 0,
+    "reconstruction.depth_quantile": 0.5,
+    "train.ema": 0,
+}
+CERTIFIED = ("fixed_margin", "mean_margin", "sample_margin", "sample_lower", "force", "force_constant")
 TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradient_removed")  # of the step's metrics
 PROBED = 64  # held-out shapes on the way
 KEPT = 8  # sets of compiled programs that are remembered: hundreds would use up what a process may map
@@ -84,7 +93,14 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
         made = _made(cell.config)
         reads[made], like[made] = {*reads.get(made, ()), *_reads(_family(cell.config))}, cell.config
     observed = functools.cache(lambda made: _observed(train, held_out, like[made], tuple(sorted(reads[made]))))
-    make, taught = functools.lru_cache(KEPT)(programs.make), {}
+    make, taught, by_name = functools.lru_cache(KEPT)(programs.make), {}, {cell.name: cell for cell in todo}
+
+    @functools.lru_cache(1)
+    def start(name: str) -> TrainState:
+        """How the runs of a cell ended."""
+        of = by_name[name]
+        return _train(*_ready(of, observed(_made(of.config)), make, taught), None).state
+
     for number, cell in enumerate(todo, 1):
         file = folder / cells.file_name(cell.name)
         digest = _digest(cell, parts, data)
@@ -92,7 +108,9 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
             done += 1
             continue
         began = time.monotonic()
-        found = _run_cell(cell, parts, observed(_made(cell.config)), make, taught)
+        ready = _ready(cell, observed(_made(cell.config)), make, taught)
+        begin = _begin(cell.config, start(cell.config.sweep.start), ready) if cell.config.sweep.start else None
+        found = _run_cell(cell, parts, ready, begin)
         found |= {"sweep": config.name, "digest": digest, "seconds": round(time.monotonic() - began, 2)}
         record.write_atomically(file, json.dumps(_short(found), allow_nan=False) + "\n")
         verdicts = [each["verdict"] for each in found["runs"]]
@@ -213,19 +231,30 @@ def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _run_cell(cell: Cell, parts: Split, observed: Any, make: Any, taught: dict[Any, Any]) -> dict[str, Any]:
-    """What is written of a cell. `make` and `taught` remember compiled programs and fitted teachers for later cells."""
+class Ready(NamedTuple):
+    """What a cell is trained with."""
+
+    config: ml_collections.ConfigDict
+    program: programs.Programs
+    given: Observed
+    teachers: tuple[Array | None, Array | None]  # classes of the training and the held-out shapes
+    known: measure.Constant
+    knobs: families.Knobs  # each [r]
+    every: Array  # seeds [r]
+
+
+def _ready(cell: Cell, observed: Observed, make: Any, taught: dict[Any, Any]) -> Ready:
+    """Programs, data and numbers of a cell. `make` and `taught` remember compiled programs and fitted teachers for others."""
     config = cell.config
     seeds = range(config.seed, config.seed + config.sweep.seeds)
-    settings = [setting for setting in cell.settings for _ in seeds]
     every = jnp.tile(jnp.array(seeds, jnp.int32), len(cell.settings))
     knobs = {name: jnp.broadcast_to(value, every.shape) for name, value in families.knobs(config).items()}
     for name in cell.settings[0]:
-        knobs[name] = jnp.array([setting[name] for setting in settings], jnp.float32)
+        knobs[name] = jnp.array([setting[name] for setting in cell.settings for _ in seeds], jnp.float32)
     shapes = min(config.sweep.shapes or observed.train.count, observed.train.count)
     program = make(programs.static(config, cell.settings), shapes, config.sweep.together)
-    family, given = program.family, _of(observed, program.family, shapes)
-    x_train, x_held = (family.probe.observe(first(part)) for part in given)
+    given = _of(observed, program.family, shapes)
+    x_train, x_held = (program.family.probe.observe(first(part)) for part in given)
     lesson = (
         config.model.family,
         config.model.input,
@@ -235,11 +264,34 @@ def _run_cell(cell: Cell, parts: Split, observed: Any, make: Any, taught: dict[A
     )
     if lesson not in taught:
         taught[lesson] = _teachers(config, x_train, x_held)
-    known = measure.constant(family.probe, x_train)
-    trained = _train(config, program, given, taught[lesson][0], known, knobs, every)
-    ended = _measure(config, program, trained.state, given, taught[lesson], known, knobs, every)
-    runs = [_judge(family, shapes, i, settings[i], int(every[i]), *ended, trained) for i in range(len(every))]
-    expected = monitor.preflight_of(family, config, x_train, shapes)
+    known = measure.constant(program.family.probe, x_train)
+    return Ready(config, program, given, taught[lesson], known, knobs, every)
+
+
+def _begin(config: ml_collections.ConfigDict, ended: TrainState, ready: Ready) -> TrainState:
+    """Where the runs of a cell with a start begin; with an encoder that was made constant the optimiser remembers nothing."""
+    state = jax.tree.map(jnp.copy, ended)  # the step consumes it
+    if not config.sweep.constant_mean:
+        return state
+    memory = jax.tree.map(jnp.zeros_like, state.optimiser)
+    return state._replace(params=escape.constant(state.params), optimiser=memory)
+
+
+def _run_cell(cell: Cell, parts: Split, ready: Ready, begin: TrainState | None) -> dict[str, Any]:
+    """What is written of a cell, whose runs begin in given states or in those of the seeds."""
+    config, program, given, teachers, _, _, every = ready
+    shapes, family = given.train.count, program.family
+    settings = [setting for setting in cell.settings for _ in range(config.sweep.seeds)]
+    expects = begin is not None and teachers[0] is not None
+    foretold, soon = _forecast(ready, begin) if expects else (None, None)
+    trained = _train(*ready, begin)
+    scalars, lower = _measure(ready, trained.state)
+    if expects:
+        before, after = (moment["witness_fixed_margin"] for moment in trained.history[:2])
+        scalars |= {"escape_predicted_once": foretold[:, 0], "escape_measured_once": soon - before}
+        scalars |= {"escape_predicted": foretold[:, 1], "escape_measured": after - before}
+    runs = [_judge(family, shapes, i, settings[i], int(every[i]), scalars, lower, trained) for i in range(len(every))]
+    expected = monitor.preflight_of(family, config, family.probe.observe(first(given.train)), shapes)
     return {
         "cell": cell.name,
         "overrides": cell.overrides,
@@ -266,34 +318,68 @@ class Trained(NamedTuple):
     blown: np.ndarray  # [r], whether a loss was not finite at any step
 
 
-def _train(config, program, given, t_train, known, knobs, every) -> Trained:
+def _train(config, program, given, teachers, known, knobs, every, begin) -> Trained:
+    """The runs after their steps; those that begin in a given state are measured there too, and certified each time."""
     stored, probed = given.train, first(given.held_out, PROBED)
-    if t_train is not None:
-        stored = dataclasses.replace(stored, fields=stored.fields | {"teacher": t_train})
-    state, history, blown = program.init(stored, every), [], np.zeros(len(every), bool)
+    if teachers[0] is not None:
+        stored = dataclasses.replace(stored, fields=stored.fields | {"teacher": teachers[0]})
+    state = program.init(stored, every) if begin is None else begin
+    history, blown = [], np.zeros(len(every), bool)
     own = jnp.zeros(len(every))  # variances of its own for each measured batch
+    ready = Ready(config, program, given, teachers, known, knobs, every)
+
+    def measured(state: TrainState, metrics: dict[str, Array]) -> dict[str, Any]:
+        moment = program.measure(state.evaluated, probed, knobs, every, known, own)
+        found = {"step": state.step} | {k: metrics[k] for k in TRAINED if k in metrics}
+        found |= {k: moment.scalars[k] for k in HISTORY if k in moment.scalars}
+        if begin is not None and teachers[0] is not None:
+            found |= {f"witness_{k}": getattr(_moments(ready, state)[2], k) for k in CERTIFIED}
+        return jax.device_get(found)
+
+    if begin is not None:
+        history.append(measured(state, {}))
     for _ in range(config.train.steps // config.sweep.measure_every_steps):
         state, metrics, finite = program.advance(state, stored, knobs, every)
-        moment = program.measure(state.evaluated, probed, knobs, every, known, own)
+        history.append(measured(state, metrics))
         blown |= ~np.asarray(finite)
-        history.append(jax.device_get({"step": state.step} | {k: metrics[k] for k in TRAINED if k in metrics}
-                       | {k: moment.scalars[k] for k in HISTORY if k in moment.scalars}))  # fmt: skip
     return Trained(state, history, blown)
 
 
-def _measure(config, program, state, given, teachers, known, knobs, every) -> tuple[dict, np.ndarray]:
-    """Figures of the end on held-out shapes, and lower bounds of the swap gap."""
+def _forecast(ready: Ready, begin: TrainState) -> tuple[Float[np.ndarray, "r 2"], Float[np.ndarray, "r"]]:
+    """Gains of the simplex witness's margin that the force foretells, of a step and of those to the first measurement, in
+    nats; and the margin after the one step."""
+    _, program, given, (t_train, t_held), _, knobs, every = ready
+    count = min(programs.JUDGED, given.held_out.count)
+    stored = dataclasses.replace(given.train, fields=given.train.fields | {"teacher": t_train})
+    batch, held = first(given.train) | {"teacher": t_train}, first(given.held_out, count)
+    foretold = program.forecast(begin, batch, knobs, every, held, t_held[:count])
+    state, _, _ = program.once(begin, stored, knobs, every)
+    return jax.device_get((foretold, _moments(ready, state)[2].fixed_margin))
+
+
+def _moments(ready: Ready, state: TrainState) -> tuple[measure.Moment, measure.Moment, Any]:
+    """Figures on training and on held-out shapes, as many of both: one program; and certificates, None without a teacher."""
+    config, program, given, (t_train, t_held), known, knobs, every = ready
     judged_count = min(programs.JUDGED, given.held_out.count)
-    count = min(judged_count, given.train.count)  # as many of both: one program
+    count = min(judged_count, given.train.count)
     batch = first(given.held_out, judged_count)
     fitted = program.measure(state.evaluated, first(given.train, count), knobs, every, known, jnp.zeros(len(every)))
     judged = program.measure(state.evaluated, batch, knobs, every, known, fitted.scalars["squared_error"])
+    if t_train is None or given.train.count < 2:
+        return fitted, judged, None
+    bounds = program.certify(fitted, judged, t_train[:count], t_held[:judged_count],
+                             config.witness.temperature, config.witness.floor)  # fmt: skip
+    return fitted, judged, bounds
+
+
+def _measure(ready: Ready, state: TrainState) -> tuple[dict, np.ndarray]:
+    """Figures of the end on held-out shapes, and lower bounds of the swap gap."""
+    program, given, knobs, every = ready.program, ready.given, ready.knobs, ready.every
+    fitted, judged, bounds = _moments(ready, state)
+    batch = first(given.held_out, min(programs.JUDGED, given.held_out.count))
     scalars = judged.scalars | program.extra(state.evaluated, first(given.train), batch, knobs, every)
     scalars |= {f"train_{name}": fitted.scalars[name] for name in ("nll", "iou", "squared_error", "kl")}
-    t_train, t_held = teachers
-    if t_train is not None and given.train.count > 1:
-        bounds = program.certify(fitted, judged, t_train[:count], t_held[:judged_count],
-                                 config.witness.temperature, config.witness.floor)  # fmt: skip
+    if bounds is not None:
         scalars |= {f"witness_{name}": value for name, value in bounds._asdict().items()}
     return jax.device_get((scalars, program.lower(judged.swaps, every)))
 

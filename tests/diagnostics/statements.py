@@ -1,4 +1,4 @@
-"""What the statements of the witness are about and hexjax itself never asks: forces, energies, paths; and exact counts."""
+"""What the statements of the witness are about and hexjax itself never asks: energies, paths; and exact counts."""
 
 from typing import NamedTuple
 
@@ -37,11 +37,6 @@ def active_units(means: Float[Array, "n *d"]) -> int | None:
     if len(means) < 2:
         return None
     return int((np.var(np.asarray(means, np.float64), 0) > collapse.ACTIVE_VARIANCE).sum())
-
-
-def escape_force(t: Float[Array, "n k"], q: Float[Array, "n k"], temperature: Scalar) -> Float[Array, "n j"]:
-    """Minus the gradient of each shape's KL(t || q) by its K - 1 floats, for the simplex witness."""
-    return temperature * jnp.matmul(t - q, jnp.asarray(witness.simplex(t.shape[1]), t.dtype).T)
 
 
 def energy(t: Float[Array, "n k"], temperature: Scalar) -> Float[Array, ""]:

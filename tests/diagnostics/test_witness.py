@@ -50,7 +50,7 @@ def encoders(t, temperature, count, seed=1):
 
 log_q_of = jax.jit(witness.witness_log_q, static_argnums=1)
 code_of = jax.jit(witness.closed_form_code)
-force_of = jax.jit(statements.escape_force)
+force_of = jax.jit(witness.escape_force)
 information_of = jax.jit(witness.information)
 path_of = jax.jit(statements.margin_path)
 loss_of = jax.jit(witness.alignment)
@@ -427,7 +427,7 @@ def test_float32_stays_float32():
         certificate = witness.certificate(mean, mean, t, mean, mean, t, 1.0, 0.01)
         return [
             witness.alignment(mean, t, 1.0),
-            statements.escape_force(t, jnp.exp(log_q), 1.0),
+            witness.escape_force(t, jnp.exp(log_q), 1.0),
             witness.closed_form_code(t, 1.0),
             statements.energy(t, 1.0),
             statements.margin_path(t, 1.0, alphas),

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from hexjax.diagnostics import collapse, fitted, teacher, witness
-from tests.diagnostics import statements
 from tests.exactness import digits
 
 CLASSES, COMPONENTS, TEMPERATURE, FLOOR = 10, 8, 6.0, 0.01
@@ -104,7 +103,7 @@ def test_alignment_makes_the_fixed_witness_pass_and_leaves_the_vae_healthy():
 
 def test_alignment_escapes_any_kl_weight_with_the_energy_of_the_first_order():
     t = classes()[0]
-    force = statements.escape_force(t, jnp.full_like(t, 1 / CLASSES), 1.0)
+    force = witness.escape_force(t, jnp.full_like(t, 1 / CLASSES), 1.0)
     expected = (ALIGNMENT / STRESS) ** 2 * float((force**2).sum(1).mean()) / 2
     assert cells()["stressed"].energy == pytest.approx(expected, rel=0.1)
     assert cells()["collapsed"].energy < 0.05 * expected

@@ -1,0 +1,63 @@
+"""The way out: runs that have collapsed go on with one thing changed. Who recovers, and after how many steps?
+
+python launch.py --mode=sweep --config=configs/sweeps/collapse_escape.py       see collapse_cause.py for data of your own
+
+Three starts of 1 000 steps: `near`, collapsed by the scale of the loss (mean of squares, KL weight 1); `exact`, the same with
+an encoder that is made to say the same of every shape; and `ignored`, the published recipe at a rate of 1e-2 with its cap,
+which gives the mean map back at a huge rate in some of its runs. Every 10 steps the witness is fitted anew.
+"""
+
+import ml_collections
+
+from configs import base
+from configs.sweeps import collapse_recipe
+
+VARIANTS = ("",)
+PREFIT = 200
+ARMS = {
+    "nothing": "",
+    "aligned": "witness.weight=10",
+    "prefit": f"witness.prefit_steps={1000 + PREFIT}",  # 200 steps of the analytic code, then nothing
+    "kl_down": "kl.final_weight=1e-3",  # a thirtieth of what the data pay for
+    "free_bits": "kl.free_bits=0.1",
+    "rate_up": "optimiser.learning_rate=1e-2",
+    "sum": "reconstruction.reduction=sum",
+    "cap": "kl.cap=0.1",
+}
+IGNORED = {
+    "nothing": "",
+    "aligned": "witness.weight=10",
+    "kl_down": "kl.initial_weight=0 kl.final_weight=1e-6",
+    "free_bits": "kl.free_bits=0.1",
+    "rate_down": "optimiser.learning_rate=1e-3",
+    "sum": "reconstruction.reduction=sum",
+    "cap_off": "kl.cap=1",
+    "cap_off+rate_down": "kl.cap=1 optimiser.learning_rate=1e-3",
+}
+
+
+def get_config() -> ml_collections.ConfigDict:
+    config = base.get_config()
+    config.name = "collapse_escape"
+    base.make_laboratory(config)
+    config.reconstruction.kind, config.reconstruction.reduction = "channels", "mean"
+    config.sweep.measure_every_steps = 10
+    cells, own = [], "train.steps=600"
+    for kind in collapse_recipe.KINDS:
+        start = f"{kind},mean_mse,gaussian,many,start"
+        cells.append(f"{start}: model.input={kind} sweep.control=start sweep.measure_every_steps=100")
+        for how, words in (("near", ""), ("exact", "sweep.constant_mean=True")):
+            for name, given in ARMS.items():
+                error = "sum" if name == "sum" else "mean"
+                told = f"model.input={kind} sweep.start={start} sweep.control={how}:{name} {own} {words} {given}"
+                cells.append(f"{kind},{error}_mse,gaussian,many,{how}_{name}: {told}")
+    recipe = "latent.side=16 latent.channels=8 kl.final_weight=1e-4 optimiser.learning_rate=1e-2 sweep.seeds=10 "
+    recipe += f"{collapse_recipe.full()} kl.log_variance_limit=10"
+    start = "silhouettes,mean_mse,gaussian,many,ignored_start"
+    cells.append(f"{start}: model.input=silhouettes sweep.control=start {recipe} sweep.measure_every_steps=100")
+    for name, given in IGNORED.items():
+        error = "sum" if name == "sum" else "mean"
+        told = f"model.input=silhouettes sweep.start={start} sweep.control=ignored:{name} {own} {recipe} {given}"
+        cells.append(f"silhouettes,{error}_mse,gaussian,many,ignored_{name}: {told} sweep.measure_every_steps=20")
+    config.sweep.cells = tuple(cells)
+    return config
