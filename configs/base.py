@@ -132,7 +132,9 @@ def get_config() -> ml_collections.ConfigDict:
     config.diagnostics = diagnostics = ml_collections.ConfigDict()
     diagnostics.every_steps = 200  # 0: only at the end
     diagnostics.shapes = 16  # the first so many of the data
-    diagnostics.on_collapse = "report"  # report | stop: with exit code 4, in the second half of the run
+    # report | stop: with exit code 4, in the second half of the run | escape: the KL weight is lowered, each time that the
+    # latent is found collapsed, until a witness certifies it; exit code 4 where none does in the end
+    diagnostics.on_collapse = "report"
 
     # The simplex witness: a frozen teacher's classes, told from the latent's mean.
     config.witness = witness = ml_collections.ConfigDict()

@@ -132,7 +132,7 @@ RULES = {
     "evaluate.baselines": FLAG,
     "diagnostics.every_steps": whole(0),
     "diagnostics.shapes": whole(1),
-    "diagnostics.on_collapse": choice("report", "stop"),
+    "diagnostics.on_collapse": choice("report", "stop", "escape"),
     "witness.classes": Rule(int, "0 (no witness) or a whole number, at least 2", lambda value: value == 0 or value > 1),
     "witness.components": whole(1),
     "witness.teacher_temperature": POSITIVE,
@@ -167,6 +167,13 @@ SWEEP_RULES = {  # of configs/sweeps/
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
 
+# What `diagnostics.on_collapse = escape` needs: a weight to lower, a witness that certifies, and looks at the latent.
+ESCAPE = {
+    "latent.kind": (*names.GAUSSIAN, "bernoulli", "categorical"),
+    "kl.final_weight": 0,
+    "witness.classes": 0,
+    "diagnostics.every_steps": 0,
+}
 DENSITIES = ("calibrated_gaussian", "continuous_bernoulli")  # likelihoods whose nats fall below 0
 
 # Numbers beside those of kl that may vary without a new program.
@@ -318,6 +325,14 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
 def _check_counts(config: ml_collections.ConfigDict) -> None:
     """What binds a training alone: the cells of a sweep take what there is."""
     check_teacher(config, config.data.count)
+    if config.diagnostics.on_collapse == "escape":
+        for key, accepted in ESCAPE.items():
+            section, name = key.split(".")
+            value = config[section][name]
+            if value not in accepted if isinstance(accepted, tuple) else not value > 0:
+                choices = " | ".join(accepted) if isinstance(accepted, tuple) else "above 0"
+                told = f"config.{key} is {names.shown(value)}"
+                raise ValueError(f"{told}; accepted with diagnostics.on_collapse = escape: {choices}")
     if 0 < config.data.count < config.train.batch_size:
         raise ValueError(
             f"config.train.batch_size is {config.train.batch_size}; accepted: at most data.count = {config.data.count}"

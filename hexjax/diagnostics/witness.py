@@ -180,6 +180,13 @@ def bernstein_lower(
     return each.mean() - doubt - _surcharge(t, floor, smoothing, delta)
 
 
+def ceiling(
+    t: Float[Array, "n k"], floor: Scalar, smoothing: Scalar = fitted.SMOOTHING, delta: Scalar = DELTA
+) -> Float[Array, ""]:
+    """The largest `bernstein_lower` that any model of these shapes could have."""
+    return information(t) - _surcharge(t, floor, smoothing, delta)
+
+
 def _surcharge(t: Array, floor: Scalar, smoothing: Scalar, delta: Scalar) -> Array:
     """The part of the empirical Bernstein bound that no model escapes."""
     if len(t) < 2:
@@ -232,9 +239,9 @@ def certificate(
 
     for_mean = scored(fitted.fit_witness(mean, t, cap=cap), held_mean)
     for_sample = scored(fitted.fit_witness(sample, t, guide=mean, cap=cap), held_sample)
-    ceiling = information(held_t) - _surcharge(held_t, floor, smoothing, delta)
+    most = ceiling(held_t, floor, smoothing, delta)
     by_simplex = _by_simplex(held_mean, held_t, temperature, jnp.log(t.mean(0)))
-    return Certificate(information(held_t), ceiling, *for_mean, *for_sample, *by_simplex, for_sample[1] > level)
+    return Certificate(information(held_t), most, *for_mean, *for_sample, *by_simplex, for_sample[1] > level)
 
 
 def _by_simplex(mean: Array, t: Array, temperature: Scalar, log_prior: Array) -> tuple[Array, ...]:

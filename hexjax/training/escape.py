@@ -1,17 +1,55 @@
 """Out of a collapse: what the first steps do to the margin by the witness's force, and what a run does that has collapsed."""
 
-from collections.abc import Callable
+import json
+import pathlib
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Float
 
-from hexjax.diagnostics import witness
+from hexjax.diagnostics import preflight, witness
 from hexjax.models.family import Family, Knobs
+from hexjax.training import files, step
 from hexjax.training import optimiser as optimisers
-from hexjax.training import step
 from hexjax.types import Array, Batch, Params, TrainState
+
+FILE = "checkpoints/escape.json"  # in a run's folder: at which steps it lowered its KL weight, and to which share of its own
+SHARE = 0.1  # of the weight so far, each time
+MARGIN = 20  # how many times the variance of the decoder that the loss amounts to is to go into the largest eigenvalue
+FIRST = 10  # steps that are foretold
+WEIGHTS = ("kl.initial_weight", "kl.final_weight")
+
+Lowered = tuple[tuple[int, float], ...]
+
+
+def read(folder: pathlib.Path, before: int) -> Lowered:
+    """What a run did to its KL weight before a step: (step, share) in their order."""
+    file = folder / FILE
+    found = json.loads(file.read_bytes()) if file.is_file() else []
+    return tuple((int(step), float(share)) for step, share in found if step < before)
+
+
+def lower(folder: pathlib.Path, done: Lowered, now: int, expected: preflight.Preflight | None) -> Lowered:
+    """The same with one more: first to the weight that the data pay for MARGIN times, where it is known, then by SHARE."""
+    share = SHARE * (done[-1][1] if done else 1.0)
+    if not done and expected is not None and expected.decoder_variance:
+        share = min(share, expected.largest_eigenvalue / (MARGIN * expected.decoder_variance))
+    done = (*done, (now, share))
+    files.write_atomically(folder / FILE, json.dumps(done) + "\n")
+    return done
+
+
+def knobs(given: Knobs, done: Lowered) -> Knobs:
+    """The knobs with the share of their KL weights that stands."""
+    return given | {name: done[-1][1] * given[name] for name in WEIGHTS} if done else given
+
+
+def told(done: Sequence[tuple[int, float]], recovered: bool) -> str:
+    """A tag of the verdict: what was done, and whether it helped."""
+    step, share = done[-1]
+    return f"{'escaped' if recovered else 'no escape'}: from step {step} on at {share:.3g} of the KL weight"
 
 
 def constant(params: Params) -> Params:
@@ -30,10 +68,21 @@ def constant(params: Params) -> Params:
     return params | {"encoder": params["encoder"] | {"params": layers}}
 
 
+def margin(family: Family, params: Params, held: Batch, t: Float[Array, "n k"], temperature: float) -> Float[Array, ""]:
+    """The margin of the simplex witness on the shapes' means."""
+    return witness.margin(t, witness.witness_log_q(_mean(family, params, held, t), t.shape[1], temperature))
+
+
+def _mean(family: Family, params: Params, held: Batch, t: Float[Array, "n k"]) -> Float[Array, "n j"]:
+    """Those floats of each shape's mean that the simplex witness sees."""
+    mean = family.encode(params, held, None).statistics["mean"]
+    return mean.reshape(len(t), -1)[:, : t.shape[1] - 1]
+
+
 def forecast(
-    family: Family, loss: step.Loss, optimiser: optimisers.Optimiser, steps: int, temperature: float
+    family: Family, loss: step.Loss, optimiser: optimisers.Optimiser, temperature: float
 ) -> Callable[..., Float[Array, "2"]]:
-    """By how many nats the simplex witness's margin grows in the next step and in so many, to first order.
+    """By how many nats the simplex witness's margin grows in the next step and in FIRST steps, to first order.
 
     The function takes (state, batch, knobs, seed, held [n shapes], t [n, k]): the optimiser is given the same gradient, that
     of the loss on the batch, at every step; the force on each held-out shape's mean times how its mean moves is its gain.
@@ -52,16 +101,12 @@ def forecast(
 
         still = jax.tree.map(jnp.zeros_like, state.params)
         once, _ = add((state.optimiser, still), None)
-        (_, total), _ = jax.lax.scan(add, once, None, steps - 1)
+        (_, total), _ = jax.lax.scan(add, once, None, FIRST - 1)
         rate = knobs["optimiser.learning_rate"] * optimiser.schedule(state.step)
-
-        def mean_of(params: Params) -> Array:
-            mean = family.encode(params, held, None, knobs).statistics["mean"]
-            return mean.reshape(len(t), -1)[:, : t.shape[1] - 1]
 
         def gain(direction: Params) -> Array:
             moved = jax.tree.map(lambda leaf: rate * leaf, direction)
-            mean, change = jax.jvp(mean_of, (state.params,), (moved,))
+            mean, change = jax.jvp(lambda params: _mean(family, params, held, t), (state.params,), (moved,))
             q = jnp.exp(witness.witness_log_q(mean, t.shape[1], temperature))
             return (witness.escape_force(t, q, temperature) * change).sum(1).mean()
 

@@ -21,7 +21,7 @@ from hexjax.data import batches
 from hexjax.diagnostics import verdict
 from hexjax.models import family as families
 from hexjax.models.family import Family
-from hexjax.training import checkpoint, monitor, optimiser, record, step
+from hexjax.training import checkpoint, escape, monitor, optimiser, record, step
 from hexjax.training.signals import Signals
 from hexjax.types import Scores, TrainState
 
@@ -81,6 +81,9 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         validate_held_out = step.make_validate(family.loss, every, config.seed)
     diagnose = monitor.make(family, config, data)
     first, pending, collapsed = int(state.step), {}, None
+    escapes, lowered, given = config.diagnostics.on_collapse == "escape", escape.read(folder, int(state.step)), knobs
+    if escapes:
+        monitor.check_certifiable(config, data)
     if first == 0 and (expected := monitor.preflight(family, config, data)) is not None:
         print("\n".join(f"preflight: {line}" for line in expected.lines), file=sys.stderr)
     if first > steps:
@@ -91,6 +94,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     again = tuple(name for name, each in rows.items() if first == steps or _is_due(first, each.every_steps))
     with record.Log(folder, first, steps, again=again) as log:
         for now in range(first, steps + 1):
+            knobs = escape.knobs(given, lowered)
             is_last = now == steps
             validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
             diagnoses = diagnose is not None and (is_last or _is_due(now, config.diagnostics.every_steps))
@@ -108,6 +112,15 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 log.diagnosis(now, figures, judged)
                 stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps > now
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
+                if escapes and judged.name == "COLLAPSED" and steps > now >= 2 * config.diagnostics.every_steps:
+                    lowered = escape.lower(folder, lowered, now, monitor.preflight(family, config, data))
+                    knobs = escape.knobs(given, lowered)
+                    log.clear()
+                    print(
+                        f"escape: at step {now} the latent is COLLAPSED; the KL weight is {lowered[-1][1]:.3g} of its own from "
+                        "here on",
+                        file=sys.stderr,
+                    )
             try:
                 if evaluates and not collapsed and not signals.name:
                     log.clear()
@@ -136,6 +149,12 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         )
         record.write_verdict(folder, collapsed._replace(reason=f"at step {now} {collapsed.reason}"))
         return names.COLLAPSED
+    if lowered:
+        recovered = judged.name not in monitor.FAILURES and float(figures["witness_sample_lower"]) > 0
+        record.add_tag(folder, escape.told(lowered, recovered))
+        if not recovered:
+            print(f"at step {now} the latent is {judged.name} still: {judged.reason}", file=sys.stderr)
+            return names.COLLAPSED
     return names.DONE
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import ml_collections
 import numpy as np
 
-from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict
+from hexjax.diagnostics import collapse, diagnosis, measure, teacher, verdict, witness
 from hexjax.diagnostics import preflight as forecast
 from hexjax.models import family as families
 from hexjax.models.family import Family, Knobs
@@ -72,6 +72,20 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
         return judge(params, batch, known[0], key, knobs, batch[classes] if classes else None)
 
     return diagnose
+
+
+def check_certifiable(config: ml_collections.ConfigDict, data: step.Data) -> None:
+    """Nothing, if some latent of the diagnosed shapes could be certified: without that no escape would be known.
+
+    Raises:
+        ValueError: for too few shapes.
+    """
+    judged = data.probe(data.cache)["teacher"][1::2]
+    if len(judged) < 2 or float(witness.ceiling(judged, config.witness.floor)) <= 0:
+        raise ValueError(
+            f"config.diagnostics.shapes is {config.diagnostics.shapes}, of which {2 * len(judged)} are there: too few for a "
+            "certificate; accepted with diagnostics.on_collapse = escape: more, some 250, or fewer witness.classes"
+        )
 
 
 def preflight(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> forecast.Preflight | None:

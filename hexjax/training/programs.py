@@ -38,6 +38,7 @@ class Programs(NamedTuple):
     lower: Any
     forecast: Any
     once: Any  # a single step, as `advance`; the state stays
+    margin: Any
 
 
 def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float]] = ()) -> str:
@@ -73,7 +74,7 @@ def make(text: str, count: int, together: str) -> Programs:
     loss = step.objective(family, config)
     one_init = step.make_init(family, adam, step.start(config, count))
     one_step = step.make_step(loss, adam, batch_at)
-    forecast = escape.forecast(family, loss, adam, config.sweep.measure_every_steps, config.witness.temperature)
+    forecast = escape.forecast(family, loss, adam, config.witness.temperature)
 
     def advance(state: TrainState, stored: Any, knobs: families.Knobs, seed: Array) -> tuple[TrainState, dict, Array]:
         def body(carry: TrainState, _: None) -> tuple[TrainState, dict]:
@@ -93,6 +94,9 @@ def make(text: str, count: int, together: str) -> Programs:
     def certify(fitted: measure.Moment, judged: measure.Moment, t_train: Array, t_held: Array, *settings: Any) -> Any:
         return witness.certificate(fitted.mean, fitted.sample, t_train, judged.mean, judged.sample, t_held, *settings)
 
+    def margin(params: Any, held: Batch, t: Array) -> Array:
+        return escape.margin(family, params, held, t, config.witness.temperature)
+
     def lower(swaps: Array, seed: Array) -> Array:
         return collapse.bootstrap_lower(swaps, step.stream_key(seed, "bootstrap", 0))
 
@@ -111,6 +115,7 @@ def make(text: str, count: int, together: str) -> Programs:
         jax.jit(each(lower, (0, 0))),
         jax.jit(each(forecast, (0, None, 0, 0, None, None))),
         jax.jit(each(single, (0, None, 0, 0))),
+        jax.jit(each(margin, (0, None, None))),
     )
 
 

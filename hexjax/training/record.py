@@ -150,6 +150,14 @@ def write_verdict(folder: pathlib.Path, judged: Any) -> None:
     write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
 
 
+def add_tag(folder: pathlib.Path, tag: str) -> None:
+    """Nothing; the verdict in scores.json has one more tag."""
+    file = folder / "scores.json"
+    scores = json.loads(file.read_text(encoding="utf-8"))
+    scores["verdict_tags"] = [*(scores.get("verdict_tags") or ()), tag]
+    write_atomically(file, json.dumps(scores, indent=2, allow_nan=False) + "\n")
+
+
 def keep_scores(folder: pathlib.Path, label: str) -> None:
     """Nothing; scores.json, which is to be replaced, stays as evaluations/LABEL/scores.json, where there is none yet."""
     kept = folder / "evaluations" / label / "scores.json"

@@ -282,14 +282,10 @@ def _run_cell(cell: Cell, parts: Split, ready: Ready, begin: TrainState | None) 
     config, program, given, teachers, _, _, every = ready
     shapes, family = given.train.count, program.family
     settings = [setting for setting in cell.settings for _ in range(config.sweep.seeds)]
-    expects = begin is not None and teachers[0] is not None
-    foretold, soon = _forecast(ready, begin) if expects else (None, None)
+    foretold = {} if begin is None or teachers[0] is None else _forecast(ready, begin)
     trained = _train(*ready, begin)
     scalars, lower = _measure(ready, trained.state)
-    if expects:
-        before, after = (moment["witness_fixed_margin"] for moment in trained.history[:2])
-        scalars |= {"escape_predicted_once": foretold[:, 0], "escape_measured_once": soon - before}
-        scalars |= {"escape_predicted": foretold[:, 1], "escape_measured": after - before}
+    scalars |= foretold
     runs = [_judge(family, shapes, i, settings[i], int(every[i]), scalars, lower, trained) for i in range(len(every))]
     expected = monitor.preflight_of(family, config, family.probe.observe(first(given.train)), shapes)
     return {
@@ -345,16 +341,21 @@ def _train(config, program, given, teachers, known, knobs, every, begin) -> Trai
     return Trained(state, history, blown)
 
 
-def _forecast(ready: Ready, begin: TrainState) -> tuple[Float[np.ndarray, "r 2"], Float[np.ndarray, "r"]]:
-    """Gains of the simplex witness's margin that the force foretells, of a step and of those to the first measurement, in
-    nats; and the margin after the one step."""
+def _forecast(ready: Ready, begin: TrainState) -> dict[str, Float[np.ndarray, "r"]]:
+    """Gains of the simplex witness's margin in the first step and in the first ones, as the force foretells them and as they
+    come, in nats."""
     _, program, given, (t_train, t_held), _, knobs, every = ready
     count = min(programs.JUDGED, given.held_out.count)
     stored = dataclasses.replace(given.train, fields=given.train.fields | {"teacher": t_train})
-    batch, held = first(given.train) | {"teacher": t_train}, first(given.held_out, count)
-    foretold = program.forecast(begin, batch, knobs, every, held, t_held[:count])
-    state, _, _ = program.once(begin, stored, knobs, every)
-    return jax.device_get((foretold, _moments(ready, state)[2].fixed_margin))
+    batch, held, t = first(given.train) | {"teacher": t_train}, first(given.held_out, count), t_held[:count]
+    foretold = program.forecast(begin, batch, knobs, every, held, t)
+    margins, state = [program.margin(begin.params, held, t)], begin
+    for _ in range(escape.FIRST):
+        state, _, _ = program.once(state, stored, knobs, every)
+        margins.append(program.margin(state.params, held, t))
+    gains = {"predicted_once": foretold[:, 0], "measured_once": margins[1] - margins[0]}
+    gains |= {"predicted": foretold[:, 1], "measured": margins[-1] - margins[0]}
+    return {f"escape_{name}": np.asarray(value) for name, value in gains.items()}
 
 
 def _moments(ready: Ready, state: TrainState) -> tuple[measure.Moment, measure.Moment, Any]:

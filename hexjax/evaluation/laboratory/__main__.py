@@ -8,7 +8,7 @@ import pathlib
 import sys
 
 from hexjax.evaluation import page
-from hexjax.evaluation.laboratory import overall, plots, results, tables
+from hexjax.evaluation.laboratory import escape, overall, plots, results, tables
 
 TABLES: page.Tables = {
     "overview": overall.overview,
@@ -16,6 +16,8 @@ TABLES: page.Tables = {
     "pairs": overall.pairs,
     "latents": tables.latents,
     "recipe": tables.recipe,
+    "recipe_sdf": lambda found: tables.recipe(found, "collapse_sdf"),
+    "escape": escape.table,
     "dose": tables.dose,
     "witness": tables.witness,
     "thresholds": overall.thresholds,

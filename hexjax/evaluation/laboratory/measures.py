@@ -13,6 +13,7 @@ from hexjax.evaluation.laboratory.results import NONE, Group, Groups, Results
 DOUBT = 0.05  # probability with which a lower bound on a rate may fail
 NAMED = 6  # missing cells that are named; the others are counted
 # Keys in which cells may differ and be a pair: the factors, whose words are compared, and how many runs there are.
+THREE = {"binary": "silhouettes", "binary_sdf": "silhouette_sdf"}
 OWN = ("model.input", "reconstruction.kind", "reconstruction.reduction", "latent.kind", "sweep.shapes", "sweep.control",
        "sweep.seeds")  # fmt: skip
 
@@ -100,6 +101,11 @@ def agreeing(first: Group, second: Group) -> tuple[int, int]:
     mine, theirs = ({run["seed"]: run["verdict"] for run in group.runs} for group in (first, second))
     both = mine.keys() & theirs.keys()
     return sum(mine[seed] == theirs[seed] for seed in both), len(both)
+
+
+def three(group: Group) -> str:
+    """The input of a cell, as that of three planes where it has all six: the same information."""
+    return THREE.get(group.factors.input, group.factors.input)
 
 
 def pairs(groups: Groups, first: str = "silhouettes", second: str = "silhouette_sdf") -> list[tuple[Group, Group]]:

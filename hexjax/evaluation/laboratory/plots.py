@@ -16,7 +16,7 @@ from matplotlib import figure
 from matplotlib.axes import Axes
 
 from hexjax.evaluation import export
-from hexjax.evaluation.laboratory import doses, drawing, measures
+from hexjax.evaluation.laboratory import doses, drawing, escape, measures
 from hexjax.evaluation.laboratory.results import Group, Groups, Results
 
 DECISIVE = {"rate": "optimiser.learning_rate", "cap": "kl.cap", "clamp": "kl.log_variance_limit"}  # all in one cell
@@ -89,7 +89,7 @@ def verdicts_recipe(groups: Groups) -> figure.Figure | str:
     """The map of verdicts by control, input and number of shapes; the decisive cells have a picture of their own."""
     chosen = [g for g in drawing.select(groups, "collapse_recipe") if not _is_decisive(g)]
     row = lambda group: re.sub("([-+])", r" \1 ", group.factors.control, count=1).replace("-", "−", 1).replace("_", " ")
-    column = lambda group: f"{drawing.word(group.factors.input)}\n{group.factors.shapes}"
+    column = lambda group: f"{drawing.word(measures.three(group))}\n{group.factors.shapes}"
     return drawing.verdict_map(chosen, row, column) if chosen else "the cells full* and plain* of collapse_recipe"
 
 
@@ -209,6 +209,7 @@ PICTURES: dict[str, Picture] = {
     "shapes": doses.shapes,
     "weights": doses.weights,
     "rates": doses.rates,
+    "escape": escape.picture,
 }
 
 

@@ -17,6 +17,7 @@ KEYS = ("cell", "overrides", "factors", "data", "settings", "preflight", "runs",
 NONE = "–"
 LIKELIHOODS = {  # kind and reduction: what tables call it; others by their kind
     ("channels", "mean"): "mean_mse",
+    ("channels", "sum"): "sum_squares",  # that of variance 1/2
     ("gaussian", "sum"): "sum_mse",
     ("bernoulli", "sum"): "entropy",
     ("continuous_bernoulli", "sum"): "entropy",  # the same, where values lie between 0 and 1

@@ -157,7 +157,7 @@ def _bits(group: Group) -> str:
     return measures.spread(measures.final(group, "kl") / np.log(2))
 
 
-def recipe(results: Results) -> str:
+def recipe(results: Results, sweep: str = "collapse_recipe") -> str:
     """One row a control and number of shapes, silhouettes beside their signed distance."""
     columns = {
         "verdicts": verdicts, "KL": final("kl"), "gain": of_several(final("gain")),
@@ -167,7 +167,7 @@ def recipe(results: Results) -> str:
     head = ("control", "shapes", *(f"{short}: {name}" for short in INPUTS for name in columns))
 
     def make(groups: list[Group]) -> str:
-        found = {(group.factors.control, group.factors.shapes, group.factors.input): group for group in groups}
+        found = {(group.factors.control, group.factors.shapes, measures.three(group)): group for group in groups}
         rows = []
         for control, shapes in dict.fromkeys(key[:2] for key in found):
             sides = [found.get((control, shapes, name)) for name in INPUTS.values()]
@@ -175,7 +175,7 @@ def recipe(results: Results) -> str:
             rows.append((control, shapes, *cells))
         return lines(head, rows)
 
-    return complete(by_source(results, results.of("collapse_recipe"), make), results, "collapse_recipe")
+    return complete(by_source(results, results.of(sweep), make), results, sweep)
 
 
 def _meaned(name: str) -> Callable[[Group], str]:
