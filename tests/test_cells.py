@@ -7,6 +7,7 @@ import pytest
 
 from configs.sweeps import collapse_cause
 from hexjax import cells, rules
+from hexjax.models import family as families
 
 SWEEPS = sorted(file.stem for file in (pathlib.Path(__file__).parent.parent / "configs" / "sweeps").glob("*.py"))
 
@@ -71,12 +72,46 @@ def test_what_is_no_cell_is_refused():
     assert refusal("a: sweep.measure_every_steps=5000") == (
         "config.sweep.cells, a: config.sweep.measure_every_steps is 5000; accepted: a divisor of train.steps = 1000"
     )
-    assert refusal("a: sdf.weight=1") == (
-        "config.sweep.cells, a: config.sdf.weight is 1; accepted in a sweep: 0, as planes have no points"
-    )
     knobs = ", ".join(cells.knob_names(collapse_cause.get_config()))
     assert refusal("a: latent.side=1|2") == (
         f"config.sweep.cells, a: config.latent.side has several values, 1|2; accepted for: {knobs}"
+    )
+
+
+def test_a_family_of_planes_refuses_the_signed_distance():
+    config = collapse_cause.get_config()
+    config.sweep.cells = ("a: sdf.weight=1",)
+    with pytest.raises(ValueError) as error:
+        families.check_cells({cell.name: cell.config for cell in cells.read(config)})
+    assert str(error.value) == (
+        "config.sweep.cells, a: config.sdf.weight is 1; accepted with model.family = hexplane_mlp: 0, as its planes have no "
+        "points"
+    )
+
+
+def test_a_start_is_a_cell_before_with_as_many_runs():
+    def refusal(*lines):
+        config = collapse_cause.get_config()
+        config.sweep.cells = lines
+        with pytest.raises(ValueError) as error:
+            cells.read(config)
+        return str(error.value)
+
+    accepted = "accepted: the name of a cell before it without a start, and one setting in both"
+    for lines in (
+        ("b: sweep.start=a", "a: seed=0"),
+        ("a: seed=0", "b: sweep.start=a", "c: sweep.start=b"),
+        ("a: kl.cap=1|0.1", "b: sweep.start=a"),
+        ("a: seed=0", "b: sweep.start=a kl.cap=1|0.1"),
+    ):
+        last = "b" if lines[-1][0] != "c" else "c"
+        named = "b" if last == "c" else "a"
+        assert refusal(*lines) == f"config.sweep.cells, {last}: config.sweep.start is '{named}'; {accepted}"
+    assert refusal("a: seed=0", "b: sweep.start=a sweep.seeds=2") == (
+        "config.sweep.cells, b: config.sweep.seeds is 2; accepted: those of its start, 5"
+    )
+    assert refusal("a: sweep.constant_mean=True") == (
+        "config.sweep.cells, a: config.sweep.constant_mean is True; accepted beside a sweep.start"
     )
 
 

@@ -47,7 +47,7 @@ REFUSED = {
     ("--config=configs/ae_continous.py",): (
         "--config is 'configs/ae_continous.py': no such file; nearest: ae_continuous.py"
     ),
-    (f"{CONFIG}:smal",): "config variant is 'smal'; variants of ae_continuous: small",
+    (f"{CONFIG}:smal",): "config variant is 'smal'; variants of ae_continuous: published, small",
     ("--config=configs/base.py:small",): "config variant is 'small'; base has no variants",
     (SMALL, "--workdir=README.md"): f"--workdir is 'README.md', a file; {ACCEPTED}",
     (SMALL, "--config.kl.warmup_stepz=1"): "config.kl.warmup_stepz is unknown; nearest: kl.warmup_steps",

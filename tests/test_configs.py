@@ -1,5 +1,6 @@
 """Every config builds in every variant, is accepted, and sets nothing that its variant does not read."""
 
+import importlib
 import pathlib
 
 import pytest
@@ -12,8 +13,15 @@ FILES = sorted((ROOT / "configs").glob("*.py"))
 EXPERIMENTS = [file for file in FILES if file.stem != "base"]
 
 
-@pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
-@pytest.mark.parametrize("variant", ["", ":small"])
+def variants(file):
+    return importlib.import_module(f"configs.{file.stem}").VARIANTS
+
+
+@pytest.mark.parametrize(
+    ("file", "variant"),
+    [(file, f":{variant}" if variant else "") for file in EXPERIMENTS for variant in variants(file)],
+    ids=lambda part: getattr(part, "stem", part),
+)
 def test_config_is_accepted_under_its_own_name_without_warnings(file, variant):
     command = configuration.parse([f"--config={file}{variant}"])
     assert command.warnings == ()
@@ -23,7 +31,8 @@ def test_config_is_accepted_under_its_own_name_without_warnings(file, variant):
 
 @pytest.mark.parametrize("file", EXPERIMENTS, ids=lambda file: file.stem)
 def test_unknown_variant_is_refused_with_those_that_exist(file):
-    with pytest.raises(ValueError, match=rf"^config variant is 'smal'; variants of {file.stem}: small$"):
+    known = ", ".join(variants(file)[1:])
+    with pytest.raises(ValueError, match=rf"^config variant is 'smal'; variants of {file.stem}: {known}$"):
         configuration.parse([f"--config={file}:smal"])
 
 

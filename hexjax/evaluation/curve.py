@@ -22,6 +22,15 @@ STYLE = {
 }  # fmt: skip
 NOT_LOSSES = ("step", "loss", "gradient_norm", "gradient_clipped", "parameter_norm", "learning_rate", "kl_weight",
               "kl_gradient_removed")  # fmt: skip
+FORCE = "diagnostics.witness_force"
+WITNESS = {  # margins in nats, and forces: what the legend calls them, and how they are drawn
+    "diagnostics.witness_information": ("the most there is, I_T", {"color": "#222222", "lw": 0.8, "ls": ":"}),
+    "diagnostics.witness_sample_lower": ("margin on samples, at least", {"color": "#1b4965", "lw": 1.8}),
+    "diagnostics.witness_mean_margin": ("margin on means", {"color": "#5f8ea0", "lw": 1}),
+    "diagnostics.witness_fixed_margin": ("margin of the simplex", {"color": "#588157", "lw": 1}),
+    FORCE: ("force on the means", {"color": "#c8553d", "lw": 1.4, "ls": "--"}),
+    "diagnostics.witness_force_constant": ("force on a constant mean", {"color": "#c8553d", "lw": 0.8, "ls": ":"}),
+}
 LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
 
 
@@ -64,4 +73,17 @@ def loss_curve(rows: list[Scores], title: str, path: Target) -> None:
         for name, style in styles.items():
             line(axes, [(row["step"], row[name]) for row in rows if (row.get(name) or 0) > 0], label=name, **style)
         axes.set_yscale("log")
+        axes.margins(x=0.01)
+
+
+def witness_curve(rows: list[Scores], title: str, path: Target) -> None:
+    """Writes the witness's margins over the steps, in nats, and the forces beside them; rows as in metrics.jsonl."""
+    with axes_of(title, "step", path) as axes:
+        axes.axhline(0, color="#999999", lw=0.6)
+        for name, (label, style) in WITNESS.items():
+            line(
+                axes, [(row["step"], row[name]) for row in rows if name in row], label=label, marker="o", ms=2, **style
+            )
+        axes.set_ylabel("nats, or length of the force")
+        axes.set_ylim(bottom=max(-2, axes.get_ylim()[0]))
         axes.margins(x=0.01)

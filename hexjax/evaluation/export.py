@@ -271,7 +271,10 @@ def shape(
 
 
 def history(title: str, folder: pathlib.Path, ledger: written.Ledger) -> None:
-    """Writes images/loss.png from the metrics.jsonl of a run's folder, if it has one; rows that cannot be read are left out."""
+    """Writes images/loss.png from the metrics.jsonl of a run's folder, if it has one, and witness.png where a witness watched;
+    rows that cannot be read are left out."""
     rows = record.read_rows(folder / "metrics.jsonl")
     if any("loss" in row for row in rows):
         ledger.write("images/loss.png", functools.partial(curve.loss_curve, rows, title))
+    if any(row.get(curve.FORCE) is not None for row in rows):
+        ledger.write("images/witness.png", functools.partial(curve.witness_curve, rows, title))

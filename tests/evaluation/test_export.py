@@ -115,6 +115,16 @@ def test_a_loss_curve_leaves_out_what_is_no_loss(tmp_path):
     assert (plain != part).any()
 
 
+def test_a_runs_margins_and_forces_are_drawn_where_a_witness_watched(tmp_path):
+    ledger, losses = written.Ledger(tmp_path), [{"step": step, "loss": 1.0} for step in (1, 2)]
+    watched = [{"step": step} | dict.fromkeys(curve.WITNESS, 0.5) for step in (0, 200)]
+    for rows in (losses, losses + watched):
+        assert not (tmp_path / "images" / "witness.png").exists()
+        (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        export.history("run", tmp_path, ledger)
+    assert read(tmp_path / "images" / "witness.png").std() > 5
+
+
 def test_a_loss_curve_needs_rows_of_losses(tmp_path):
     ledger = written.Ledger(tmp_path)
     export.history("run", tmp_path, ledger)

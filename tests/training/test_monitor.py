@@ -30,12 +30,17 @@ TOY = {
 }  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def items():
+def boxes():
+    """Eight boxes of different proportions."""
     from hexjax.geometry import mesh as meshes
 
-    boxes = [shapes.box(*np.random.default_rng(number).uniform(0.2, 1, 3)) for number in range(8)]
-    return [Item(f"box_{i}", box, *meshes.normalise(box, "y")) for i, box in enumerate(boxes)]
+    found = [shapes.box(*np.random.default_rng(number).uniform(0.2, 1, 3)) for number in range(8)]
+    return [Item(f"box_{i}", box, *meshes.normalise(box, "y")) for i, box in enumerate(found)]
+
+
+@pytest.fixture(scope="module")
+def items():
+    return boxes()
 
 
 def make(items, count=8, **more):

@@ -78,6 +78,27 @@ def found(items, tmp_path_factory):
     return run(make(*lines), items, tmp_path_factory.mktemp("cells"))
 
 
+def test_runs_begin_where_those_of_their_start_ended(items, tmp_path):
+    lines = (
+        "a: train.steps=3",
+        "b: sweep.start=a train.steps=3",
+        "c: sweep.start=a sweep.constant_mean=True train.steps=3",
+    )
+    whole = run(make("a: train.steps=6"), items, tmp_path / "whole")["a"]["runs"]
+    found = run(make(*lines), items, tmp_path / "parts")
+    for there, here in zip(whole, found["b"]["runs"]):
+        assert [row["step"] for row in here["history"]] == [3, 6]
+        for name in ("nll", "kl", "swap_gap"):
+            np.testing.assert_allclose(here["final"][name], there["final"][name], rtol=1e-3, atol=1e-3, err_msg=name)
+        assert {"witness_force", "witness_force_constant", "witness_sample_lower"} <= here["history"][0].keys()
+        assert {"escape_predicted", "escape_measured", "escape_predicted_once"} <= here["final"].keys()
+    for constant in found["c"]["runs"]:
+        assert constant["history"][0]["active_units"] == 0
+    (tmp_path / "parts" / "b.json").unlink(missing_ok=True)
+    again = run(make(*lines), items, tmp_path / "parts")
+    assert again["b"] == found["b"]
+
+
 def test_a_cell_holds_all_its_runs_with_verdicts(found):
     many, one = found["a"], found["b"]
     assert [(each["seed"], each["setting"]) for each in many["runs"]] == [
@@ -288,7 +309,7 @@ def test_a_cell_reads_the_fields_of_its_family_alone_and_a_single_shape_judges_i
     train, held_out = ([items[i] for i in part] for part in parts[:2])
     config = make("a: seed=0")
     family = sweep._family(config)
-    x = sweep._observed(train, held_out, sweep._made(config), ("mask", "voxels"))
+    x = sweep._observed(train, held_out, config, ("mask", "voxels"))
     assert [{name: field.shape for name, field in part.fields.items()} for part in x] == [
         {"mask": (count, 6, 8, 8), "voxels": (count, 8, 8, 8)} for count in (12, 8)
     ]
@@ -316,12 +337,12 @@ def test_fields_of_the_set_are_made_once_for_all_cells_that_differ_in_other_keys
 def test_families_that_a_sweep_cannot_judge_are_refused_in_a_line(items, monkeypatch):
     config, end = (
         make("a: seed=0"),
-        "--mode=sweep accepts families with a probe that read no parent and not slack or seen",
+        "--mode=sweep accepts families with a probe that read no parent, and slack or seen where they have an ideal",
     )
     family = sweep._family(config)
     for changes, reason in (
         ({"probe": None}, "has no probe, by which a sweep judges"),
-        ({"reads": ("mask", "slack")}, "reads 'slack'"),
+        ({"reads": ("mask", "slack"), "ideal": None}, "reads 'slack'"),
         ({"sees": ("latent",)}, "reads 'latent'"),
     ):
         monkeypatch.setattr(sweep.families, "make", lambda *_, changes=changes: dataclasses.replace(family, **changes))

@@ -23,7 +23,8 @@ OTHER = "#ffffff"  # a verdict that is not known here
 INPUT_COLOURS = {"silhouettes": "#0072b2", "silhouette_sdf": "#d55e00", "depth": "#009e73"}
 WORDS = {
     "silhouettes": "silhouettes (binary)", "silhouette_sdf": "their signed distance", "depth": "depth",
-    "binary": "six silhouettes", "binary_sdf": "their signed distance (six)", "sum_squares": "sum of squares", "continuous": "depth and normals", "voxels": "voxels", "mean_mse": "mean squared error",
+    "binary": "six silhouettes", "binary_sdf": "their signed distance (six)", "sum_squares": "sum of squares",
+    "continuous": "depth and normals", "voxels": "voxels", "mean_mse": "mean squared error",
     "sum_mse": "squared error, σ² = 1", "entropy": "cross-entropy", "calibrated": "calibrated Gaussian",
 }  # fmt: skip
 INPUT_MARKS = {"silhouettes": "o", "silhouette_sdf": "s", "depth": "^"}

@@ -49,9 +49,7 @@ def picture(groups: Groups) -> figure.Figure | str:
     arms = list(dict.fromkeys(_how(group)[1] for group in chosen))
     best = [arm for arm in arms if all(map(_ends_certified, _runs(chosen, arm)))]
     title = f"Certified in the end in all of their runs: {', '.join(best) or 'no change'}"
-    canvas = drawing.new_canvas(
-        2.6 * max(len(kinds), 3), 6.0, title, chosen, "medians over runs; dotted: at a constant mean"
-    )
+    canvas = drawing.new_canvas(8.4, 6.0, title, chosen, "medians over runs; dotted: at a constant mean")
     panels = canvas.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False)
     for (upper, lower), (how, kind) in zip(panels.T, kinds):
         for group in (group for group in chosen if (_how(group)[0], group.factors.input) == (how, kind)):
@@ -94,7 +92,7 @@ def _steps(run: dict[str, Any]) -> float:
     history, since = run["history"], float("nan")
     for moment in history:
         since = (moment["step"] if np.isnan(since) else since) if _is_certified(moment) else float("nan")
-    return since - history[0]["step"]
+    return float(since - history[0]["step"])
 
 
 def _count(group: Group, test: Any) -> str:

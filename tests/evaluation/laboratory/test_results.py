@@ -114,7 +114,7 @@ def test_what_cells_are_called_changes_no_table(tmp_path):
     ("likelihood", "reduction", "word"),
     [
         ("channels", "mean", "mean_mse"),
-        ("channels", "sum", "channels"),
+        ("channels", "sum", "sum_squares"),
         ("gaussian", "sum", "sum_mse"),
         ("bernoulli", "sum", "entropy"),
         ("continuous_bernoulli", "sum", "entropy"),

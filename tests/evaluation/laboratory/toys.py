@@ -98,7 +98,23 @@ def write_everything(folder, source="solids"):
             write_cell(folder, "collapse_dose", name, healthy, source, train=count)
         write_cell(folder, "collapse_dose", f"{kind},sum_mse,gaussian,many,weight", of_weights(1.0, 100.0), source)
         write_cell(folder, "collapse_dose", f"{kind},entropy,gaussian,many,floats", healthy, source)
+        for arm, lower in (("nothing", -0.5), ("sum", 0.5)):
+            name, changed = f"{kind},mean_mse,gaussian,many,near_{arm}", {"control": f"near:{arm}"}
+            write_cell(folder, "collapse_escape", name, of_escape(lower), source, factors=changed)
         write_cell(folder, "collapse_witness", f"{kind},entropy,gaussian,many,witness", of_weights(1.0, 8.0), source)
+
+
+def of_escape(lower):
+    """Runs that begin without a certificate at step 100 and have margins of at least `lower` nats from step 200 on."""
+    moment = {"witness_force": 0.5, "witness_force_constant": 0.9}
+    history = [
+        HISTORY | moment | {"step": step, "witness_sample_lower": lower if step > 100 else -0.5}
+        for step in (100, 200, 300)
+    ]
+    foretold = {"escape_predicted_once": 0.01 * lower, "escape_measured_once": 0.02 * lower}
+    foretold |= {"escape_predicted": 0.1 * lower, "escape_measured": 0.4 * lower}
+    name = "HEALTHY" if lower > 0 else "COLLAPSED"
+    return [make_run(seed, name, history=history, witness_sample_lower=lower, **foretold) for seed in range(3)]
 
 
 def of_weights(*weights):

@@ -1,0 +1,119 @@
+"""The force foretells the first step of a collapsed encoder; a run lowers its KL weight as often as its latent is lost."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from hexjax.diagnostics import preflight, verdict
+from hexjax.models import family as families
+from hexjax.training import escape, loop, monitor, optimiser, step
+from tests.training import test_monitor
+
+pytestmark = pytest.mark.usefixtures("quick_programs")
+
+make = test_monitor.make
+
+
+@pytest.fixture(scope="module")
+def items():
+    return test_monitor.boxes()
+
+
+WITNESS = {"witness.classes": 3, "witness.components": 2, "witness.weight": 10.0}
+
+
+def begun(items, tmp_path, **more):
+    """A family, its data with teachers, the loss, the optimiser and a state whose encoder says the same of every shape."""
+    config, family, data = make(items, **WITNESS | more)
+    data, adam = monitor.with_teacher(family, config, data, tmp_path), optimiser.make(config)
+    state = step.make_init(family, adam, step.start(config, 8))(data.cache, 0)
+    return config, family, data, adam, state._replace(params=escape.constant(state.params))
+
+
+def test_a_constant_encoder_says_the_same_of_every_shape_and_the_force_is_that_of_a_constant_mean(items, tmp_path):
+    _, family, data, _, state = begun(items, tmp_path)
+    latent = family.encode(state.params, data.probe(data.cache), None)
+    for values in (latent.code, *latent.statistics.values()):
+        np.testing.assert_array_equal(values, np.broadcast_to(values[:1], values.shape))
+    with pytest.raises(
+        ValueError, match="constant_mean is True; accepted of a family whose encoder ends in a dense layer"
+    ):
+        escape.constant({"decoder": {}})
+
+
+@pytest.mark.parametrize("rate", [1e-4, 1e-5])
+def test_the_force_foretells_what_a_small_step_of_the_same_gradient_does_to_the_margin(items, tmp_path, rate):
+    config, family, data, adam, state = begun(items, tmp_path, **{"optimiser.learning_rate": rate})
+    loss, knobs, seed = step.objective(family, config), families.knobs(config), jnp.int32(0)
+    batch = data.probe(data.cache)
+    t, temperature = batch["teacher"], config.witness.temperature
+    foretold = jax.jit(escape.forecast(family, loss, adam, temperature))(state, batch, knobs, seed, batch, t)
+    advance = step.make_step(loss, adam, lambda cache, step, seed: batch)
+    after, _ = jax.jit(advance)(state, data.cache, knobs, seed)
+    margins = [escape.margin(family, params, batch, t, temperature) for params in (state.params, after.params)]
+    assert foretold[0] > 0
+    np.testing.assert_allclose(margins[1] - margins[0], foretold[0], rtol=0.05)
+    np.testing.assert_allclose(
+        foretold[1], escape.FIRST * foretold[0], rtol=1e-3
+    )  # of the same gradient, from no memory
+
+
+def test_the_weight_falls_to_what_the_data_pay_for_and_then_by_tenths(tmp_path):
+    (tmp_path / "checkpoints").mkdir()
+    expected = preflight.Preflight(4.0, 100.0, 1.0, "COLLAPSED", ())
+    once = escape.lower(tmp_path, (), 200, expected)
+    assert once == ((200, pytest.approx(4 / (20 * 100))),)
+    twice = escape.lower(tmp_path, once, 400, expected)
+    assert twice[1] == (400, pytest.approx(0.1 * 4 / 2000))
+    assert escape.read(tmp_path, 1000) == twice
+    assert escape.read(tmp_path, 400) == once  # a run that goes on from before looks again
+    assert escape.lower(tmp_path, (), 200, None) == ((200, 0.1),)
+    assert escape.lower(tmp_path, (), 200, expected._replace(largest_eigenvalue=1e6))[0][1] == 0.1
+    given = {"kl.initial_weight": jnp.float32(2), "kl.final_weight": jnp.float32(4), "kl.cap": jnp.float32(1)}
+    assert escape.knobs(given, ()) == given
+    assert escape.knobs(given, ((1, 0.5),)) == {"kl.initial_weight": 1, "kl.final_weight": 2, "kl.cap": 1}
+
+
+@pytest.mark.parametrize(("lower", "code", "word"), [(0.5, 0, "escaped"), (-0.5, 4, "no escape")])
+def test_a_run_that_collapsed_lowers_its_weight_and_its_end_says_whether_it_helped(
+    items, tmp_path, monkeypatch, capsys, lower, code, word
+):
+    told = {"COLLAPSED": verdict.Verdict("COLLAPSED", "as told", ()), "WEAK": verdict.Verdict("WEAK", "as told", ())}
+    seen, weights = iter(["WEAK", "COLLAPSED", "COLLAPSED", "COLLAPSED", "WEAK", "WEAK"]), []
+
+    def diagnose(state, cache, knobs):
+        weights.append(float(knobs["kl.final_weight"]))
+        return {"witness_sample_lower": np.float32(lower)}, told[next(seen)]
+
+    monkeypatch.setattr(monitor, "make", lambda *_: diagnose)
+    monkeypatch.setattr(monitor, "check_certifiable", lambda *_: None)
+    often = {
+        "diagnostics.every_steps": 1,
+        "train.steps": 5,
+        "diagnostics.on_collapse": "escape",
+        "kl.final_weight": 8.0,
+    }
+    config, family, data = make(items, **WITNESS | often)
+    (tmp_path / "scores.json").write_text('{"verdict": "WEAK", "verdict_tags": ["training shapes"]}')
+    assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == code
+    shares = [share for _, share in json.loads((tmp_path / escape.FILE).read_text())]
+    assert len(shares) == 2  # not at its first look, steps 2 and 3
+    np.testing.assert_allclose(weights, [8, 8, 8, 8 * shares[0], 8 * shares[1], 8 * shares[1]], rtol=1e-5)
+    tag = f"{word}: from step 3 on at {shares[1]:.3g} of the KL weight"
+    assert json.loads((tmp_path / "scores.json").read_text())["verdict_tags"] == ["training shapes", tag]
+    said = capsys.readouterr().err
+    assert said.count("the latent is COLLAPSED; the KL weight is") == 2
+    assert ("at step 5 the latent is WEAK still: as told" in said) == (code == 4)
+
+
+def test_an_escape_that_no_witness_could_know_of_is_refused(items, tmp_path):
+    config, family, data = make(items, **WITNESS | {"diagnostics.on_collapse": "escape"})
+    with pytest.raises(ValueError) as error:
+        monitor.check_certifiable(config, monitor.with_teacher(family, config, data, tmp_path))
+    assert str(error.value) == (
+        "config.diagnostics.shapes is 8, of which 8 are there: too few for a certificate; accepted with "
+        "diagnostics.on_collapse = escape: more, some 250, or fewer witness.classes"
+    )
