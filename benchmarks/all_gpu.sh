@@ -44,7 +44,8 @@ if [ "$TOY" = 1 ]; then
   export JAX_PLATFORMS=cpu
   results=${RESULTS:-$(mktemp -d)} steps=${STEPS:-3} toy=--toy suffix=:small variants=()
   published=(--toy --seeds=1 --minutes=6) sweep_steps=${SWEEP_STEPS:-2}
-  sweep=(--config.data.count=10 --config.train.batch_size=2 --config.sweep.measure_every_steps=1)
+  sweep=(--config.{data.count=6,train.batch_size=2,sweep.measure_every_steps=1,hexplane.resolution_px=32,model.stem_px=4}
+    --config.{latent.side=4,model.mixer_side=4,model.mixer_width=16} --config.model.widths="(8,16)")
 else
   results=${RESULTS:-results/benchmarks} steps=${STEPS:-2000} toy='' suffix='' variants=(--variants=full)
   published=(--size=full --seeds=5 --minutes=5.8) sweep_steps=${SWEEP_STEPS:-400} sweep=(--config.data.count=100)

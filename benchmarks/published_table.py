@@ -26,7 +26,7 @@ PUBLISHED = {  # row -> of the Gaussian VAE on silhouettes, of the autoencoder o
     ),
     "compression": (NOT_GIVEN, "30 times, with negligible error; 6·4·512² numbers to 6·16·16·256 are 16 times"),
     "sampling": (NOT_GIVEN, "none"),
-    "stability": ("fails in 5 of 5 runs", "stable in all runs, about 100 epochs; how many runs: not given"),
+    "stability": ("the KL explodes in 5 of 5 runs", "stable in all runs, about 100 epochs; how many runs: not given"),
 }
 PEAK = "about 12 GB; of which network: not given"
 
@@ -232,8 +232,8 @@ def _peaks(runs: Sequence[Row]) -> str:
 
 def _topology(ae: Row) -> list[str]:
     own = _own(ae)
-    pair = lambda of, more="": f"Euler number {own[f'{more}euler']}, {own[f'{more}components']} parts ({of})"
-    return [f"Topology: {pair('the input', 'reference_')}, {pair('decoded')}. Published: that of the input."]
+    pair = lambda of, more="": f"{of} Euler number {own[f'{more}euler']}, parts {own[f'{more}components']}"
+    return [f"Topology: {pair('input', 'reference_')}; {pair('decoded')}. Published: that of the input."]
 
 
 def _meshes(ae: Row) -> list[str]:
