@@ -2,12 +2,14 @@
 
 import functools
 import importlib
+import json
+import math
 import pathlib
 import sys
 
 import pytest
 
-from benchmarks import command, common, render, summary
+from benchmarks import command, common, published, published_table, render, summary
 from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -68,3 +70,105 @@ def test_every_function_that_begins_a_part_of_the_command_is_there():
 def test_a_command_is_told_with_its_files_by_their_names(monkeypatch):
     monkeypatch.setattr(sys, "argv", ["file", "--fitted=/some/where.npz", "--fine=3", "--toy", "/some/page.md"])
     assert common.command("benchmarks.one") == "python -m benchmarks.one --fitted=where.npz --fine=3 --toy page.md"
+
+
+def test_a_curve_is_flat_once_it_gains_less_than_two_in_a_hundred_over_its_last_quarter():
+    falling = [1 + math.exp(-i / 50) for i in range(1000)]
+    assert not published_table.is_flat(falling[:200], 100)
+    assert published_table.is_flat(falling, 100)
+    assert not published_table.is_flat(falling, 1001)  # too short to tell
+    assert not published_table.is_flat([1000 - i for i in range(900)], 100)
+    assert not published_table.is_flat([i**-0.5 for i in range(1, 1000)], 100)
+
+
+def test_the_grid_is_the_one_whose_mesh_has_nearest_to_so_many_vertices():
+    for factor in (0.2, 1.4, 40.0):
+        found = published.match(lambda grid, factor=factor: round(factor * grid**2))
+        assert all(abs(factor * found**2 - 5700) <= abs(factor * (found + d) ** 2 - 5700) for d in (-1, 1))
+    assert published.match(lambda grid: 0) in (64, 512)  # no mesh on any
+
+
+def test_the_first_seed_and_the_autoencoder_come_before_the_other_seeds(tmp_path):
+    runs = published.plan(published.SIZES["small"], 3, tmp_path / "head.ply")
+    assert [run.name for run in runs] == ["vae-0", "ae-0", "vae-1", "vae-2"]
+    for run in runs:
+        assert "--config.optimiser.learning_rate=1e-4" in run.arguments
+        assert ("--config.kl.warmup_steps=3000" in run.arguments) == (run.kind == "vae")
+
+
+def test_an_unknown_size_no_seeds_and_a_folder_of_other_settings_are_refused(tmp_path, capsys):
+    assert published.main(["--size=big"]) == 2
+    assert capsys.readouterr().err == "published: --size is 'big'; accepted: full, small\n"
+    assert published.main(["--size=full", "--seeds=0"]) == 2
+    assert capsys.readouterr().err == "published: --seeds is 0; accepted: at least 1\n"
+    run = published.plan(published.TOY, 1, tmp_path / "head.ply")[0]
+    (tmp_path / "vae-0.json").write_text(json.dumps({"arguments": []}))
+    with pytest.raises(ValueError) as refusal:
+        published.earlier(tmp_path, run)
+    told = "--workdir holds a vae-0 of other settings; accepted: the same command, or a new folder"
+    assert str(refusal.value) == told
+
+
+def a_run(folder, kind):
+    """What `published.take` gives of a made run of ten steps, of which the rate is greatest at the fourth."""
+    rows = [{"step": 0, "validation.reconstruction": 0.5, "validation.loss": 1.0}]
+    rows += [{"step": step, "loss": 1.0, "reconstruction": 1 / step} for step in range(1, 11)]
+    if kind == "vae":
+        rows[0]["validation.kl"] = 1000.0
+        rows = rows[:1] + [row | {"kl": 5000.0 - 100 * (row["step"] - 4) ** 2} for row in rows[1:]]
+    scored = dict.fromkeys(published_table.SCORES, 1)
+    scores = {
+        "items": [scored | {"ceiling": scored}],
+        "settings": {"grid": 64},
+        "latent_floats": 128,
+        "compression": 2.0,
+    }
+    scores |= {"verdict": "NOT-CERTIFIABLE", "verdict_tags": ["training shapes", "decoder ok"], "device": "cpu: cpu"}
+    config = {"model": {"input": {"vae": "binary", "ae": "continuous"}[kind]}, "kl": {"warmup_steps": 5}}
+    folder.mkdir()
+    (folder / "config.json").write_text(json.dumps(config | {"hexplane": {"resolution_px": 8}}))
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + '{"step": 11, "lo')
+    (folder / "scores.json").write_text(json.dumps(scores))
+    swept = [{"threshold": i / 20, "vertices": 0 if i > 12 else 100 * i, "faces": 0} for i in range(1, 20)]
+    draws = [{"vertices": 0, "faces": 0}, {"vertices": 7, "faces": 9, "iou": 0.25, "f_score_0.02": 0.5}]
+    matched = {"matched": {"grid": 32} | scored | {"ceiling": scored}}
+    return {
+        "run": f"{kind}-0", "kind": kind, "seed": 0, "code": 0, "ended": "limit", "whole": True, "seconds": 1.0,
+        "peak": {"of": "memory", "mib": 2048.0},
+        "measured": {"thresholds": swept, "draws": draws} if kind == "vae" else matched,
+        "figures": published_table.figures(folder) | {"command": f"python {kind}"},
+    }  # fmt: skip
+
+
+def test_the_published_table_tells_what_the_folders_of_its_runs_hold(tmp_path):
+    runs = [a_run(tmp_path / kind, kind) for kind in ("vae", "ae")]
+    rates, fit = runs[0]["figures"]["kl"], runs[1]["figures"]["reconstruction"]
+    assert rates == {"start": 1000, "greatest": (4, 5000), "end": 1400, "warmup_steps": 5, "at_warmup_end": 4900}
+    assert (fit["start"], fit["end"], fit["curve"][0], fit["curve"][-1]) == (0.5, 0.1, (1, 1.0), (10, 0.1))
+    machine = {"cpu": "a processor", "cores": 2, "versions": {"jax": "0"}}
+    found = {
+        "command": "python",
+        "machine": machine,
+        "size": "toy",
+        "seeds": 2,
+        "commit": "0",
+        "told": "",
+        "runs": runs,
+    }
+    text = published_table.table(found | {"unfinished": ["vae-1 stopped at step 3"]})
+    rows = {line.split(" | ")[0].strip("| "): line for line in text.splitlines() if line.startswith("|")}
+    assert list(rows)[2:8] == list(published_table.PUBLISHED)
+    for name, told in {
+        "KL": "1,000 nats before the first step, at most 5,000 (step 4), 4,900 when the warm-up ends (step 5), 1,400 at the",
+        "reconstruction": "0.5 before the first step, 0.1 at step 10",
+        "vertices at .5": "1,000 on a grid of 64³; at thresholds .05 to .95 0 to 1,200, none at 7 of 19",
+        "compression": "384 numbers to 128, 3 times; by bits 2 times",
+        "sampling": "2 draws, 1 of them empty; of the others 7 vertices, with the training shape IoU 0.250 and F@0.02 0.500",
+        "stability": "1 of 1 ended finite; 1 NOT-CERTIFIABLE (decoder ok)",
+    }.items():
+        assert f" {told}" in rows[name]
+    assert "1 whole of 2 seeds asked for; vae-1 stopped at step 3." in text
+    assert "Ours: VAE 2 GiB (memory); autoencoder 2 GiB (memory)." in text
+    alone = published_table.table(found | {"unfinished": [], "runs": []})
+    assert "no whole run" in alone
+    assert "no run ended" in alone
