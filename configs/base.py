@@ -100,6 +100,7 @@ def get_config() -> ml_collections.ConfigDict:
     config.optimiser = optimiser = ml_collections.ConfigDict()
     optimiser.learning_rate = 1e-4  # Adam
     optimiser.beta2 = 0.999  # Adam's memory of squared gradients; shorter for short runs
+    optimiser.epsilon = 1e-8  # Adam's: parameters whose gradients are smaller hardly move
     optimiser.warmup_steps = 0  # linear from 0
     optimiser.decay = "none"  # none | cosine, to 0 at train.steps | halving, by steps after the warm-up as DeepSDF's
     optimiser.halve_every_steps = 500  # halving
@@ -132,8 +133,8 @@ def get_config() -> ml_collections.ConfigDict:
     config.diagnostics = diagnostics = ml_collections.ConfigDict()
     diagnostics.every_steps = 200  # 0: only at the end
     diagnostics.shapes = 16  # the first so many of the data
-    # report | stop: with exit code 4, in the second half of the run | escape: the KL weight is lowered, each time that the
-    # latent is found collapsed, until a witness certifies it; exit code 4 where none does in the end
+    # report | stop: with exit code 4, in the second half of the run | escape: where the latent is found collapsed, the KL
+    # weight is lowered and its means are aligned with a teacher, until a witness certifies it; exit code 4 where none does
     diagnostics.on_collapse = "report"
 
     # The simplex witness: a frozen teacher's classes, told from the latent's mean.

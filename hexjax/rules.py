@@ -114,6 +114,7 @@ RULES = {
     "inside.points": whole(1),
     "optimiser.learning_rate": POSITIVE,
     "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
+    "optimiser.epsilon": POSITIVE,
     "optimiser.warmup_steps": whole(0),
     "optimiser.decay": choice("none", "cosine", "halving"),
     "optimiser.halve_every_steps": whole(1),

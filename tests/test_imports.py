@@ -58,6 +58,7 @@ MAY = {
     "models.family": ("types", "rules", "names"),
     "diagnostics": ("types", "diagnostics"),
     "pipeline": (*GEOMETRY, "progress", "data", "models.family"),
+    "training.sweep": ("types", "cells", "rules", "data", "diagnostics", "models.family", "training"),
     "training.step": ("types", "rules", "progress", "data", "diagnostics", "models.family", "training"),
     "training": ("types", "cells", "cores", "progress", "data", "diagnostics", "models.family", "training"),
     "evaluation": EVALUATION,

@@ -23,6 +23,7 @@ ARMS = {
     "rate_up": "optimiser.learning_rate=1e-2",
     "sum": "reconstruction.reduction=sum",
     "kl_down*sum": "reconstruction.reduction=sum kl.final_weight=3.072",  # `kl_down` times the 3 072 values of a shape
+    "kl_down+epsilon": "kl.final_weight=1e-3 optimiser.epsilon=1e-15",
     "aligned+kl_down": "witness.weight=10 kl.final_weight=1e-3",
     "cap": "kl.cap=0.1",
 }

@@ -2,8 +2,8 @@
 
 import json
 import pathlib
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,41 +15,70 @@ from hexjax.training import files, step
 from hexjax.training import optimiser as optimisers
 from hexjax.types import Array, Batch, Params, TrainState
 
-FILE = "checkpoints/escape.json"  # in a run's folder: at which steps it lowered its KL weight, and to which share of its own
+FILE = "checkpoints/escape.json"  # in a run's folder: the measures that it took
 SHARE = 0.1  # of the weight so far, each time
 MARGIN = 20  # how many times the variance of the decoder that the loss amounts to is to go into the largest eigenvalue
+ALIGNED = 10.0  # weight of the alignment loss
 FIRST = 10  # steps that are foretold
 WEIGHTS = ("kl.initial_weight", "kl.final_weight")
 
-Lowered = tuple[tuple[int, float], ...]
+
+class Measure(NamedTuple):
+    """What stands from a step on: the share of the run's own KL weights, and a weight of the alignment loss that it had not."""
+
+    step: int
+    share: float
+    alignment: float
 
 
-def read(folder: pathlib.Path, before: int) -> Lowered:
-    """What a run did to its KL weight before a step: (step, share) in their order."""
+Measures = tuple[Measure, ...]
+
+
+def read(folder: pathlib.Path, before: int) -> Measures:
+    """The measures that a run took before a step."""
     file = folder / FILE
     found = json.loads(file.read_bytes()) if file.is_file() else []
-    return tuple((int(step), float(share)) for step, share in found if step < before)
+    return tuple(Measure(int(step), float(share), float(weight)) for step, share, weight in found if step < before)
 
 
-def lower(folder: pathlib.Path, done: Lowered, now: int, expected: preflight.Preflight | None) -> Lowered:
-    """The same with one more: first to the weight that the data pay for MARGIN times, where it is known, then by SHARE."""
-    share = SHARE * (done[-1][1] if done else 1.0)
-    if not done and expected is not None and expected.decoder_variance:
-        share = min(share, expected.largest_eigenvalue / (MARGIN * expected.decoder_variance))
-    done = (*done, (now, share))
+def taken(
+    done: Measures, now: int, judged: str, lower: float, expected: Callable[[], preflight.Preflight | None]
+) -> Measures:
+    """The measures after a look at the latent.
+
+    Of a collapsed one the KL weight is lowered, first to what the data pay for MARGIN times, where that is known, then by
+    SHARE; and its means are aligned with the teacher, until a witness certifies it: the force of that is not 0 at a constant
+    mean, as all else is.
+
+    Args:
+        lower: the certified margin, in nats; expected: the preflight.
+    """
+    last = done[-1] if done else Measure(0, 1.0, 0.0)
+    if judged == "COLLAPSED":
+        share, known = SHARE * last.share, None if done else expected()
+        if known is not None and known.decoder_variance:
+            share = min(share, known.largest_eigenvalue / (MARGIN * known.decoder_variance))
+        return (*done, Measure(now, share, ALIGNED))
+    return (*done, last._replace(step=now, alignment=0.0)) if last.alignment and lower > 0 else done
+
+
+def write(folder: pathlib.Path, done: Measures) -> None:
+    """Nothing; the measures lie in the run's folder."""
     files.write_atomically(folder / FILE, json.dumps(done) + "\n")
-    return done
 
 
-def knobs(given: Knobs, done: Lowered) -> Knobs:
-    """The knobs with the share of their KL weights that stands."""
-    return given | {name: done[-1][1] * given[name] for name in WEIGHTS} if done else given
+def knobs(given: Knobs, done: Measures) -> Knobs:
+    """The knobs under the measure that stands."""
+    if not done:
+        return given
+    changed = {name: done[-1].share * given[name] for name in WEIGHTS}
+    return given | changed | {"witness.weight": given["witness.weight"] + done[-1].alignment}
 
 
-def told(done: Sequence[tuple[int, float]], recovered: bool) -> str:
-    """A tag of the verdict: what was done, and whether it helped."""
-    step, share = done[-1]
-    return f"{'escaped' if recovered else 'no escape'}: from step {step} on at {share:.3g} of the KL weight"
+def told(done: Measures) -> str:
+    """The measure that stands, in words."""
+    aligned = ", and its means are aligned" if done[-1].alignment else ""
+    return f"from step {done[-1].step} on its KL weight is {done[-1].share:.3g} of its own{aligned}"
 
 
 def constant(params: Params) -> Params:

@@ -81,7 +81,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         validate_held_out = step.make_validate(family.loss, every, config.seed)
     diagnose = monitor.make(family, config, data)
     first, pending, collapsed = int(state.step), {}, None
-    escapes, lowered, given = config.diagnostics.on_collapse == "escape", escape.read(folder, int(state.step)), knobs
+    escapes, measures = config.diagnostics.on_collapse == "escape", escape.read(folder, int(state.step))
     if escapes:
         monitor.check_certifiable(config, data)
     if first == 0 and (expected := monitor.preflight(family, config, data)) is not None:
@@ -94,7 +94,6 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     again = tuple(name for name, each in rows.items() if first == steps or _is_due(first, each.every_steps))
     with record.Log(folder, first, steps, again=again) as log:
         for now in range(first, steps + 1):
-            knobs = escape.knobs(given, lowered)
             is_last = now == steps
             validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
             diagnoses = diagnose is not None and (is_last or _is_due(now, config.diagnostics.every_steps))
@@ -112,15 +111,14 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                 log.diagnosis(now, figures, judged)
                 stops = config.diagnostics.on_collapse == "stop" and 2 * now >= steps > now
                 collapsed = judged if stops and judged.name in monitor.FAILURES else None
-                if escapes and judged.name == "COLLAPSED" and steps > now >= 2 * config.diagnostics.every_steps:
-                    lowered = escape.lower(folder, lowered, now, monitor.preflight(family, config, data))
-                    knobs = escape.knobs(given, lowered)
-                    log.clear()
-                    print(
-                        f"escape: at step {now} the latent is COLLAPSED; the KL weight is {lowered[-1][1]:.3g} of its own from "
-                        "here on",
-                        file=sys.stderr,
-                    )
+                if escapes and steps > now >= 2 * config.diagnostics.every_steps:
+                    before, lower = measures, float(figures["witness_sample_lower"])
+                    expected = functools.partial(monitor.preflight, family, config, data)
+                    measures = escape.taken(measures, now, judged.name, lower, expected)
+                    if measures != before:
+                        escape.write(folder, measures)
+                        log.clear()
+                        print(f"escape: the latent is {judged.name}; {escape.told(measures)}", file=sys.stderr)
             try:
                 if evaluates and not collapsed and not signals.name:
                     log.clear()
@@ -135,7 +133,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                     store.save(state, config.to_dict())
             if is_last or collapsed or signals.name:
                 break
-            state, metrics = advance(state, cache, knobs)
+            state, metrics = advance(state, cache, escape.knobs(knobs, measures))
             _write(log, now, pending, config.log.every_steps)
             pending = metrics
     store.wait()
@@ -149,9 +147,9 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         )
         record.write_verdict(folder, collapsed._replace(reason=f"at step {now} {collapsed.reason}"))
         return names.COLLAPSED
-    if lowered:
+    if measures:
         recovered = judged.name not in monitor.FAILURES and float(figures["witness_sample_lower"]) > 0
-        record.add_tag(folder, escape.told(lowered, recovered))
+        record.add_tag(folder, f"{'escaped' if recovered else 'no escape'}: {escape.told(measures)}")
         if not recovered:
             print(f"at step {now} the latent is {judged.name} still: {judged.reason}", file=sys.stderr)
             return names.COLLAPSED

@@ -95,6 +95,6 @@ def make(config: ml_collections.ConfigDict) -> Optimiser:
         halve_every_steps = given.halve_every_steps
     elif given.decay != "none":
         raise ValueError(f"config.optimiser.decay is {given.decay!r}; accepted: none | cosine | halving")
-    direction = optax.chain(optax.scale_by_adam(b2=given.beta2), optax.scale(-1.0))
+    direction = optax.chain(optax.scale_by_adam(b2=given.beta2, eps=given.epsilon), optax.scale(-1.0))
     scale = {name: float(share) for name, share in given.scale.items()}
     return Optimiser(direction, given.warmup_steps, decay_steps, halve_every_steps, scale, float(config.train.ema))

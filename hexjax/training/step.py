@@ -194,11 +194,12 @@ def stream_key(seed: Seed, stream: str, step: int | Int[Array, ""]) -> PRNGKeyAr
 
 
 def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
-    """The loss that is trained: the family's, and where a witness is asked to train, its alignment loss beside it.
+    """The loss that is trained: the family's, and where a witness is asked to train, or may be, its alignment loss beside it.
 
     In the first `witness.prefit_steps` steps it is the distance of the mean to the teacher's analytic code instead.
     """
-    if not config.witness.classes or (config.witness.weight == 0 and config.witness.prefit_steps == 0):
+    trains = config.witness.weight or config.witness.prefit_steps or config.diagnostics.on_collapse == "escape"
+    if not config.witness.classes or not trains:
         return family.loss
     temperature = config.witness.temperature
 

@@ -61,34 +61,37 @@ def test_the_force_foretells_what_a_small_step_of_the_same_gradient_does_to_the_
     )  # of the same gradient, from no memory
 
 
-def test_the_weight_falls_to_what_the_data_pay_for_and_then_by_tenths(tmp_path):
+def test_a_collapse_lowers_the_weight_and_aligns_until_the_latent_is_certified(tmp_path):
     (tmp_path / "checkpoints").mkdir()
-    expected = preflight.Preflight(4.0, 100.0, 1.0, "COLLAPSED", ())
-    once = escape.lower(tmp_path, (), 200, expected)
-    assert once == ((200, pytest.approx(4 / (20 * 100))),)
-    twice = escape.lower(tmp_path, once, 400, expected)
-    assert twice[1] == (400, pytest.approx(0.1 * 4 / 2000))
-    assert escape.read(tmp_path, 1000) == twice
+    expected = lambda: preflight.Preflight(4.0, 100.0, 1.0, "COLLAPSED", ())
+    once = escape.taken((), 200, "COLLAPSED", -1.0, expected)
+    assert once == ((200, pytest.approx(4 / (20 * 100)), escape.ALIGNED),)
+    twice = escape.taken(once, 400, "COLLAPSED", -1.0, expected)
+    assert twice == (*once, (400, pytest.approx(0.1 * 4 / 2000), escape.ALIGNED))
+    assert escape.taken(twice, 600, "WEAK", -0.1, expected) == twice
+    free = escape.taken(twice, 600, "WEAK", 0.1, expected)
+    assert free == (*twice, (600, twice[-1].share, 0.0))
+    assert escape.taken(free, 800, "HEALTHY", 0.5, expected) == free
+    assert escape.taken((), 200, "HEALTHY", 0.5, expected) == ()
+    assert escape.taken((), 200, "COLLAPSED", -1.0, lambda: None)[0].share == 0.1
+    escape.write(tmp_path, free)
+    assert escape.read(tmp_path, 1000) == free
     assert escape.read(tmp_path, 400) == once  # a run that goes on from before looks again
-    assert escape.lower(tmp_path, (), 200, None) == ((200, 0.1),)
-    assert escape.lower(tmp_path, (), 200, expected._replace(largest_eigenvalue=1e6))[0][1] == 0.1
-    given = {"kl.initial_weight": jnp.float32(2), "kl.final_weight": jnp.float32(4), "kl.cap": jnp.float32(1)}
+    given = {name: jnp.float32(2) for name in ("kl.initial_weight", "kl.final_weight", "kl.cap", "witness.weight")}
     assert escape.knobs(given, ()) == given
-    assert escape.knobs(given, ((1, 0.5),)) == {"kl.initial_weight": 1, "kl.final_weight": 2, "kl.cap": 1}
+    changed = {"kl.initial_weight": 1, "kl.final_weight": 1, "witness.weight": 5}
+    assert escape.knobs(given, (escape.Measure(1, 0.5, 3.0),)) == given | changed
 
 
 @pytest.mark.parametrize(("lower", "code", "word"), [(0.5, 0, "escaped"), (-0.5, 4, "no escape")])
-def test_a_run_that_collapsed_lowers_its_weight_and_its_end_says_whether_it_helped(
+def test_a_run_that_collapsed_takes_measures_and_its_end_says_whether_they_helped(
     items, tmp_path, monkeypatch, capsys, lower, code, word
 ):
-    told = {"COLLAPSED": verdict.Verdict("COLLAPSED", "as told", ()), "WEAK": verdict.Verdict("WEAK", "as told", ())}
-    seen, weights = iter(["WEAK", "COLLAPSED", "COLLAPSED", "COLLAPSED", "WEAK", "WEAK"]), []
-
-    def diagnose(state, cache, knobs):
-        weights.append(float(knobs["kl.final_weight"]))
-        return {"witness_sample_lower": np.float32(lower)}, told[next(seen)]
-
-    monkeypatch.setattr(monitor, "make", lambda *_: diagnose)
+    told = {name: verdict.Verdict(name, "as told", ()) for name in ("COLLAPSED", "WEAK")}
+    seen = iter(["WEAK", "COLLAPSED", "COLLAPSED", "COLLAPSED", "WEAK", "WEAK"])
+    monkeypatch.setattr(
+        monitor, "make", lambda *_: lambda *_: ({"witness_sample_lower": np.float32(lower)}, told[next(seen)])
+    )
     monkeypatch.setattr(monitor, "check_certifiable", lambda *_: None)
     often = {
         "diagnostics.every_steps": 1,
@@ -96,16 +99,20 @@ def test_a_run_that_collapsed_lowers_its_weight_and_its_end_says_whether_it_help
         "diagnostics.on_collapse": "escape",
         "kl.final_weight": 8.0,
     }
-    config, family, data = make(items, **WITNESS | often)
+    config, family, data = make(items, **WITNESS | often | {"log.every_steps": 1, "witness.weight": 0.0})
     (tmp_path / "scores.json").write_text('{"verdict": "WEAK", "verdict_tags": ["training shapes"]}')
     assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == code
-    shares = [share for _, share in json.loads((tmp_path / escape.FILE).read_text())]
-    assert len(shares) == 2  # not at its first look, steps 2 and 3
-    np.testing.assert_allclose(weights, [8, 8, 8, 8 * shares[0], 8 * shares[1], 8 * shares[1]], rtol=1e-5)
-    tag = f"{word}: from step 3 on at {shares[1]:.3g} of the KL weight"
-    assert json.loads((tmp_path / "scores.json").read_text())["verdict_tags"] == ["training shapes", tag]
+    done = escape.read(tmp_path, 6)
+    shares = [each.share for each in done]
+    assert [each.step for each in done] == [2, 3, 4][: 3 if lower > 0 else 2]  # not at its first look
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    weights = [row["kl_weight"] for row in rows if "kl_weight" in row and "loss" in row]
+    np.testing.assert_allclose(weights, [8, 8, *(8 * np.array([shares[0], shares[1], shares[-1]]))], rtol=1e-5)
+    (kept, tag) = json.loads((tmp_path / "scores.json").read_text())["verdict_tags"]
+    assert kept == "training shapes"
+    assert tag == f"{word}: {escape.told(done)}"
     said = capsys.readouterr().err
-    assert said.count("the latent is COLLAPSED; the KL weight is") == 2
+    assert said.count("escape: the latent is COLLAPSED; from step") == 2
     assert ("at step 5 the latent is WEAK still: as told" in said) == (code == 4)
 
 

@@ -19,6 +19,7 @@ TABLES: page.Tables = {
     "recipe_sdf": lambda found: tables.recipe(found, "collapse_sdf"),
     "escape": escape.table,
     "dose": tables.dose,
+    "front": tables.front,
     "witness": tables.witness,
     "thresholds": overall.thresholds,
     "priors": tables.priors,

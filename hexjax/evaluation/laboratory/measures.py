@@ -48,6 +48,13 @@ def difference(group: Group, name: str, other: str) -> Values:
     return np.array([run[name] for run in runs], np.float64) - np.array([run[other] for run in runs], np.float64)
 
 
+def late_change(group: Group, name: str) -> Values:
+    """By what share a scalar of each run changes over the last fifth of its steps."""
+    steps, values = history(group, name)
+    before = values[:, np.searchsorted(steps, 0.8 * steps[-1])]
+    return values[:, -1] / np.where(before == 0, np.nan, before) - 1
+
+
 def weight(group: Group) -> float:
     """beta: the weight of the KL term in the end."""
     name = "kl.final_weight"

@@ -225,6 +225,28 @@ def _of_floats() -> Columns:
     return columns | RATE | LATENT | OVERLAP | {"not finite": not_finite}
 
 
+def front(results: Results) -> str:
+    """Rate and distortion for each weight of the KL term: which weights no other one beats in both, and do runs settle?"""
+    columns: Columns = {"input": CELL["input"], "β": lambda group: f"{measures.weight(group):g}", "verdicts": verdicts}
+    columns |= KL | {"squared error": final("squared_error")} | OVERLAP
+    columns |= {
+        "KL's change over the last fifth": lambda group: measures.spread(measures.late_change(group, "kl")),
+        "squared error's": lambda group: measures.spread(measures.late_change(group, "variance")),
+    }
+    groups = [group for group in results.of("collapse_dose") if group.factors.control == "weight"]
+    told = []
+    for source, kind in dict.fromkeys((group.source, group.factors.input) for group in groups):
+        mine = [group for group in groups if (group.source, group.factors.input) == (source, kind)]
+        points = [[measures.median(measures.final(group, name)) for name in ("kl", "squared_error")] for group in mine]
+        open_ = [point for group, point in zip(mine, points) if measures.threshold(group) <= 1]
+        best = sum(not any(a < c and b < d for a, b in points) for c, d in open_)
+        told.append(
+            f"- {kind} of {source}: of {len(open_)} weights up to the threshold no other beats {best} in both rate and error.\n"
+        )
+    text = by_source(results, groups, lambda mine: table(columns, mine))
+    return complete("\n".join(filter(None, (text, "".join(told)))), results, "collapse_dose")
+
+
 def witness(results: Results) -> str:
     """One row a cell and setting: the fixed witness beside the fitted one, plain and aligned."""
     margins = {"largest (I_T)": "information", "fixed": "fixed_margin", "anchored": "anchored_margin", "G_μ": "mean_margin",
