@@ -27,15 +27,15 @@ PUBLISHED = {
             "Gaussian, shared variance learned",
             "Gaussian, optimal variance",
         ],
-        "claimed": "Rybkin et al. 2021 (arXiv:2006.13202), as the README of the authors' code has it (orybkin/sigma-vae-pytorch), "
-        "of results and samples rather than of a bound: the first 'works very poorly', the second 'a bit better', the third "
+        "claimed": "Rybkin et al. 2021 (arXiv:2006.13202), as the README of the authors' code has it "
+        "(orybkin/sigma-vae-pytorch), of results and samples rather than of a bound: the first 'works very poorly', the second 'a bit better', the third "
         "'significantly better', the fourth 'improves results'. No figure of the paper's tables was at hand",
     },
     "priors": {
         "worst_first": ["standard Gaussian", "VampPrior"],
-        "claimed": "Tomczak and Welling 2018 (arXiv:1705.07120), table 1, not seen itself: the order is as the re-implementation "
-        "of Bouzid, Höppe, Tondereau and Köhler repeats it; 85.57 nats for the VampPrior of 500 pseudo-inputs on binary MNIST are "
-        "from the card of pythae's reproduction, which has 85.79",
+        "claimed": "Tomczak and Welling 2018 (arXiv:1705.07120), table 1, not seen itself: the order is as the "
+        "re-implementation of Bouzid, Höppe, Tondereau and Köhler repeats it; 85.57 nats for the VampPrior of 500 pseudo-inputs "
+        "on binary MNIST are from the card of pythae's reproduction, which has 85.79",
     },
 }
 CRITERIA = {"decoders": ("bound", "own_bound", "frechet"), "priors": ("nll", "bound")}
@@ -118,8 +118,8 @@ def _linear(runs: list[dict[str, Any]]) -> list[str]:
         f"where it came, and nowhere else, in {foretold}. WEAK is right where the latent pays more than it saves (eigenvalues "
         "that are alike, which a constant with a larger variance tells as well), or half of the variance stays untold.",
         "",
-        "The length of training was chosen after a first look: 3000 steps at a rate of 1e-2 left the geometric spectrum with 13 "
-        "active units for 12, half a nat above its optimum, and all ten verdicts as they are.",
+        "The length of training was chosen after a first look: 3000 steps at a rate of 1e-2 left the geometric spectrum with "
+        "13 active units for 12, half a nat above its optimum, and all ten verdicts as they are.",
         "",
         "| spectrum | floats | noise | active units | KL, nats | gain, nats | IoU of signs | nats above the optimum | right "
         "| verdicts | preflight |",

@@ -4,8 +4,8 @@ Trained as users train: by Adam on the reparameterised ELBO of mini-batches, fro
 sigma^2. The optimum is known: a unit is active for each eigenvalue above sigma^2, as far as the floats reach, largest first.
 Right, as it was written down before: COLLAPSED exactly where no unit is active; HEALTHY where the latent's gain exceeds its
 rate and the signs come back (more than half of the variance is explained: then the IoU of what is above the mean is .6, a
-tenth above the constant predictor's 1/2); else WEAK. Never EXPLODED, at these sizes: of 400
-equal eigenvalues twice the noise, and half as many floats, the optimum itself pays over 10 nats more than the gain.
+tenth above the constant predictor's 1/2); else WEAK. Never EXPLODED, at these sizes: of 400 equal eigenvalues twice the
+noise, and half as many floats, the optimum itself pays over 10 nats more than the gain.
 Source: Lucas et al. 2019 (arXiv:1911.02469); Tipping and Bishop 1999 for the optimum; gain, share and IoU: ours.
 """
 
