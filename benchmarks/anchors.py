@@ -2,7 +2,6 @@
 
     python -m benchmarks.anchors                (about ten minutes on two cores)
     python -m benchmarks.anchors --table        (anchors.md made anew from anchors.json)
-    python -m benchmarks.anchors --toy          (short trainings, printed and not written)
 
 What is trained, and what is right, stands in benchmarks/spectra.py and benchmarks/decoders.py.
 """
@@ -18,7 +17,7 @@ from typing import Any
 from benchmarks import common, decoders, spectra
 
 FILE = common.RESULTS / "anchors.json"
-SEEDS, TOY_STEPS = 3, 20
+SEEDS = 3
 PUBLISHED = {
     "decoders": {
         "worst_first": [
@@ -28,14 +27,15 @@ PUBLISHED = {
             "Gaussian, optimal variance",
         ],
         "claimed": "Rybkin et al. 2021 (arXiv:2006.13202), as the README of the authors' code has it "
-        "(orybkin/sigma-vae-pytorch), of results and samples rather than of a bound: the first 'works very poorly', the second 'a bit better', the third "
-        "'significantly better', the fourth 'improves results'. No figure of the paper's tables was at hand",
+        "(orybkin/sigma-vae-pytorch), of results and samples rather than of a bound: the first 'works very poorly', the second "
+        "'a bit better', the third 'significantly better', the fourth 'improves results'. No figure of the paper's tables was "
+        "at hand",
     },
     "priors": {
         "worst_first": ["standard Gaussian", "VampPrior"],
         "claimed": "Tomczak and Welling 2018 (arXiv:1705.07120), table 1, not seen itself: the order is as the "
-        "re-implementation of Bouzid, Höppe, Tondereau and Köhler repeats it; 85.57 nats for the VampPrior of 500 pseudo-inputs "
-        "on binary MNIST are from the card of pythae's reproduction, which has 85.79",
+        "re-implementation of Bouzid, Höppe, Tondereau and Köhler repeats it; 85.57 nats for the VampPrior of 500 "
+        "pseudo-inputs on binary MNIST are from the card of pythae's reproduction, which has 85.79",
     },
 }
 CRITERIA = {"decoders": ("bound", "own_bound", "frechet"), "priors": ("nll", "bound")}
@@ -46,27 +46,22 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--output", type=pathlib.Path, default=FILE, help="the JSON; its table lies beside it")
     parser.add_argument("--table", action="store_true", help="only make the table from the JSON")
-    parser.add_argument("--toy", action="store_true", help="short trainings, printed and not written")
     arguments = parser.parse_args(given)
-    if arguments.toy:
-        print(table(benchmark(TOY_STEPS)))
-        return
     if not arguments.table:
         common.write(arguments.output, json.dumps(benchmark(), indent=1) + "\n")
     text = table(json.loads(arguments.output.read_text(encoding="utf-8")))
     common.write(arguments.output.with_suffix(".md"), text)
 
 
-def benchmark(steps: int | None = None) -> dict[str, Any]:
-    """All runs; steps: of each training, where it is not the script's own."""
+def benchmark() -> dict[str, Any]:
+    """All runs."""
     told = common.machine()
-    length, updates = steps or spectra.STEPS, steps or decoders.UPDATES
     return {
         "command": "python -m benchmarks.anchors",
         "machine": told,
-        "linear": [spectra.run(name, seed, length) for name in spectra.SPECTRA for seed in range(SEEDS)],
-        "decoders": {name: decoders.decoder(name, updates) for name in decoders.DECODERS},
-        "priors": {name: decoders.prior(name, updates) for name in decoders.PRIORS},
+        "linear": [spectra.run(name, seed) for name in spectra.SPECTRA for seed in range(SEEDS)],
+        "decoders": {name: decoders.decoder(name) for name in decoders.DECODERS},
+        "priors": {name: decoders.prior(name) for name in decoders.PRIORS},
         "published": PUBLISHED,
     }
 

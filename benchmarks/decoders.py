@@ -60,15 +60,15 @@ def decoder_loss(kind: str, weight: float) -> Any:
 
 
 @functools.cache
-def starts(updates: int) -> tuple[Any, Any, Any]:
+def starts() -> tuple[Any, Any, Any]:
     """Parameters, rows and keys of all seeds."""
     count = len(digits.continuous()[0])
     stacked = lambda of_seed: jax.tree.map(lambda *each: np.stack(each), *map(of_seed, range(SEEDS)))
     keys = jax.random.split(jax.random.key(0), SEEDS)
-    return stacked(digits.init), stacked(lambda seed: digits.batches(count, updates, seed)), keys
+    return stacked(digits.init), stacked(lambda seed: digits.batches(count, UPDATES, seed)), keys
 
 
-def decoder(name: str, updates: int = UPDATES) -> list[dict[str, float]]:
+def decoder(name: str) -> list[dict[str, float]]:
     """Figures of every seed of one decoder."""
     kind, weight = DECODERS[name]
     train, test = map(jnp.asarray, digits.continuous())
@@ -105,7 +105,7 @@ def decoder(name: str, updates: int = UPDATES) -> list[dict[str, float]]:
             "samples": samples,
         }
 
-    found = jax.device_get(jax.jit(jax.vmap(one))(*starts(updates)))
+    found = jax.device_get(jax.jit(jax.vmap(one))(*starts()))
     samples = found.pop("samples")
     if kind == "bernoulli":  # no density of grey values
         del found["own_bound"], found["variance"]
@@ -124,7 +124,7 @@ def frechet(a: Any, b: Any) -> float:
     return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(first + second - 2 * root))
 
 
-def prior(name: str, updates: int = UPDATES) -> list[dict[str, float]]:
+def prior(name: str) -> list[dict[str, float]]:
     """Figures of every seed of one prior."""
     config = ml_collections.ConfigDict(
         dict(kind=PRIORS[name], channels=digits.FLOATS, bits=32, pseudo_inputs=PSEUDO_INPUTS, flow_layers=FLOW_LAYERS,
@@ -165,5 +165,5 @@ def prior(name: str, updates: int = UPDATES) -> list[dict[str, float]]:
         units = collapse.active_unit_count(digits.means(params[0], test))
         return {"bound": (nll + rate).mean(), "kl": rate.mean(), "nll": -likelihood.mean(), "active_units": units}
 
-    found = jax.device_get(jax.jit(jax.vmap(one))(*starts(updates)))
+    found = jax.device_get(jax.jit(jax.vmap(one))(*starts()))
     return [{key: float(values[seed]) for key, values in found.items()} for seed in range(SEEDS)]
