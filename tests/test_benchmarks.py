@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from benchmarks import command, common, published, published_table, render, summary
+from benchmarks import anchors, command, common, published, published_table, render, summary
 from tests import own
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -32,6 +32,13 @@ def test_a_page_without_markers_or_none_is_refused_and_stays(tmp_path, capsys):
     assert page.read_text() == "nothing"
     assert summary.main([str(tmp_path / "pgae.md")]) == 2
     assert capsys.readouterr().err == "summary: pgae.md is no file; accepted: pages with markers\n"
+
+
+def test_the_page_of_anchors_is_that_of_their_file():
+    if told := own.foreign(ROOT, "results/benchmarks"):
+        pytest.skip(told)
+    page = anchors.FILE.with_suffix(".md").read_text(encoding="utf-8")
+    assert page == anchors.table(json.loads(anchors.FILE.read_text(encoding="utf-8")))
 
 
 def test_growth_is_fitted_exactly_where_it_is_linear():

@@ -173,7 +173,7 @@ def judge(
         held_out: whether other shapes were measured than those that were trained on.
     """
     given = {name: float(scalars[name]) for name in ("kl", "gain", "swap_gap", "swap_error", "constant_error", "iou",
-                                                     "iou_constant")}  # fmt: skip
+                                                     "iou_constant", "information", "information_ceiling")}  # fmt: skip
     evidence = verdict.Evidence(
         shapes=shapes,
         non_finite=int(scalars["non_finite"]),

@@ -20,6 +20,7 @@ class Thresholds(NamedTuple):
     iou_margin: float  # above the constant predictor, or half of what is missing to 1, where that is less
     decoder_iou: float  # at which a decoder gives back the one shape that there is
     codes_share: float  # of the codes in use
+    kinds: float  # of shapes that a latent tells apart, or half of them all, where those are fewer
 
 
 THRESHOLDS = Thresholds(
@@ -30,6 +31,7 @@ THRESHOLDS = Thresholds(
     iou_margin=0.10,
     decoder_iou=0.95,
     codes_share=0.10,
+    kinds=8.0,
 )
 
 
@@ -42,6 +44,7 @@ class Evidence(NamedTuple):
     constant_error: the same loss, and the constant predictor's, in the units of the reconstruction error.
     sampled_margin_lower: of a fitted witness on samples (LCB95 of G_z). codes_used: as `collapse.codes_used`.
     pays_rate: False where the loss charges nothing for the rate; held_out: False where training shapes were judged.
+    information: of shape and latent, in nats, by as many shapes as have the logarithm information_ceiling; tags alone read it.
     """
 
     shapes: int
@@ -59,6 +62,8 @@ class Evidence(NamedTuple):
     codes_used: float | None
     pays_rate: bool
     held_out: bool = True
+    information: float | None = None
+    information_ceiling: float | None = None
 
 
 class Verdict(NamedTuple):
@@ -71,6 +76,9 @@ class Verdict(NamedTuple):
 
 def verdict(evidence: Evidence) -> Verdict:
     """The first rule that applies: EXPLODED, NOT-CERTIFIABLE, COLLAPSED, EXPLODED by its rate, HEALTHY, else WEAK.
+
+    Tags do not change the name. After COLLAPSED they tell whose fault it is: of a decoder that ignores the latent, of a code
+    that no witness reads either (both: a code of noise), of a code that tells only a few kinds of shapes.
 
     Source: ours.
     """
@@ -85,6 +93,7 @@ def verdict(evidence: Evidence) -> Verdict:
     if _is_collapsed(evidence):
         wasted = evidence.pays_rate and _above(kl, THRESHOLDS.wasted_nats)
         return Verdict("COLLAPSED", _collapse(evidence), (*tags, "wasted rate") if wasted else tags)
+    tags += _faults(evidence)
     if evidence.pays_rate and _above(kl, _sum(gain, THRESHOLDS.excess_nats)):
         reason = f"the rate {kl:.4g} nats is more than {THRESHOLDS.excess_nats:g} above the gain {gain:.4g} nats"
         return Verdict("EXPLODED", reason, (*tags, "rate above gain"))
@@ -137,10 +146,27 @@ def _of_one_shape(evidence: Evidence, tags: tuple[str, ...]) -> Verdict:
 
 def _is_collapsed(evidence: Evidence) -> bool:
     """No unit is active, swaps cost nothing, and no witness certifies the latent."""
-    if evidence.active_units is None or evidence.swap_error is None or evidence.constant_error is None:
+    return evidence.active_units == 0 and _swaps_are_free(evidence) and not _above(evidence.sampled_margin_lower, 0.0)
+
+
+def _swaps_are_free(evidence: Evidence) -> bool:
+    if evidence.swap_error is None or evidence.constant_error is None:
         return False
-    swaps_are_free = evidence.swap_error < THRESHOLDS.swap_share * evidence.constant_error
-    return evidence.active_units == 0 and swaps_are_free and not _above(evidence.sampled_margin_lower, 0.0)
+    return evidence.swap_error < THRESHOLDS.swap_share * evidence.constant_error
+
+
+def _faults(evidence: Evidence) -> tuple[str, ...]:
+    """What is wrong with a latent that has not collapsed, in tags."""
+    tags, margin = (), evidence.sampled_margin_lower
+    if _swaps_are_free(evidence):
+        tags += ("decoder ignores the latent",)
+        tags += ("no witness reads the latent",) if margin is not None and not _above(margin, 0.0) else ()
+    told, compared = evidence.information, evidence.information_ceiling
+    if told is None or compared is None:
+        return tags
+    half = min(math.log(evidence.shapes), compared) - math.log(2)
+    few = told < min(math.log(THRESHOLDS.kinds), half)
+    return (*tags, "few kinds told apart") if few else tags
 
 
 def _collapse(evidence: Evidence) -> str:

@@ -158,6 +158,19 @@ def test_earlier_rules_win():
         (COLLAPSED._replace(kl=5.0), ()),
         (COLLAPSED._replace(kl=5.1), ("wasted rate",)),
         (COLLAPSED._replace(kl=5.1, pays_rate=False), ()),
+        (HEALTHY._replace(swap_error=5.01), ()),
+        (HEALTHY._replace(swap_error=4.99), ("decoder ignores the latent",)),
+        (HEALTHY._replace(sampled_margin_lower=0.0), ()),
+        (
+            HEALTHY._replace(swap_error=4.99, sampled_margin_lower=0.0),
+            ("decoder ignores the latent", "no witness reads the latent"),
+        ),
+        (HEALTHY._replace(swap_error=4.99, sampled_margin_lower=None), ("no witness", "decoder ignores the latent")),
+        (HEALTHY._replace(information=math.log(7.9), information_ceiling=math.log(64)), ("few kinds told apart",)),
+        (HEALTHY._replace(information=math.log(8.1), information_ceiling=math.log(64)), ()),
+        (HEALTHY._replace(information=math.log(2.1), information_ceiling=math.log(4)), ()),
+        (HEALTHY._replace(shapes=2, information=math.log(1.9), information_ceiling=math.log(64)), ()),
+        (COLLAPSED._replace(information=0.0, information_ceiling=math.log(64)), ()),
         (HEALTHY._replace(shapes=1, iou=0.95, codes_used=0.0), ("decoder ok",)),
         (HEALTHY._replace(shapes=1, iou=0.94, held_out=False), ("training shapes", "decoder failed")),
         (HEALTHY._replace(shapes=1, iou=None), ()),
@@ -276,7 +289,7 @@ def test_shapes_that_are_much_alike_are_asked_for_half_of_what_is_missing(consta
 
 
 def test_thresholds_are_those_of_the_rules():
-    assert verdict.THRESHOLDS == (collapse.ACTIVE_VARIANCE, 0.01, 5, 10, 0.10, 0.95, 0.10)
+    assert verdict.THRESHOLDS == (collapse.ACTIVE_VARIANCE, 0.01, 5, 10, 0.10, 0.95, 0.10, 8)
 
 
 # Before the first step.
