@@ -224,7 +224,8 @@ def make_laboratory(config: ml_collections.ConfigDict) -> None:
     sweep.start = (
         ""  # a cell before this one, without a start of its own: runs begin as its runs of the same seeds ended
     )
-    sweep.constant_mean = False  # of a start: its encoder is made to say the same of every shape
+    sweep.constant_mean = False  # of a start: its encoder is made to say the same of every shape, and Adam forgets
+    sweep.forget = False  # of a start: Adam forgets the gradients that it has seen
 
 
 def make_small(config: ml_collections.ConfigDict) -> None:

@@ -43,7 +43,8 @@ def complete(config: ml_collections.ConfigDict) -> None:
         config.sweep.form = names.VMAPPED
     if config.sweep.form == names.VMAPPED:
         config.sweep.start = config.sweep.get("start", "")
-        config.sweep.constant_mean = config.sweep.get("constant_mean", False)
+        for name in ("constant_mean", "forget"):
+            config.sweep[name] = config.sweep.get(name, False)
 
 
 def are_runs(config: ml_collections.ConfigDict) -> bool:
@@ -143,9 +144,9 @@ def _check_starts(found: list[Cell]) -> None:
                     f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.seeds is {sweep.seeds}; accepted: those of its "
                     f"start, {like.config.sweep.seeds}"
                 )
-        elif sweep.get("constant_mean"):
+        elif without := [name for name in ("constant_mean", "forget") if sweep.get(name)]:
             raise ValueError(
-                f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.constant_mean is True; accepted beside a sweep.start"
+                f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.{without[0]} is True; accepted beside a sweep.start"
             )
         before[cell.name] = cell
 

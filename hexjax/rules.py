@@ -164,6 +164,7 @@ SWEEP_RULES = {  # of configs/sweeps/
     "sweep.control": TEXT,
     "sweep.start": TEXT,
     "sweep.constant_mean": FLAG,
+    "sweep.forget": FLAG,
 }
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters

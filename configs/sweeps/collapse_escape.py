@@ -23,9 +23,13 @@ ARMS = {
     "rate_up": "optimiser.learning_rate=1e-2",
     "sum": "reconstruction.reduction=sum",
     "kl_down*sum": "reconstruction.reduction=sum kl.final_weight=3.072",  # `kl_down` times the 3 072 values of a shape
-    "kl_down+epsilon": "kl.final_weight=1e-3 optimiser.epsilon=1e-15",
     "aligned+kl_down": "witness.weight=10 kl.final_weight=1e-3",
     "cap": "kl.cap=0.1",
+}
+NEAR = {  # of a start whose optimiser remembers
+    "kl_down+forget": "kl.final_weight=1e-3 sweep.forget=True",
+    "kl_down+epsilon": "kl.final_weight=1e-3 optimiser.epsilon=1e-15",
+    "forget": "sweep.forget=True",
 }
 IGNORED = {
     "nothing": "",
@@ -49,8 +53,8 @@ def get_config() -> ml_collections.ConfigDict:
     for kind in collapse_recipe.KINDS:
         start = f"{kind},mean_mse,gaussian,many,start"
         cells.append(f"{start}: model.input={kind} sweep.control=start sweep.measure_every_steps=100")
-        for how, words in (("near", ""), ("exact", "sweep.constant_mean=True")):
-            for name, given in ARMS.items():
+        for how, words, arms in (("near", "", ARMS | NEAR), ("exact", "sweep.constant_mean=True", ARMS)):
+            for name, given in arms.items():
                 error = "sum" if "sum" in name else "mean"
                 told = f"model.input={kind} sweep.start={start} sweep.control={how}:{name} {own} {words} {given}"
                 cells.append(f"{kind},{error}_mse,gaussian,many,{how}_{name}: {told}")

@@ -53,7 +53,7 @@ def static(config: ml_collections.ConfigDict, settings: Sequence[dict[str, float
             kept.witness[name] = max([kept.witness[name], *(each.get(f"witness.{name}", 0) for each in settings)])
     kept.name = kept.data.path = kept.data.source = kept.sweep.control = ""
     kept.sweep.cells, kept.sweep.shapes, kept.sweep.seeds = (), 0, 1
-    kept.sweep.start, kept.sweep.constant_mean = "", False
+    kept.sweep.start, kept.sweep.constant_mean, kept.sweep.forget = "", False, False
     supervised = float(config.sdf.weight > 0)
     for key in families.knobs(config):
         section, name = key.split(".")

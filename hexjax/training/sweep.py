@@ -45,6 +45,7 @@ OFF = {
     "data.close": False,
     "sweep.start": "",
     "sweep.constant_mean": False,
+    "sweep.forget": False,
     "reconstruction.depth_knee": 0,
     "reconstruction.depth_quantile": 0.5,
     "train.ema": 0,
@@ -110,7 +111,7 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
             continue
         began = time.monotonic()
         ready = _ready(cell, observed(_made(cell.config)), make, taught)
-        begin = _begin(cell.config, start(cell.config.sweep.start), ready) if cell.config.sweep.start else None
+        begin = _begin(cell.config, start(cell.config.sweep.start)) if cell.config.sweep.start else None
         found = _run_cell(cell, parts, ready, begin)
         found |= {"sweep": config.name, "digest": digest, "seconds": round(time.monotonic() - began, 2)}
         record.write_atomically(file, json.dumps(_short(found), allow_nan=False) + "\n")
@@ -269,13 +270,12 @@ def _ready(cell: Cell, observed: Observed, make: Any, taught: dict[Any, Any]) ->
     return Ready(config, program, given, taught[lesson], known, knobs, every)
 
 
-def _begin(config: ml_collections.ConfigDict, ended: TrainState, ready: Ready) -> TrainState:
-    """Where the runs of a cell with a start begin; with an encoder that was made constant the optimiser remembers nothing."""
+def _begin(config: ml_collections.ConfigDict, ended: TrainState) -> TrainState:
+    """Where the runs of a cell with a start begin."""
     state = jax.tree.map(jnp.copy, ended)  # the step consumes it
-    if not config.sweep.constant_mean:
-        return state
-    memory = jax.tree.map(jnp.zeros_like, state.optimiser)
-    return state._replace(params=escape.constant(state.params), optimiser=memory)
+    if config.sweep.forget or config.sweep.constant_mean:
+        state = state._replace(optimiser=jax.tree.map(jnp.zeros_like, state.optimiser))
+    return state._replace(params=escape.constant(state.params)) if config.sweep.constant_mean else state
 
 
 def _run_cell(cell: Cell, parts: Split, ready: Ready, begin: TrainState | None) -> dict[str, Any]:
