@@ -34,10 +34,7 @@ NEAR = {  # of a start whose optimiser remembers
 IGNORED = {
     "nothing": "",
     "aligned": "witness.weight=10",
-    "kl_down": "kl.initial_weight=0 kl.final_weight=1e-6",
-    "free_bits": "kl.free_bits=0.1",
     "rate_down": "optimiser.learning_rate=1e-3",
-    "sum": "reconstruction.reduction=sum",
     "cap_off": "kl.cap=1",
     "cap_off+rate_down": "kl.cap=1 optimiser.learning_rate=1e-3",
 }

@@ -25,6 +25,7 @@ TABLES: page.Tables = {
     "priors": tables.priors,
     "metrics": overall.metrics,
     "preflight": overall.preflight,
+    "early": overall.early,
     "scale": lambda found: tables.cause(found, "collapse_scale"),
 }
 

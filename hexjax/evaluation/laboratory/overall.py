@@ -7,11 +7,12 @@ from typing import Any
 import numpy as np
 
 from hexjax import names
-from hexjax.diagnostics import collapse
+from hexjax.diagnostics import collapse, verdict
 from hexjax.evaluation.laboratory import measures, tables
 from hexjax.evaluation.laboratory.measures import Values
 from hexjax.evaluation.laboratory.results import NONE, Group, Results
 
+EARLY = 200  # a step
 CERTIFIABLE = tuple(name for name in names.VERDICTS if name != "NOT-CERTIFIABLE")
 
 # Metric: scalars of the end whose sum it is, with a minus for those to be taken off, and whether the verdict's rules read it.
@@ -151,11 +152,15 @@ def _separation(values: Values, runs: Sequence[dict[str, Any]], failed: tuple[st
 
 
 def preflight(results: Results) -> str:
-    """One row a prediction: the verdicts of the runs that it was made for, and how many it was right of."""
+    """One row a prediction: the verdicts of the runs that it was made for, and how many it was right of.
+
+    Runs that begin where others ended are left out: the settings that they end with did not make their start.
+    """
     head = ("data", "predicted before the run", "runs", *names.VERDICTS, "right")
     found = collections.defaultdict(list)
     for group in results.groups:
-        found[group.source, measures.predicted(group)] += group.runs
+        if "sweep.start" not in group.cell["overrides"]:
+            found[group.source, measures.predicted(group)] += group.runs
     rows = []
     for (source, word), runs in sorted(found.items()):
         counts = measures.verdicts(runs)
@@ -164,3 +169,32 @@ def preflight(results: Results) -> str:
             right = f"{counts.get(word, 0)} of {len(runs)} ({counts.get(word, 0) / len(runs):.0%})"
         rows.append((source, word, len(runs), *(counts.get(name, 0) for name in names.VERDICTS), right))
     return tables.lines(head, rows) or "Missing: no sweep was run.\n"
+
+
+def early(results: Results) -> str:
+    """One row a verdict in the end: how many of its runs, of those that pay a rate, showed each sign at step EARLY."""
+    signs = {
+        "no unit active": lambda moment: moment.get("active_units") == 0,
+        f"rate above gain by {verdict.THRESHOLDS.excess_nats:g} nats, or a number not finite": _is_dear,
+        "KL gradient removed": lambda moment: (moment.get("kl_gradient_removed") or 0) > 0.5,
+    }
+    found = collections.defaultdict(list)
+    for group in results.groups:
+        if "sweep.start" in group.cell["overrides"] or not measures.is_certifiable(group):
+            continue
+        for run in group.runs:
+            moment = next((moment for moment in run["history"] if moment["step"] == EARLY), None)
+            if run["evidence"]["pays_rate"] and moment is not None:
+                found[group.source, run["verdict"]].append(moment)
+    rows = [
+        (source, name, len(moments), *(f"{sum(map(sign, moments))}" for sign in signs.values()))
+        for source in results.sources()
+        for name in CERTIFIABLE
+        if (moments := found[source, name])
+    ]
+    return tables.lines(("data", "verdict in the end", "runs", *signs), rows) or "Missing: no sweep was run.\n"
+
+
+def _is_dear(moment: dict[str, Any]) -> bool:
+    kl, gain = moment["kl"], moment["gain"]
+    return None in (kl, gain) or kl > gain + verdict.THRESHOLDS.excess_nats

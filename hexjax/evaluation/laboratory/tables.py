@@ -241,7 +241,8 @@ def front(results: Results) -> str:
         open_ = [point for group, point in zip(mine, points) if measures.threshold(group) <= 1]
         best = sum(not any(a < c and b < d for a, b in points) for c, d in open_)
         told.append(
-            f"- {kind} of {source}: of {len(open_)} weights up to the threshold no other beats {best} in both rate and error.\n"
+            f"- {kind} of {source}: {best} of {len(open_)} weights up to the threshold are beaten by no other in rate and "
+            "error both.\n"
         )
     text = by_source(results, groups, lambda mine: table(columns, mine))
     return complete("\n".join(filter(None, (text, "".join(told)))), results, "collapse_dose")

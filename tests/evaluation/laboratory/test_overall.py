@@ -10,7 +10,7 @@ def test_counts_of_verdicts_add_up_to_the_runs(tmp_path):
     toys.write_everything(tmp_path)
     known = results.read(tmp_path)
     rows = toys.rows_of(overall.overview(known))
-    assert len(rows) == 5
+    assert len(rows) == 6
     for row in rows:
         assert sum(map(int, row[4:9])) == int(row[3])
     assert sum(int(row[3]) for row in rows) == sum(len(group.runs) for group in known.groups)
@@ -80,3 +80,23 @@ def test_names_are_those_of_the_diagnostics():
     fields = {f"witness_{name}" for name in witness.Certificate._fields}
     assert {name for name in scalars if name.startswith("witness_")} <= fields
     assert len(collapse.THRESHOLDS) == toys.THRESHOLDS
+
+
+def test_signs_at_an_early_step_are_counted_by_the_verdict_in_the_end(tmp_path):
+    moment = {"step": overall.EARLY, "active_units": 0.0, "kl": 5.0, "gain": -6.0, "kl_gradient_removed": 0.0}
+    signs = [
+        toys.make_run(0, "COLLAPSED", history=[moment]),
+        toys.make_run(
+            1, "EXPLODED", history=[moment | {"active_units": 2.0, "gain": None, "kl_gradient_removed": 1.0}]
+        ),
+        toys.make_run(2, history=[moment | {"active_units": 2.0, "gain": 0.0}]),
+        toys.make_run(3),
+    ]
+    toys.write_cell(tmp_path, "collapse_cause", toys.CELL, signs)
+    one = [toys.make_run(0, "NOT-CERTIFIABLE", history=[moment])]
+    toys.write_cell(tmp_path, "collapse_cause", "silhouettes,entropy,gaussian,one", one)
+    assert toys.rows_of(overall.early(results.read(tmp_path))) == [
+        ["solids", "HEALTHY", "1", "0", "0", "0"],
+        ["solids", "COLLAPSED", "1", "1", "1", "0"],
+        ["solids", "EXPLODED", "1", "0", "1", "1"],
+    ]

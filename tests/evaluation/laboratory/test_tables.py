@@ -41,3 +41,21 @@ def test_a_count_of_training_shapes_is_a_number_where_it_is_the_dose(tmp_path):
         name = f"silhouettes,entropy,gaussian,{count},shapes"
         toys.write_cell(tmp_path, "collapse_dose", name, [toys.make_run(0)], train=count)
     assert toys.column_of(tables.dose(results.read(tmp_path)), "training shapes N") == ["1", "8"]
+
+
+def test_a_front_counts_the_weights_that_no_other_beats_and_how_runs_settle(tmp_path):
+    settings = [{"kl.final_weight": weight} for weight in (1.0, 4.0, 16.0, 100.0)]
+    rates = ((20.0, 0.02), (10.0, 0.05), (11.0, 0.06), (0.0, 0.2))
+    history = [{"step": step, "kl": 10.0 - step / 50, "variance": 0.1} for step in (80, 100)]
+    runs = [
+        toys.make_run(0, setting=setting, kl=kl, squared_error=error, history=history)
+        for setting, (kl, error) in zip(settings, rates)
+    ]
+    toys.write_cell(tmp_path, "collapse_dose", "silhouettes,sum_mse,gaussian,many,weight", runs)
+    text = tables.front(results.read(tmp_path))
+    assert toys.column_of(text, "β") == ["1", "4", "16", "100"]
+    assert toys.column_of(text, "KL's change over the last fifth") == ["-0.048"] * 4
+    assert (
+        "- silhouettes of solids: 2 of 3 weights up to the threshold are beaten by no other in rate and error both.\n"
+        in text
+    )
