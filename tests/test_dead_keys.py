@@ -35,7 +35,7 @@ TOY = {
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
     "train.steps": 2, "optimiser.decay": "halving", "evaluate.every_steps": 2, "sample.count": 1, "data.count": 0,
-    "train.batch_size": 1, "model.components": 8, "model.width": 4,
+    "train.batch_size": 1, "model.components": 8, "model.width": 4, "witness.components": 2,
 }  # fmt: skip
 SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
