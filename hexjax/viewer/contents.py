@@ -33,7 +33,7 @@ KEPT = 8  # parameters, batches and latents each, that are held
 DRAWS = 1000  # that a page offers
 CURVES = ("loss", "validation.loss")
 POINTS = 400  # of a curve
-STUDY = {  # what the study whose claims docs/collapse.md tests reported, by model.input
+STUDY = {  # what the study whose claims docs/collapse_claims.md tests reported, by model.input
     "binary": "A Gaussian VAE on six silhouettes failed in all of about five runs: the KL term exploded, the mesh was empty, "
     "and no schedule of the KL weight helped. Binary input was named as the cause.",
     "continuous": "An autoencoder of the same size on continuous depth and normals gave back the head, and was named as "
