@@ -35,7 +35,9 @@ def test_every_link_leads_somewhere(file):
 
 
 def test_readme_and_the_page_on_collapse_are_short_and_all_claims_stand():
-    page, claims = ((ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("collapse.md", "collapse_claims.md"))
+    page, claims = (
+        (ROOT / "docs" / name).read_text(encoding="utf-8") for name in ("collapse.md", "collapse_claims.md")
+    )
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 150
     assert len(page.splitlines()) <= 80
     assert len(claims.splitlines()) <= 150

@@ -41,9 +41,10 @@ def test_planes_give_the_masks_of_all_six_views_back(batch, kind):
 
 
 def test_the_signed_distance_holds_what_the_silhouettes_hold(batch):
-    soft, hard = planes.planes(batch, "silhouette_sdf"), planes.planes(batch, "silhouettes")
-    np.testing.assert_array_equal(soft > 0.5, hard > 0.5)
-    assert len(np.unique(soft)) > 20
+    for kinds in (("silhouette_sdf", "silhouettes"), ("binary_sdf", "binary")):
+        soft, hard = (planes.planes(batch, kind) for kind in kinds)
+        np.testing.assert_array_equal(soft > 0.5, hard > 0.5)
+        assert len(np.unique(soft)) > 20
 
 
 def test_planes_of_depth_and_normals_are_those_maps(batch):

@@ -1,4 +1,5 @@
 import functools
+import importlib
 
 import jax
 import jax.numpy as jnp
@@ -6,6 +7,8 @@ import numpy as np
 import pytest
 
 from configs import base
+from hexjax.data import fields
+from hexjax.models import family as families
 from hexjax.models.parts import hexplanes
 from hexjax.training import step
 from tests import toys
@@ -50,6 +53,30 @@ def test_each_extra_level_and_thirty_percent_more_parameters():
     plain = count()
     config.model.width_scale = 1.14
     assert 1.2 < count() / plain < 1.4
+
+
+@pytest.mark.parametrize(("blocks", "views"), [(0, [2]), (1, [0, 1, 2, 3, 4, 5])])
+def test_without_a_mixer_no_view_sees_another(blocks, views):
+    config = toys.config_of("hexplane_ae", "surface")
+    config.model.mixer_blocks = blocks
+    family, batch = toys.family_of(config), toys.batch_of(config)
+    params = family.init(batch, jax.random.key(0), {})
+    noise = lambda leaf: leaf + 0.1 * jax.random.normal(jax.random.key(1), leaf.shape)  # blocks start as the identity
+    params = jax.tree.map(noise, params)
+    other = batch | {"depth": batch["depth"].at[:, 2].add(0.1)}
+    codes = [family.encode(params, each, None).code.reshape(len(batch["depth"]), 6, -1) for each in (batch, other)]
+    changed = np.abs(codes[0] - codes[1]).max((0, 2)) > 0
+    assert np.flatnonzero(changed).tolist() == views
+
+
+@pytest.mark.parametrize("name", ["ae_continuous", "vae_binary"])
+def test_the_published_variants_are_convolutions_alone_and_have_38_million_parameters(name):
+    config = importlib.import_module(f"configs.{name}").get_config("published")
+    spec = fields.spec(config, ())
+    batch = {name: jax.ShapeDtypeStruct((1, *each.shape), each.dtype) for name, each in spec.fields.items()}
+    params = jax.eval_shape(families.make(spec, config).init, batch, jax.random.key(0), {})
+    assert 37e6 < sum(leaf.size for leaf in jax.tree.leaves(params)) < 39e6
+    assert "Mixer" not in str(jax.tree.structure(params))
 
 
 @pytest.mark.parametrize(
@@ -105,7 +132,7 @@ def test_an_unknown_input_is_refused():
         hexplanes.network_input(batch, "voxels")
     assert (
         str(error.value)
-        == "config.model.input is 'voxels'; accepted: continuous, binary, silhouettes, silhouette_sdf, depth"
+        == "config.model.input is 'voxels'; accepted: continuous, binary, binary_sdf, silhouettes, silhouette_sdf, depth"
     )
 
 
