@@ -1,7 +1,7 @@
 """The failing twin with one change: the cap on the KL term, which removes its gradient, is off.
 
-That change alone heals the published recipe in the laboratory (docs/collapse_evidence.md) and here: on eight solids the KL ends at
-198 nats where the twin's ends at a million (results/018, 019).
+That change alone heals the published recipe in the laboratory (docs/collapse_claims.md) and here: on eight solids the KL ends
+at 198 nats where the twin's ends at a million (results/018, 019).
 
 python launch.py --config=configs/vae_binary_healthy.py         as vae_binary.py
 python launch.py --config=configs/vae_binary_healthy.py:small   about 130 s on two CPU cores
