@@ -122,6 +122,12 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
             _check_sweep(resolved, config)
     except ValueError as error:
         raise ValueError(f"config.sweep.cells, {names.cut(name)}: {error}") from error
+    weights = [float(value) for value in several.get("sdf.weight", ())]
+    if 0 in weights and any(weights):
+        raise ValueError(
+            f"config.sweep.cells, {names.cut(name)}: config.sdf.weight is {'|'.join(several['sdf.weight'])}; accepted: values "
+            "above 0, or 0 in a cell of its own"
+        )
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)
@@ -144,11 +150,31 @@ def _check_starts(found: list[Cell]) -> None:
                     f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.seeds is {sweep.seeds}; accepted: those of its "
                     f"start, {like.config.sweep.seeds}"
                 )
+            _check_like(cell, like)
         elif without := [name for name in ("constant_mean", "forget") if sweep.get(name)]:
             raise ValueError(
                 f"config.sweep.cells, {names.cut(cell.name)}: config.sweep.{without[0]} is True; accepted beside a sweep.start"
             )
         before[cell.name] = cell
+
+
+def _check_like(cell: Cell, start: Cell) -> None:
+    """Nothing; what a cell begins with fits its network, and its schedule does not depend on the step."""
+    for key, accepted in (("optimiser.decay", "none"), ("optimiser.warmup_steps", 0), ("train.ema", 0.0)):
+        section, name = key.split(".")
+        if cell.config[section][name] != accepted:
+            told = f"config.{key} is {names.shown(cell.config[section][name])}"
+            raise ValueError(
+                f"config.sweep.cells, {names.cut(cell.name)}: {told}; accepted beside a sweep.start: {accepted}"
+            )
+    for section in ("model", "latent", "hexplane"):
+        mine, theirs = (rules.flatten(each.config[section], f"{section}.") for each in (cell, start))
+        if differing := [key for key in mine if mine[key] != theirs.get(key)]:
+            told = f"config.{differing[0]} is {names.shown(mine[differing[0]])}"
+            raise ValueError(
+                f"config.sweep.cells, {names.cut(cell.name)}: {told}; accepted: that of its start, "
+                f"{names.shown(theirs.get(differing[0]))}"
+            )
 
 
 def _check_folder(name: str) -> None:
@@ -164,6 +190,9 @@ def _check_sweep(config: ml_collections.ConfigDict, whole: ml_collections.Config
         raise ValueError(
             f"config.sweep.form is {names.shown(config.sweep.form)}; accepted: in no cell, but for all of them"
         )
+    if config.diagnostics.on_collapse != "report":
+        told = f"config.diagnostics.on_collapse is {names.shown(config.diagnostics.on_collapse)}"
+        raise ValueError(f"{told}; accepted in a sweep of sweep.form = {names.VMAPPED}: report")
     steps, every = config.train.steps, config.sweep.measure_every_steps
     if steps % every:
         raise ValueError(f"config.sweep.measure_every_steps is {every}; accepted: a divisor of train.steps = {steps}")

@@ -366,8 +366,10 @@ def _check_symmetries(config: ml_collections.ConfigDict) -> None:
         return
     if config.model.input == "depth" and config.sdf.weight > 0:  # of opposite views one is seen alone
         raise ValueError(f"{said} model.input = depth and sdf.weight = {config.sdf.weight:g}: none")
-    if witness.classes and (witness.weight > 0 or witness.prefit_steps > 0):
-        raise ValueError(f"{said} a witness that trains (witness.weight, witness.prefit_steps above 0): none")
+    escapes = config.diagnostics.on_collapse == "escape"
+    if witness.classes and (witness.weight > 0 or witness.prefit_steps > 0 or escapes):
+        trains = "witness.weight, witness.prefit_steps above 0, diagnostics.on_collapse = escape"
+        raise ValueError(f"{said} a witness that trains ({trains}): none")
 
 
 def _check_witness(config: ml_collections.ConfigDict) -> None:

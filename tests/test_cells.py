@@ -110,6 +110,20 @@ def test_a_start_is_a_cell_before_with_as_many_runs():
     assert refusal("a: seed=0", "b: sweep.start=a sweep.seeds=2") == (
         "config.sweep.cells, b: config.sweep.seeds is 2; accepted: those of its start, 5"
     )
+    one = "a: seed=0", "b: sweep.start=a optimiser.decay=cosine"
+    assert (
+        refusal(*one)
+        == "config.sweep.cells, b: config.optimiser.decay is 'cosine'; accepted beside a sweep.start: none"
+    )
+    assert refusal("a: seed=0", "b: sweep.start=a latent.side=2") == (
+        "config.sweep.cells, b: config.latent.side is 2; accepted: that of its start, 4"
+    )
+    assert refusal("a: diagnostics.on_collapse=stop") == (
+        "config.sweep.cells, a: config.diagnostics.on_collapse is 'stop'; accepted in a sweep of sweep.form = vmapped: report"
+    )
+    assert refusal("a: sdf.weight=0|1") == (
+        "config.sweep.cells, a: config.sdf.weight is 0|1; accepted: values above 0, or 0 in a cell of its own"
+    )
     assert refusal("a: sweep.constant_mean=True") == (
         "config.sweep.cells, a: config.sweep.constant_mean is True; accepted beside a sweep.start"
     )

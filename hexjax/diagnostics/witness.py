@@ -143,7 +143,8 @@ def closed_form_code(
 def escape_force(t: Float[Array, "n k"], q: Float[Array, "n k"], temperature: Scalar) -> Float[Array, "n j"]:
     """Minus the gradient of each shape's KL(t || q) by its K - 1 floats, for the simplex witness: where alignment pulls it.
 
-    At a constant mean it is 0 only for a shape whose classes are the constant's, so that alignment leaves every collapse.
+    At a constant mean it is 0 only for a shape whose classes are the constant's, so that no constant mean is a stationary
+    point of alignment alone.
     """
     return temperature * _multiply(t - q, jnp.asarray(simplex(t.shape[1]), t.dtype).T)
 

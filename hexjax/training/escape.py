@@ -34,11 +34,14 @@ class Measure(NamedTuple):
 Measures = tuple[Measure, ...]
 
 
-def read(folder: pathlib.Path, before: int) -> Measures:
-    """The measures that a run took before a step."""
+def kept(folder: pathlib.Path, before: int) -> Measures:
+    """The measures that a run took before a step; later ones, which a run that goes on from there has not taken, are gone."""
     file = folder / FILE
-    found = json.loads(file.read_bytes()) if file.is_file() else []
-    return tuple(Measure(int(step), float(share), float(weight)) for step, share, weight in found if step < before)
+    found = [Measure(*each) for each in json.loads(file.read_bytes())] if file.is_file() else []
+    stand = tuple(each for each in found if each.step < before)
+    if len(stand) < len(found):
+        write(folder, stand)
+    return stand
 
 
 def taken(
@@ -48,7 +51,7 @@ def taken(
 
     Of a collapsed one the KL weight is lowered, first to what the data pay for MARGIN times, where that is known, then by
     SHARE; and its means are aligned with the teacher, until a witness certifies it: the force of that is not 0 at a constant
-    mean, as all else is.
+    mean, whatever the decoder does.
 
     Args:
         lower: the certified margin, in nats; expected: the preflight.

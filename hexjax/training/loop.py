@@ -81,7 +81,8 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
         validate_held_out = step.make_validate(family.loss, every, config.seed)
     diagnose = monitor.make(family, config, data)
     first, pending, collapsed = int(state.step), {}, None
-    escapes, measures = config.diagnostics.on_collapse == "escape", escape.read(folder, int(state.step))
+    escapes = config.diagnostics.on_collapse == "escape"
+    measures = escape.kept(folder, int(state.step) if escapes else 0)
     if escapes:
         monitor.check_certifiable(config, data)
     if first == 0 and (expected := monitor.preflight(family, config, data)) is not None:
@@ -101,7 +102,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             if validates or saves or evaluates or diagnoses or signals.name:
                 pending = _write(log, now, pending, config.log.every_steps)
             if validates and not signals.name:
-                values = validate(state, cache, knobs)
+                values = validate(state, cache, escape.knobs(knobs, measures))
                 if held_out is not None:
                     seen = validate_held_out(state, held_out, knobs)
                     values |= {name.replace(".", ".held_out.", 1): value for name, value in seen.items()}

@@ -88,14 +88,16 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
     parts, done = split(items, config.sweep.held_out), 0
     known = {_identity(text, where) for where, text in cells.written(folder).items()}
     data = fingerprint.of(items) if config.data.path else None  # made in code, another machine may give other last bits
-    asked = {(cell.name, _digest(cell, parts, data)) for cell in todo}
+    by_name = {cell.name: cell for cell in todo}
+    digests = {cell.name: _digest(cell, parts, data, by_name.get(cell.config.sweep.start)) for cell in todo}
+    asked = {*digests.items()}
     train, held_out = ([items[i] for i in part] for part in parts[:2])
     reads, like = {}, {}  # by the keys that fields are made by, all that is read of them, and a config with those keys
     for cell in todo:
         made = _made(cell.config)
         reads[made], like[made] = {*reads.get(made, ()), *_reads(_family(cell.config))}, cell.config
     observed = functools.cache(lambda made: _observed(train, held_out, like[made], tuple(sorted(reads[made]))))
-    make, taught, by_name = functools.lru_cache(KEPT)(programs.make), {}, {cell.name: cell for cell in todo}
+    make, taught = functools.lru_cache(KEPT)(programs.make), {}
 
     @functools.lru_cache(1)
     def start(name: str) -> TrainState:
@@ -105,7 +107,7 @@ def run(config: ml_collections.ConfigDict, todo: Sequence[Cell], items: Sequence
 
     for number, cell in enumerate(todo, 1):
         file = folder / cells.file_name(cell.name)
-        digest = _digest(cell, parts, data)
+        digest = digests[cell.name]
         if (cell.name, digest) in known:
             done += 1
             continue
@@ -218,8 +220,9 @@ def first(cache: batches.Cache, count: int | None = None) -> Batch:
     return {name: field for name, field in found.items() if name != "item"}
 
 
-def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
-    """What the figures of a cell depend on; keys that came later stand in it where something reads them."""
+def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None, start: Cell | None = None) -> str:
+    """What the figures of a cell depend on, with the cell whose runs it starts from; keys that came later stand in it where
+    something reads them."""
     reads, leaves = {*_reads(_family(cell.config))}, rules.flatten(cell.config)
     sections = {*READ, *(section for section, fields in MAKING.items() if reads & {*fields})}
     off = OFF if leaves["optimiser.decay"] == "halving" else OFF | {"optimiser.halve_every_steps": ...}
@@ -228,7 +231,13 @@ def _digest(cell: Cell, parts: Split, data: fingerprint.Shapes | None) -> str:
         for key, value in leaves.items()
         if (key in ALSO or key.partition(".")[0] in sections) and key not in BESIDE and off.get(key) not in (value, ...)
     }
-    of = [config, cell.settings, parts.digest, *([data] if data else [])]
+    of = [
+        config,
+        cell.settings,
+        parts.digest,
+        *([data] if data else []),
+        *([_digest(start, parts, data)] if start else []),
+    ]
     text = json.dumps(of, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -359,7 +368,7 @@ def _forecast(ready: Ready, begin: TrainState) -> dict[str, Float[np.ndarray, "r
     return {f"escape_{name}": np.asarray(value) for name, value in gains.items()}
 
 
-def _moments(ready: Ready, state: TrainState) -> tuple[measure.Moment, measure.Moment, Any]:
+def _moments(ready: Ready, state: TrainState) -> tuple[Any, Any, Any]:
     """Figures on training and on held-out shapes, as many of both: one program; and certificates, None without a teacher."""
     config, program, given, (t_train, t_held), known, knobs, every = ready
     judged_count = min(programs.JUDGED, given.held_out.count)

@@ -1,5 +1,6 @@
 """The force foretells the first step of a collapsed encoder; a run lowers its KL weight as often as its latent is lost."""
 
+import functools
 import json
 
 import jax
@@ -7,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from hexjax import names
 from hexjax.diagnostics import preflight, verdict
 from hexjax.models import family as families
 from hexjax.training import escape, loop, monitor, optimiser, step
@@ -33,7 +35,7 @@ def begun(items, tmp_path, **more):
     return config, family, data, adam, state._replace(params=escape.constant(state.params))
 
 
-def test_a_constant_encoder_says_the_same_of_every_shape_and_the_force_is_that_of_a_constant_mean(items, tmp_path):
+def test_a_constant_encoder_says_the_same_of_every_shape(items, tmp_path):
     _, family, data, _, state = begun(items, tmp_path)
     latent = family.encode(state.params, data.probe(data.cache), None)
     for values in (latent.code, *latent.statistics.values()):
@@ -75,8 +77,9 @@ def test_a_collapse_lowers_the_weight_and_aligns_until_the_latent_is_certified(t
     assert escape.taken((), 200, "HEALTHY", 0.5, expected) == ()
     assert escape.taken((), 200, "COLLAPSED", -1.0, lambda: None)[0].share == 0.1
     escape.write(tmp_path, free)
-    assert escape.read(tmp_path, 1000) == free
-    assert escape.read(tmp_path, 400) == once  # a run that goes on from before looks again
+    assert escape.kept(tmp_path, 1000) == free
+    assert escape.kept(tmp_path, 400) == once  # a run that goes on from before looks again,
+    assert escape.kept(tmp_path, 1000) == once  # and what it had not done by then is gone
     given = {name: jnp.float32(2) for name in ("kl.initial_weight", "kl.final_weight", "kl.cap", "witness.weight")}
     assert escape.knobs(given, ()) == given
     changed = {"kl.initial_weight": 1, "kl.final_weight": 1, "witness.weight": 5}
@@ -102,7 +105,7 @@ def test_a_run_that_collapsed_takes_measures_and_its_end_says_whether_they_helpe
     config, family, data = make(items, **WITNESS | often | {"log.every_steps": 1, "witness.weight": 0.0})
     (tmp_path / "scores.json").write_text('{"verdict": "WEAK", "verdict_tags": ["training shapes"]}')
     assert loop.train(family, config, data, tmp_path, lambda params, **_: {"mean": {}}) == code
-    done = escape.read(tmp_path, 6)
+    done = escape.kept(tmp_path, 6)
     shares = [each.share for each in done]
     assert [each.step for each in done] == [2, 3, 4][: 3 if lower > 0 else 2]  # not at its first look
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
@@ -114,6 +117,48 @@ def test_a_run_that_collapsed_takes_measures_and_its_end_says_whether_they_helpe
     said = capsys.readouterr().err
     assert said.count("escape: the latent is COLLAPSED; from step") == 2
     assert ("at step 5 the latent is WEAK still: as told" in said) == (code == 4)
+
+
+def test_a_run_that_is_killed_after_a_look_takes_the_same_measures_and_ends_the_same(items, tmp_path, monkeypatch):
+    told = {name: verdict.Verdict(name, "as told", ()) for name in ("COLLAPSED", "WEAK")}
+    judged = {2: "COLLAPSED", 3: "COLLAPSED"}
+    diagnose = lambda state, *_: ({"witness_sample_lower": np.float32(-1)}, told[judged.get(int(state.step), "WEAK")])
+    monkeypatch.setattr(monitor, "make", lambda *_: diagnose)
+    monkeypatch.setattr(monitor, "check_certifiable", lambda *_: None)
+    often = {
+        "diagnostics.every_steps": 1,
+        "train.steps": 5,
+        "diagnostics.on_collapse": "escape",
+        "kl.final_weight": 8.0,
+    }
+    config, family, data = make(items, **WITNESS | often | {"witness.weight": 0.0, "checkpoint.every_steps": 2})
+    ends, stop = {}, {"killed": True}
+
+    def evaluate(params, **_):
+        return {"mean": {}}
+
+    def look(original, folder, done):
+        original(folder, done)
+        if done and done[-1].step == 3 and folder.name == "killed" and stop.pop("killed", False):
+            raise OSError("killed")  # between the look at step 3 and the checkpoint at step 4
+
+    monkeypatch.setattr(escape, "write", functools.partial(look, escape.write))
+    for name in ("whole", "killed"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "scores.json").write_text("{}")
+        code = loop.train(family, config, data, folder, evaluate)
+        if name == "killed":
+            assert code == names.FAILED
+            code = loop.train(family, config, data, folder, evaluate)
+        assert code == names.COLLAPSED
+        rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+        ends[name] = escape.kept(folder, 6), [row for row in rows if "validation.loss" in row]
+    assert ends["whole"] == ends["killed"]
+    assert [each.step for each in ends["whole"][0]] == [2, 3]
+    report, *_ = make(items, **WITNESS | often | {"diagnostics.on_collapse": "report", "train.steps": 6})
+    assert loop.train(family, report, data, tmp_path / "whole", evaluate) == names.DONE  # goes on by its own weights
+    assert escape.kept(tmp_path / "whole", 10) == ()
 
 
 def test_an_escape_that_no_witness_could_know_of_is_refused(items, tmp_path):

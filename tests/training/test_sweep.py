@@ -94,9 +94,22 @@ def test_runs_begin_where_those_of_their_start_ended(items, tmp_path):
         assert {"escape_predicted", "escape_measured", "escape_predicted_once"} <= here["final"].keys()
     for constant in found["c"]["runs"]:
         assert constant["history"][0]["active_units"] == 0
-    (tmp_path / "parts" / "b.json").unlink(missing_ok=True)
-    again = run(make(*lines), items, tmp_path / "parts")
-    assert again["b"] == found["b"]
+    again = run(
+        make(lines[0], lines[1]), items, tmp_path / "again"
+    )  # the start is done before, and trained once more for b
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "a.json").write_text(json.dumps(again["a"]))
+    (b,) = [cell for name, cell in run(make(lines[0], lines[1]), items, tmp_path / "other").items() if name == "b"]
+    assert {name: value for name, value in b.items() if name != "seconds"} == {
+        name: value for name, value in again["b"].items() if name != "seconds"
+    }
+
+
+def test_a_cell_of_another_start_is_another(items):
+    parts = sweep.split(items, 0.4)
+    a, b = cells.read(make("a: train.steps=3", "b: sweep.start=a"))
+    other, _ = cells.read(make("a: train.steps=3 kl.final_weight=3", "b: sweep.start=a"))
+    assert len({sweep._digest(b, parts, None, start) for start in (None, a, other)}) == 3
 
 
 def test_a_cell_holds_all_its_runs_with_verdicts(found):
@@ -266,8 +279,9 @@ def test_a_sweep_measures_the_averaged_parameters_where_there_are_some():
     config, every = make(), np.zeros(1, np.int32)
     part = batches.Cache({"mask": jnp.zeros((4, 6, 8, 8), bool)}, None, {}, ("mask",), 4, (), 8)
     given = sweep.Observed(part, part)
-    sweep._train(config, program, given, None, None, {}, every)
-    sweep._measure(config, program, state, given, (None, None), None, {}, every)
+    ready = sweep.Ready(config, program, given, (None, None), None, {}, every)
+    sweep._train(*ready, None)
+    sweep._measure(ready, state)
     assert set(asked) == {"average"}
     assert len(asked) == config.train.steps // config.sweep.measure_every_steps + 3
 

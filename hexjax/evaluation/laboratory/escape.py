@@ -13,6 +13,7 @@ STARTS = {"near": "collapsed", "exact": "constant mean", "ignored": "mean map at
 LOST = (
     0.01  # of a start whose decoder ignores the latent: a swap gap below this share of the constant predictor's error
 )
+LINES = ("-", "--", ":")  # for as many colours each
 COLOURS = ("#000000", "#0072b2", "#56b4e9", "#009e73", "#f0e442", "#e69f00", "#d55e00", "#cc79a7", "#7f7f7f", "#8c564b")
 
 
@@ -53,10 +54,10 @@ def picture(groups: Groups) -> figure.Figure | str:
     panels = canvas.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False)
     for (upper, lower), (how, kind) in zip(panels.T, kinds):
         for group in (group for group in chosen if (_how(group)[0], group.factors.input) == (how, kind)):
-            colour = COLOURS[arms.index(_how(group)[1]) % len(COLOURS)]
+            style = _style(arms.index(_how(group)[1]))
             for axes, name in ((upper, "witness_sample_lower"), (lower, "witness_force")):
                 steps, values = measures.history(group, name)
-                axes.plot(steps - steps[0], np.nanmedian(values, 0), color=colour, lw=1.2)
+                axes.plot(steps - steps[0], drawing.band(values)[0], lw=1.2, **style)
             steps, constant = measures.history(group, "witness_force_constant")
             lower.plot(steps - steps[0], np.median(constant, 0), color=drawing.GREY, ls=":", lw=1)
         upper.axhline(0, color="#bbbbbb", lw=0.8)
@@ -65,8 +66,13 @@ def picture(groups: Groups) -> figure.Figure | str:
         drawing.plain(lower).set_xlabel("steps since the start")
     panels[0, 0].set_ylabel("margin of a witness at least (nats)")
     panels[1, 0].set_ylabel("force on the mean")
-    drawing.legend(canvas, [drawing.key_line(arm, color=COLOURS[i % len(COLOURS)]) for i, arm in enumerate(arms)], 5)
+    drawing.legend(canvas, [drawing.key_line(arm, **_style(i)) for i, arm in enumerate(arms)], 5)
     return canvas
+
+
+def _style(number: int) -> dict[str, str]:
+    """The colour and the dash of an arm."""
+    return {"color": COLOURS[number % len(COLOURS)], "ls": LINES[number // len(COLOURS) % len(LINES)]}
 
 
 def _how(group: Group) -> tuple[str, str]:
@@ -101,7 +107,7 @@ def _count(group: Group, test: Any) -> str:
 
 def _force(group: Group) -> str:
     first = [run["history"][0] for run in group.runs]
-    force, constant = (np.array([moment[f"witness_{name}"] for moment in first], np.float64)
+    force, constant = (np.array([moment.get(f"witness_{name}") for moment in first], np.float64)
                        for name in ("force", "force_constant"))  # fmt: skip
     return f"{measures.spread(force)} [{measures.number(measures.median(constant))}]"
 
@@ -116,7 +122,7 @@ def _told(results: Results, groups: Groups) -> str:
     lines = []
     for source in results.sources():
         runs = [run for group in groups if group.source == source for run in group.runs]
-        runs = [run for run in runs if not _is_certified(run["history"][0])]
+        runs = [run for run in runs if "escape_predicted" in run["final"] and not _is_certified(run["history"][0])]
         if not runs:
             continue
         out, still = ([run for run in runs if _ends_certified(run) == wanted] for wanted in (True, False))

@@ -15,7 +15,7 @@ NAMED = 6  # missing cells that are named; the others are counted
 # Keys in which cells may differ and be a pair: the factors, whose words are compared, and how many runs there are.
 THREE = {"binary": "silhouettes", "binary_sdf": "silhouette_sdf"}
 OWN = ("model.input", "reconstruction.kind", "reconstruction.reduction", "latent.kind", "sweep.shapes", "sweep.control",
-       "sweep.seeds")  # fmt: skip
+       "sweep.seeds", "sweep.start")  # fmt: skip
 
 Values = Float[np.ndarray, "_"]
 
@@ -117,8 +117,8 @@ def three(group: Group) -> str:
 
 def pairs(groups: Groups, first: str = "silhouettes", second: str = "silhouette_sdf") -> list[tuple[Group, Group]]:
     """Groups of one input beside those of another that are alike in all else, source and setting too."""
-    others = {_but_input(group): group for group in groups if group.factors.input == second}
-    firsts = ((_but_input(group), group) for group in groups if group.factors.input == first)
+    others = {_but_input(group): group for group in groups if three(group) == second}
+    firsts = ((_but_input(group), group) for group in groups if three(group) == first)
     return [(group, others[key]) for key, group in firsts if key in others]
 
 
@@ -126,7 +126,7 @@ def _but_input(group: Group) -> tuple[Any, ...]:
     """What tells a group from others of its input."""
     changed = {key: value for key, value in group.cell["overrides"].items() if key not in (*OWN, *group.setting)}
     both = (tuple(sorted(each.items())) for each in (group.setting, changed))
-    return group.sweep, group.source, group.factors._replace(input=""), *both
+    return group.sweep, group.source, group.factors._replace(input=""), group.factors.input in THREE, *both
 
 
 # Statistics.
@@ -149,10 +149,11 @@ def rate_lower(successes: int, trials: int, doubt: float = DOUBT) -> float:
 def separation(failed: Values, healthy: Values) -> float:
     """The chance that a failed run's value is above a healthy one's, ties counted half; not a number without both.
 
-    1/2 is no information; 1, or 0, a threshold that separates all.
+    Values that are not finite are left out. 1/2 is no information; 1, or 0, a threshold that separates all.
 
     Source: area under the ROC curve by ranks, Hanley and McNeil 1982.
     """
+    failed, healthy = failed[np.isfinite(failed)], healthy[np.isfinite(healthy)]
     if not len(failed) or not len(healthy):
         return float("nan")
     ranks = scipy.stats.rankdata(np.concatenate([failed, healthy]))[: len(failed)]

@@ -238,8 +238,10 @@ def front(results: Results) -> str:
     for source, kind in dict.fromkeys((group.source, group.factors.input) for group in groups):
         mine = [group for group in groups if (group.source, group.factors.input) == (source, kind)]
         points = [[measures.median(measures.final(group, name)) for name in ("kl", "squared_error")] for group in mine]
-        open_ = [point for group, point in zip(mine, points) if measures.threshold(group) <= 1]
-        best = sum(not any(a < c and b < d for a, b in points) for c, d in open_)
+        open_ = [
+            point for group, point in zip(mine, points) if measures.threshold(group) <= 1 and np.isfinite(point).all()
+        ]
+        best = sum(not any(a <= c and b <= d and (a, b) != (c, d) for a, b in points) for c, d in open_)
         told.append(
             f"- {kind} of {source}: {best} of {len(open_)} weights up to the threshold are beaten by no other in rate and "
             "error both.\n"
