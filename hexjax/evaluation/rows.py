@@ -28,7 +28,7 @@ from hexjax.types import Item, Scores
 
 FILE, APART = "rows.jsonl", "rows.evaluate.jsonl"  # of a run's own evaluation, which others may go beside
 NOT_SCORED = ("name", "train.*", "log.*", "checkpoint.*", "validate.*", "*.every_steps", "optimiser.*", "sample.*", "export.*",
-              "evaluate.pictures", "evaluate.baselines", "data.cached")  # fmt: skip
+              "evaluate.pictures", "evaluate.baselines", "diagnostics.on_collapse", "data.cached")  # fmt: skip
 TRAINED, HELD_OUT = "train", "test"  # parts of a split
 WORST = 10  # held-out shapes that are named, and shown
 INTERVALS = ("f_score_0.01", "f_score_0.02", "cd_l1", "normal_consistency")  # scores whose intervals are told
