@@ -145,9 +145,9 @@ def _each(together: str) -> Any:
                 rest = iter(values)
                 return function(*(next(rest) if axis == 0 else value for value, axis in zip(given, axes)))
 
-            if jax.tree.leaves(moved)[0].shape[0] == 1:  # no loop at all
-                return jax.tree.map(lambda leaf: leaf[None], one(jax.tree.map(lambda leaf: leaf[0], moved)))
-            return jax.lax.map(one, moved)
+            count = jax.tree.leaves(moved)[0].shape[0]  # unrolled: see `_repeated`
+            found = [one(jax.tree.map(lambda leaf: leaf[run], moved)) for run in range(count)]
+            return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
         return over
 
