@@ -146,7 +146,7 @@ def _each(together: str) -> Any:
                 return function(*(next(rest) if axis == 0 else value for value, axis in zip(given, axes)))
 
             count = jax.tree.leaves(moved)[0].shape[0]  # unrolled: see `_repeated`
-            found = [one(jax.tree.map(lambda leaf: leaf[run], moved)) for run in range(count)]
+            found = [one(jax.tree.map(lambda leaf, run=run: leaf[run], moved)) for run in range(count)]
             return jax.tree.map(lambda *leaves: jnp.stack(leaves), *found)
 
         return over
