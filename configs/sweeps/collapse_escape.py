@@ -4,7 +4,8 @@ python launch.py --mode=sweep --config=configs/sweeps/collapse_escape.py       s
 
 Three starts of 1 000 steps: `near`, collapsed by the scale of the loss (mean of squares, KL weight 1); `exact`, the same with
 an encoder that is made to say the same of every shape; and `ignored`, the published recipe at a rate of 1e-2 with its cap,
-which gives the mean map back at a huge rate in some of its runs. Every 50 steps the witness is fitted anew.
+which gives the mean map back at a huge rate: of ten seeds on solids the first two did, which are gone on with. Every 50 steps
+the witness is fitted anew.
 """
 
 import ml_collections
@@ -55,7 +56,7 @@ def get_config() -> ml_collections.ConfigDict:
                 error = "sum" if "sum" in name else "mean"
                 told = f"model.input={kind} sweep.start={start} sweep.control={how}:{name} {own} {words} {given}"
                 cells.append(f"{kind},{error}_mse,gaussian,many,{how}_{name}: {told}")
-    recipe = "latent.side=16 latent.channels=8 kl.final_weight=1e-4 optimiser.learning_rate=1e-2 sweep.seeds=10 "
+    recipe = "latent.side=16 latent.channels=8 kl.final_weight=1e-4 optimiser.learning_rate=1e-2 sweep.seeds=2 "
     recipe += f"{collapse_recipe.full()} kl.log_variance_limit=10"
     start = "silhouettes,mean_mse,gaussian,many,ignored_start"
     cells.append(f"{start}: model.input=silhouettes sweep.control=start {recipe} sweep.measure_every_steps=100")
