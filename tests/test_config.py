@@ -189,7 +189,14 @@ REFUSED = {
     ),
     (SMALL, "--config.data.augment=mirror", "--config.witness.classes=4", "--config.witness.weight=1"): (
         "config.data.augment is 'mirror'; accepted with a witness that trains (witness.weight, witness.prefit_steps above "
-        "0): none"
+        "0, diagnostics.on_collapse = escape): none"
+    ),
+    (SMALL, "--config.diagnostics.on_collapse=escape"): (
+        "config.latent.kind is 'deterministic'; accepted with diagnostics.on_collapse = escape: gaussian | vamp_prior | "
+        "flow_prior | bernoulli | categorical"
+    ),
+    ("--config=vae_collapsed:small", "--config.diagnostics.on_collapse=escape", "--config.witness.classes=0"): (
+        "config.witness.classes is 0; accepted with diagnostics.on_collapse = escape: above 0"
     ),
     (SMALL, "--config.data.split=(.5,.5)"): (
         "config.data.split is (0.5, 0.5); accepted: () (all shapes train) or three numbers, at least 0, of sum 1, the first "
