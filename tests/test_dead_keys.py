@@ -41,7 +41,11 @@ SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
     "witness.classes": 2, "witness.components": 2, "sweep.seeds": 1, "sweep.measure_every_steps": 1,
     "sweep.held_out": 0.5, "data.count": 0,
-    "sweep.cells": ("a: latent.kind=bernoulli latent.estimator=gumbel", "b: latent.kind=vamp_prior", "c: sweep.start=b latent.kind=vamp_prior"),
+    "sweep.cells": (
+        "a: latent.kind=bernoulli latent.estimator=gumbel",
+        "b: latent.kind=vamp_prior",
+        "c: sweep.start=b latent.kind=vamp_prior",
+    ),
 }  # fmt: skip
 
 
