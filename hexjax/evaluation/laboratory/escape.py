@@ -48,8 +48,8 @@ def picture(groups: Groups) -> figure.Figure | str:
         return SWEEP
     kinds = list(dict.fromkeys((_how(group)[0], group.factors.input) for group in chosen))
     arms = list(dict.fromkeys(_how(group)[1] for group in chosen))
-    best = [arm for arm in arms if all(map(_ends_certified, _runs(chosen, arm)))]
-    title = f"Certified in the end in all of their runs: {', '.join(best) or 'no change'}"
+    best = [arm for arm in arms if (runs := _uncertified(chosen, arm)) and all(map(_ends_certified, runs))]
+    title = f"Certified in the end, all runs that began without: {', '.join(best) or 'of no change'}"
     canvas = drawing.new_canvas(8.4, 6.0, title, chosen, "medians over runs; dotted: at a constant mean")
     panels = canvas.subplots(2, len(kinds), sharex="col", sharey="row", squeeze=False)
     for (upper, lower), (how, kind) in zip(panels.T, kinds):
@@ -81,8 +81,10 @@ def _how(group: Group) -> tuple[str, str]:
     return start, arm.replace("_", " ")
 
 
-def _runs(groups: Groups, arm: str) -> list[dict[str, Any]]:
-    return [run for group in groups if _how(group)[1] == arm for run in group.runs]
+def _uncertified(groups: Groups, arm: str) -> list[dict[str, Any]]:
+    """The runs of an arm that began without a certificate."""
+    runs = [run for group in groups if _how(group)[1] == arm for run in group.runs]
+    return [run for run in runs if not _is_certified(run["history"][0])]
 
 
 def _is_certified(moment: dict[str, Any]) -> bool:
