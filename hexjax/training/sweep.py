@@ -428,7 +428,8 @@ def _teachers(config: ml_collections.ConfigDict, x_train: Array, x_held: Array) 
 def _judge(family, shapes, i, setting, seed, scalars, lower, trained) -> dict[str, Any]:
     mine = {name: value[i] for name, value in scalars.items() if np.ndim(value) == 1}
     mine["non_finite"] = mine["non_finite"] + trained.blown[i]
-    bound = float(mine["witness_sample_lower"]) if "witness_sample_lower" in mine else None
+    can_certify = mine.get("witness_ceiling", 0) > 0  # of so few shapes a witness may certify no latent at all
+    bound = float(mine["witness_sample_lower"]) if can_certify else None
     judged, evidence = measure.judge(
         mine, shapes, family.probe.pays_rate, float(lower[i]) if shapes > 1 else None, bound, held_out=shapes > 1
     )
