@@ -13,6 +13,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.source = "procedural"  # procedural: heads | solids: shapes of many kinds | a named public mesh, fetched once
     data.up = "y"  # which axis of the source points up: y | z
     data.count = 1  # shapes taken from the source: heads made, or the first so many files; 0 takes all files
+    data.names = ()  # shapes of the path to take, in this order, before data.count; (): all
     data.split = ()  # shares of the shapes that train, validate and test, as (0.8, 0.1, 0.1), by category; (): all train
     data.split_seed = 0  # of the split alone: runs of many seeds share it
     data.close = False  # open meshes are closed at winding number 1/2; those without an inside are left out
@@ -79,6 +80,9 @@ def get_config() -> ml_collections.ConfigDict:
     sdf.weight = 0.0  # of the signed-distance supervision through the fused field; 0: none
     sdf.pool_points = 131072  # made once a shape: 3/4 within 0.05 of the surface, 1/4 uniform in the cube
     sdf.points = 2048  # drawn from the pool in each step, a shape
+    sdf.seen_points = 0  # made of a shape that is encoded by its distances; 0: as many as sdf.points
+    # law of those near the surface: uniform in a distance up to 0.05 | normal: of deviations 0.0025 and 0.00025, half each
+    sdf.near = "uniform"
 
     # Pools and samples of a shape that some families read.
     config.surface = surface = ml_collections.ConfigDict()

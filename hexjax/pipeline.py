@@ -120,6 +120,18 @@ def polygonise(
     return mesh, report
 
 
+def score_field(decoded: Any, family: Family, params: Params, reference: Mesh, config: Any) -> Scores:
+    """How far the family's field of what is decoded of one shape is from the signed distance to a reference in the frame."""
+    ask = jax.jit(family.field)
+
+    def whole(points: Float[np.ndarray, "p 3"]) -> Float[np.ndarray, "p"]:
+        padded = np.concatenate([points, np.zeros((-len(points) % CHUNK, 3), np.float32)])
+        parts = [ask(params, decoded, part) for part in np.split(padded, len(padded) // CHUNK)]
+        return np.concatenate([np.asarray(part) for part in parts])[: len(points)]
+
+    return distance.field(whole, reference, config.score.samples, config.seed)
+
+
 def tell(name: str, report: Scores) -> None:
     """Nothing; prints what a report says that a user must know of a shape, if there is anything."""
     if report["told"]:

@@ -49,6 +49,11 @@ WIDTHS = Rule(
     'whole numbers above 0, as in "(64, 128)"',
     lambda value: bool(value) and all(type(item) is int and item > 0 for item in value),
 )
+TEXTS = Rule(
+    tuple,
+    """texts that differ, as in "('spot', 'koala')\"""",
+    lambda value: all(isinstance(item, str) for item in value) and len({*value}) == len(value),
+)
 SHARES = Rule(tuple, names.SHARES, names.are_shares)
 NOT_NEGATIVE = number(", finite, at least 0", lambda value: 0 <= value < math.inf)
 POSITIVE = number(", finite, above 0", lambda value: 0 < value < math.inf)
@@ -66,6 +71,7 @@ RULES = {
     "data.up": choice("y", "z"),
     "data.count": whole(0),
     "data.cached": FLAG,
+    "data.names": TEXTS,
     "data.split": SHARES,
     "data.split_seed": whole(0, 2**31 - 1),
     "data.close": FLAG,
@@ -104,6 +110,8 @@ RULES = {
     "sdf.weight": NOT_NEGATIVE,
     "sdf.pool_points": whole(1),
     "sdf.points": whole(1),
+    "sdf.seen_points": whole(0),
+    "sdf.near": choice("uniform", "normal"),
     "surface.pool_points": whole(1),
     "surface.points": whole(1),
     "salient.pool_points": whole(1),

@@ -17,7 +17,8 @@ from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
-ADAM = optax.adam(3e-2)
+RATES = {"deepsdf": 1e-3}  # beyond the clamp a field has no gradient: large steps end there
+ADAM = {name: optax.adam(RATES.get(name, 3e-2)) for name in toys.VARIANTS}
 POINTS = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
 SIDE = 9  # nodes
 NODES = np.stack(np.meshgrid(*[np.linspace(-1, 1, SIDE, dtype=np.float32)] * 3, indexing="ij"), -1).reshape(-1, 3)
@@ -41,7 +42,7 @@ def step_of(name, variant):
     @jax.jit
     def step(params, memory, batch, number, knobs):
         told, gradient = value(params, batch, KEY, number, knobs)
-        updates, memory = ADAM.update(gradient, memory)
+        updates, memory = ADAM[name].update(gradient, memory)
         return told, gradient, optax.apply_updates(params, updates), memory
 
     return step
@@ -135,6 +136,8 @@ def test_parameters_of_parents_stand_under_their_own_name_and_only_where_there_a
 def test_encoding_needs_only_what_is_seen_and_a_perfect_decoder_gives_what_decode_does(name, variant):
     """By arithmetic: no field but those that are told, and the same structure and shapes."""
     _, family, batch, params, _ = made(name, variant)
+    if family.ideal is None:
+        pytest.skip("the family knows no perfect decoder: its ceiling is the mesh's own distance")
     seen = {field: batch[field] for field in family.sees}
     found = jax.eval_shape(lambda params: family.decode(params, family.encode(params, seen, None)), params)
     ideal = jax.eval_shape(family.ideal, seen)
@@ -164,12 +167,14 @@ def test_draws_have_the_form_of_codes(name, variant):
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_loss_and_gradient_are_finite_and_the_same_for_the_same_key(name, variant):
     _, _, batch, params, knobs = made(name, variant)
-    step = functools.partial(step_of(name, variant), params, ADAM.init(params), batch, 3, knobs)
+    step = functools.partial(step_of(name, variant), params, ADAM[name].init(params), batch, 3, knobs)
     (loss, parts), gradient = step()[:2]
     assert np.isfinite(loss)
     assert all(np.isfinite(part) and np.shape(part) == () for part in parts.values())
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    assert any((np.asarray(leaf) != 0).any() for leaf in jax.tree.leaves(gradient["encoder"]))
+    assert any(
+        (np.asarray(leaf) != 0).any() for leaf in jax.tree.leaves(gradient.get("encoder", gradient.get("codes")))
+    )
     (again, _), _ = step()[:2]
     assert float(again) == float(loss)
 
@@ -222,7 +227,7 @@ def test_the_grid_is_the_field_at_the_nodes(name, variant):
 def test_one_shape_is_overfitted(name, variant):
     _, _, batch, params, knobs = made(name, variant)
     batch = jax.tree.map(lambda a: jnp.asarray(np.stack([np.asarray(a)[0]] * 2)), batch)
-    step, memory, losses = step_of(name, variant), ADAM.init(params), []
+    step, memory, losses = step_of(name, variant), ADAM[name].init(params), []
     for number in range(80):
         (_, parts), _, params, memory = step(params, memory, batch, number, knobs)
         losses.append(parts["reconstruction"])

@@ -9,6 +9,7 @@ import numpy as np
 
 from configs import base
 from hexjax.data import fields
+from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.types import Item, Similarity
 from tests import shapes
@@ -16,6 +17,14 @@ from tests import shapes
 TWO_LEVELS = {"model.stem_px": 4, "model.widths": (8, 16)}  # others have one, which is compiled in half the time
 # family: (config module, overrides) of each variant that must satisfy the contract
 VARIANTS = {
+    "deepsdf": {
+        "codes": ("deepsdf", {}),
+        "gaussian, plain": (
+            "deepsdf",
+            {"latent.kind": "gaussian", "kl.final_weight": 1e-4, "code.norm": "plain", "code.between_weight": 1e-3},
+        ),
+        "siren": ("deepsdf", {"model.activation": "siren"}),
+    },
     "hexplane_ae": {
         "surface": ("ae_continuous", TWO_LEVELS),
         "surface+sdf": ("ae_continuous", {"sdf.weight": 1.0}),
@@ -66,6 +75,8 @@ def config_of(name, variant, **more):
     }  # fmt: skip
     if name == "hexplane_patches":
         toy |= {"model.width": 16, "model.blocks": 1}
+    if name == "deepsdf":
+        toy |= {"model.width": 32, "model.depth": 4, "search.steps": 20, "search.points": 64, "inside.points": 64}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 
@@ -88,9 +99,11 @@ def fields_of(resolution):
 
 
 def batch_of(config):
-    """Maps of a torus and a sphere, and query points with the true distances that matter to no test."""
+    """Maps of a torus and a sphere, and points with the distances to spheres, which matter to few tests."""
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (2, config.sdf.points, 3)).astype(np.float32)
-    distance = np.linalg.norm(points, axis=-1) - 0.7
-    ones = np.ones(distance.shape, np.float32)
+    radii = np.float32([[0.7], [0.6]])
+    distance, ones = np.linalg.norm(points, axis=-1) - radii, np.ones(points.shape[:2], np.float32)
+    inside = np.linalg.norm(frame.shared_points(config.inside.points), axis=-1)[None] < radii
     batch = fields_of(config.hexplane.resolution_px) | dict(points=points, sdf=distance, slack=0 * ones, seen=ones)
+    batch |= {"inside": np.float32(inside), "item": np.arange(2, dtype=np.int32)}
     return jax.tree.map(jnp.asarray, batch)

@@ -105,14 +105,20 @@ def make(
         found |= kept({name: px}, functools.partial(derive, maps, (name,)), packed=True)
     for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
         size = config[section].pool_points if whole else config[section].points
-        found |= kept({section: size, "seed": seed}, functools.partial(_POOLED[section], mesh, size, seed))
+        settings, law = {section: size, "seed": seed}, ()
+        if section == "sdf":
+            size, law = size if whole else config.sdf.seen_points or size, (config.sdf.near,)
+            settings |= {section: size} | ({"near": config.sdf.near} if config.sdf.near != "uniform" else {})
+        found |= kept(settings, functools.partial(_POOLED[section], mesh, size, seed, *law))
     if asked & set(JUDGED):
         seen = {name: found[name] for name in found if name in (*MAPS, *DERIVED)}
         ask = lambda: judged(maps, found["points"], found["sdf"], fuse.ask(seen, found["points"]))
         found |= kept({"judged": fuse.key, "px": px, "sdf": len(found["points"]), "seed": seed}, ask)
     if "inside" in asked:
         count = config.inside.points
-        found |= kept({"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, shared_points(count))[0])})
+        found |= kept(
+            {"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, frame.shared_points(count))[0])}
+        )
     if asked & set(batches.CELLS):
         side = config.cells.side
         cells = kept({"cells": side}, functools.partial(_cells, mesh, side))
@@ -273,12 +279,6 @@ def item_seed(seed: int, number: int) -> int:
     return int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
 
 
-@functools.lru_cache(4)
-def shared_points(count: int) -> Float[np.ndarray, "q 3"]:
-    """Points of the cube at which the occupancy of every shape is asked, the same for all."""
-    return np.random.default_rng(0).uniform(-1, 1, (count, 3)).astype(np.float32)
-
-
 def judged(
     maps: Hexplane, points: Float[Array, "p 3"], distance: Float[Array, "p"], fused: Float[Array, "p"]
 ) -> dict[str, np.ndarray]:
@@ -306,8 +306,8 @@ def stack(meshes: Sequence[Mesh]) -> Mesh:
     return Mesh(*(jnp.asarray(np.stack([mesh[place] for mesh in padded])) for place in (0, 1)))
 
 
-def _query_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
-    points, distance, doubtful = sdf.query_pool(mesh, count, seed)
+def _query_pool(mesh: Mesh, count: int, seed: int, law: str) -> dict[str, np.ndarray]:
+    points, distance, doubtful = sdf.query_pool(mesh, count, seed, law)
     return {"points": points, "sdf": distance, "sure": np.float32(~doubtful)}
 
 

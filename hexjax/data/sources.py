@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import pooch
 
-from hexjax import names, progress
+from hexjax import names, progress, wording
 from hexjax.data import meshfile, npz, procedural, solids
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Item, Mesh
@@ -47,12 +47,12 @@ class Entry(NamedTuple):
     category: str = ""
 
 
-def items(path: str, source: str, up: str, count: int, seed: int) -> list[Item]:
+def items(path: str, source: str, up: str, count: int, seed: int, named: Sequence[str] = ()) -> list[Item]:
     """The shapes that the keys of config.data name, as `listing` finds and `load` loads them."""
-    return load(listing(path, source, count, seed), up, count)
+    return load(listing(path, source, count, seed, named), up, count)
 
 
-def listing(path: str, source: str, count: int, seed: int) -> list[Entry]:
+def listing(path: str, source: str, count: int, seed: int, named: Sequence[str] = ()) -> list[Entry]:
     """The shapes that the keys of config.data name, each with a name of its own, those of a folder in alphabetical order.
 
     Args:
@@ -60,11 +60,22 @@ def listing(path: str, source: str, count: int, seed: int) -> list[Entry]:
             Folders are searched with all that is below them, but for what is hidden.
         count: shapes to take; 0 takes all.
         seed: of the first procedural head or solid; head_0007 is that of seed 7, whatever the count.
+        named: names of the shapes of a path to take, in this order, before `count`; none takes all.
 
     Raises:
-        ValueError: for an unknown source, a path that is missing or without meshes, fewer shapes than `count`.
+        ValueError: for an unknown source, a path that is missing or without meshes, or has no shape of one of the names;
+            fewer shapes than `count`.
     """
     entries = _all_at(path) if path else _named(source, count, seed)
+    if path and named:
+        known = {entry.name: entry for entry in entries}
+        missing = [name for name in named if name not in known]
+        if missing:
+            told = f"config.data.names has {names.shown(missing[0])}, which config.data.path does not"
+            raise ValueError(
+                f"{told}{wording.nearest(missing[0], [*known])}; accepted: names of its {len(known)} shapes"
+            )
+        entries = [known[name] for name in named]
     _refuse_few(count, len(entries))
     return entries
 

@@ -114,6 +114,8 @@ def evaluate(
             seen[plan.places[number]] = batch
         mesh, report, decoded, latent = pipeline.reconstruct(batch, family, params, config, clock.stage)
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
+        with clock.stage("score"):
+            row |= pipeline.score_field(decoded, family, params, item.mesh, config)
         pipeline.tell(item.name, report)
         best, best_row = ceilings.get(item.name, (None, None))
         if best_row is None or (is_shown and best is None):
@@ -150,13 +152,14 @@ def evaluate(
 def _ended(family, params, items, config, folder, place, plan, found, seen, clock) -> Scores:
     """What is told of the whole when all rows are there: sizes, the verdict, and what no learning gives."""
     with clock.stage("diagnose"):
-        given = [seen[i] if i in seen else pipeline.observe(items[i], family, config) for i in plan.probed]
+        own = {i: place for place, i in enumerate(plan.trained)}  # a shape that is trained on has a place
+        given = [seen[i] if i in seen else pipeline.observe(items[i], family, config, own.get(i)) for i in plan.probed]
         judged = judge.diagnose(family, params, given, config, folder)
-    mean, own = rows.summary(found, np.mean), {name: part for name, part in params.items() if name != families.PARENTS}
+    mean, learnt = rows.summary(found, np.mean), {name: p for name, p in params.items() if name != families.PARENTS}
     size = {name: mean[name] for name in ("latent_floats", "latent_bits", "compression")} | judged
     for name in ("latent_floats", "latent_bits"):  # whole numbers where they are the same for all shapes
         size[name] = int(size[name]) if size[name] == int(size[name]) else size[name]
-    size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(own))
+    size["parameters"] = sum(leaf.size for leaf in jax.tree.leaves(learnt))
     whole = len(plan.trained) == len(fingerprint.trained(folder))  # else they would be weaker than they are
     if config.evaluate.baselines and plan.held_out and plan.trained and whole:
         with clock.stage("baselines"):

@@ -136,7 +136,7 @@ def items_of(parent: families.Parent) -> list[Item]:
         ValueError: where they do not load.
     """
     data = parent.config.data
-    items = sources.items(data.path, data.source, data.up, data.count, parent.config.seed)
+    items = sources.items(data.path, data.source, data.up, data.count, parent.config.seed, data.names)
     return sets.closed(items) if data.close else items
 
 

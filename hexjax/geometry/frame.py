@@ -4,6 +4,8 @@ Right-handed, +y up. A view's name is the side where its camera stands, looking 
 no view is mirrored. Depth = 1 + p.forward, in [0, 2] inside the cube. Row 0 is the image's top.
 """
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
@@ -18,6 +20,7 @@ UP = np.array([[0, 0, 1], [0, 0, -1], [0, 1, 0], [0, 1, 0], [0, 1, 0], [0, 1, 0]
 
 DEPTH_LIMIT = 2.0  # the cube's side: the largest depth, and the background's sentinel in network inputs
 BAND = 0.05  # world units: signed distances of queries are clamped to plus and minus this
+CLAMP = 0.1  # world units: to plus and minus this, where a field is trained and scored as one of distances
 MARGIN = 0.05  # left free on each side by `mesh.normalise`, as a share of the half side
 
 # Pairs of views that look along one line, and the image axis (of h, w) that their maps are mirrored in.
@@ -87,6 +90,12 @@ def hit_points(depth: Float[Array, "v h w"]) -> Float[Array, "v h w 3"]:
 def grid_nodes(count: int) -> Float[Array, "n"]:
     """Coordinates of `count` nodes along one side of the cube: -1 + 2 i / (count - 1)."""
     return jnp.linspace(-1.0, 1.0, count, dtype=jnp.float32)
+
+
+@functools.lru_cache(4)
+def shared_points(count: int) -> Float[np.ndarray, "q 3"]:
+    """Points of the cube at which the occupancy of every shape is asked, the same for all."""
+    return np.random.default_rng(0).uniform(-1, 1, (count, 3)).astype(np.float32)
 
 
 def rotations() -> np.ndarray:

@@ -30,7 +30,7 @@ AWAY = 2**31  # above every face's number
 
 
 class Setup(NamedTuple):
-    """Triangles in image coordinates, one for each axis, mesh and face: corners [3, m] in pixels, pixel centres boxed [m].
+    """Triangles in image coordinates, one for each image, mesh and face: corners [3, m] in pixels, pixel centres boxed [m].
 
     Corners stand in the order of their vertices' numbers, so that two faces on the same ones are hit at equal heights; in
     `odd` ones that turns the winding. `width` and `height` of the box are 0 for triangles that can hit nothing.
@@ -81,13 +81,13 @@ def _area(setup: Setup) -> tuple[Array, Array]:
     return ax * by - ay * bx, ROUNDING * (jnp.abs(ax * by) + jnp.abs(ay * bx))
 
 
-def _setup(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Setup:
-    images = [a[np.array(AXIS_VIEWS)] for a in frame.to_image(vertices, resolution)]  # [3, b, n] each
-    start = jnp.arange(3 * len(vertices), dtype=jnp.int32).reshape(3, -1, 1) * vertices.shape[1]
+def _setup(images: tuple[Float[Array, "a b n"], ...], faces: Int[Array, "b f 3"], resolution: int) -> Setup:
+    many, meshes, vertices = images[0].shape
+    start = jnp.arange(many * meshes, dtype=jnp.int32).reshape(many, -1, 1) * vertices
     a, b, c = (faces[..., corner] for corner in range(3))
     low, high = jnp.minimum(jnp.minimum(a, b), c), jnp.maximum(jnp.maximum(a, b), c)
     place = [(start + corner[None]).reshape(-1) for corner in (low, a + (b - low) + (c - high), high)]
-    odd = jnp.tile(((a > b) ^ (b > c) ^ (a > c)).reshape(-1), 3)
+    odd = jnp.tile(((a > b) ^ (b > c) ^ (a > c)).reshape(-1), many)
     get = lambda a: jnp.stack([a.reshape(-1).at[i].get(mode="promise_in_bounds") for i in place])
     column, row, along = (get(a) for a in images)
     first = lambda a: jnp.clip(jnp.ceil(a.min(0)), 0, resolution).astype(jnp.int32)
@@ -244,6 +244,32 @@ def _touched(setup: Setup, left: Array, top: Array) -> Bool[Array, "k"]:
     return touched
 
 
+def cast(
+    images: tuple[Float[Array, "a b n"], ...], faces: Int[Array, "b f 3"], resolution: int
+) -> tuple[Int[Array, "a b h w"], Int[Array, "a b h w"]]:
+    """The nearest and the farthest face over each pixel of `a` images of each of b meshes; -1: none.
+
+    To be jitted with `resolution` static; a batch is faster than vmap.
+
+    Args:
+        images: of the vertices column, row (in pixels; a pixel's centre is a whole number), and what grows with the depth
+            and is linear over a triangle's image: the depth of a parallel projection, less its inverse of a perspective.
+    """
+    setup = jax.tree.map(lax.stop_gradient, _setup(images, faces, resolution))
+    many, meshes, _ = images[0].shape
+    shape = (many * meshes, resolution + TILE, resolution + TILE)
+    with jax.enable_x64(True):
+        keys = Images(lax.full(shape, NO_NEAR), lax.full(shape, NO_FAR))
+    order, ends = _binned(setup)
+    for side, begin, end in zip(SIDES, jnp.concatenate([jnp.zeros(1, ends.dtype), ends]), ends):
+        keys = _bin(keys, setup, order, begin, end, side)
+    keys = _large(keys, setup, order, ends[len(SIDES) - 1], ends[len(SIDES)])
+    # The lower half of a key, or its complement, without its highest bit: AWAY - 1 where there was no hit.
+    near, far = (a[:, :resolution, :resolution].astype(jnp.int32) for a in keys)
+    near, far = (a.reshape(many, meshes, resolution, resolution) & (AWAY - 1) for a in (near, ~far))
+    return tuple(jnp.where(a == AWAY - 1, -1, a) for a in (near, far))
+
+
 def visible(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolution: int) -> Int[Array, "b 6 h w"]:
     """The face that each pixel of the six views of each mesh sees; -1: none.
 
@@ -251,18 +277,8 @@ def visible(vertices: Float[Array, "b n 3"], faces: Int[Array, "b f 3"], resolut
     be jitted with `resolution` static; a batch is faster than vmap. Has no derivative: shading is differentiated.
     """
     vertices, faces = jnp.asarray(vertices), jnp.asarray(faces)
-    setup = jax.tree.map(lax.stop_gradient, _setup(vertices, faces, resolution))
-    shape = (3 * len(vertices), resolution + TILE, resolution + TILE)
-    with jax.enable_x64(True):
-        images = Images(lax.full(shape, NO_NEAR), lax.full(shape, NO_FAR))
-    order, ends = _binned(setup)
-    for side, begin, end in zip(SIDES, jnp.concatenate([jnp.zeros(1, ends.dtype), ends]), ends):
-        images = _bin(images, setup, order, begin, end, side)
-    images = _large(images, setup, order, ends[len(SIDES) - 1], ends[len(SIDES)])
-    # The lower half of a key, or its complement, without its highest bit: AWAY - 1 where there was no hit.
-    near, far = (a[:, :resolution, :resolution].astype(jnp.int32) for a in images)
-    near, far = (a.reshape(3, -1, resolution, resolution) & (AWAY - 1) for a in (near, ~far))
-    near, far = (jnp.where(a == AWAY - 1, -1, a) for a in (near, far))
+    images = tuple(a[np.array(AXIS_VIEWS)] for a in frame.to_image(vertices, resolution))
+    near, far = cast(images, faces, resolution)
     views = [None] * len(frame.VIEWS)
     for axis, (view, opposite, mirrored) in enumerate(frame.OPPOSITE):
         views[view], views[opposite] = near[axis], jnp.flip(far[axis], mirrored + 1)

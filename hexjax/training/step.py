@@ -82,7 +82,7 @@ def load(
         if "latents" not in (parents or {}):
             raise ValueError("config.data.source is 'latents'; accepted with config.latents.run=RUN, a trained run")
         own = parents["latents"].config
-    entries = sources.listing(own.data.path, own.data.source, own.data.count, own.seed)
+    entries = sources.listing(own.data.path, own.data.source, own.data.count, own.seed, own.data.names)
     if mode == "train":
         _refuse_few(config, own.data.count or len(entries))
     asked, shapes = json.dumps([own.data.to_dict(), own.seed], sort_keys=True), {} if shapes is None else shapes

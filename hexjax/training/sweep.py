@@ -49,6 +49,8 @@ OFF = {
     "reconstruction.depth_knee": 0,
     "reconstruction.depth_quantile": 0.5,
     "train.ema": 0,
+    "sdf.near": "uniform",
+    "sdf.seen_points": 0,
 }
 CERTIFIED = ("fixed_margin", "mean_margin", "sample_margin", "sample_lower", "force", "force_constant")
 TRAINED = ("loss", "gradient_norm", "gradient_clipped", "kl_weight", "kl_gradient_removed")  # of the step's metrics

@@ -334,7 +334,7 @@ def test_surface_points_and_query_points_are_drawn_apart(items):
 
 
 def test_inside_is_the_occupancy_of_points_that_all_shapes_share(items, whole):
-    points = fields.shared_points(500)
+    points = frame.shared_points(500)
     assert np.abs(points).max() <= 1
     for number, shape in enumerate(items):
         np.testing.assert_array_equal(whole.fields["inside"][number], sdf.inside(shape.mesh, points)[0])
