@@ -91,6 +91,15 @@ def get_config() -> ml_collections.ConfigDict:
     config.salient = salient = ml_collections.ConfigDict()
     salient.pool_points = 32768  # samples of edges with a dihedral angle above 30 degrees, uniform over their length
     salient.points = 4096  # drawn from the pool in each step, a shape; so many are made of a new one
+    config.views = views = ml_collections.ConfigDict()  # pictures of a shape from cameras around it
+    views.count = 64  # cameras
+    views.held = 16  # of them, the last in their order, never trained with
+    views.drawn = 2  # different ones in each step, a shape
+    views.resolution_px = 112  # side of a picture
+    views.distance = 2.5  # of a camera from the centre, in the shape's radius about it; above 1
+    views.field_of_view = 0.85  # radians, across a picture
+    views.channels = "shaded"  # shaded | depth | normal | all
+    views.shading = "rough"  # rough: with highlights | lambert
     config.cells = cells = ml_collections.ConfigDict()
     cells.side = (
         32  # cells a side of the grid whose cells at the surface are told, with signed distances at their corners

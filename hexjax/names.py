@@ -24,6 +24,8 @@ PRIORS = (*GAUSSIAN, *DISCRETE)  # latents that can be drawn
 LATENTS = ("deterministic", *PRIORS)  # of config.latent.kind
 ESTIMATORS = ("straight_through", "gumbel")  # of config.latent.estimator
 LIKELIHOODS = ("channels", "gaussian", "calibrated_gaussian", "bernoulli", "continuous_bernoulli")  # of planes
+CHANNELS = ("shaded", "depth", "normal", "all")  # of config.views.channels
+SHADINGS = ("rough", "lambert")  # of config.views.shading
 CAP_MODES = ("clip", "scale", "penalty")  # of config.kl.cap_mode
 FORMS = VMAPPED, RUNS = ("vmapped", "runs")  # of config.sweep.form
 LINE = 120  # letters: the most that is shown of one value

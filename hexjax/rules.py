@@ -116,6 +116,14 @@ RULES = {
     "surface.points": whole(1),
     "salient.pool_points": whole(1),
     "salient.points": whole(1),
+    "views.count": whole(1),
+    "views.held": whole(0),
+    "views.drawn": whole(1),
+    "views.resolution_px": whole(8, 1024),
+    "views.distance": number(", finite, above 1", lambda value: 1 < value < math.inf),
+    "views.field_of_view": number(" above 0 and below pi", lambda value: 0 < value < math.pi),
+    "views.channels": choice(*names.CHANNELS),
+    "views.shading": choice(*names.SHADINGS),
     "cells.side": whole(2, 512),
     "cells.capacity": whole(1),
     "distance_grid.side": whole(2, 512),
@@ -326,6 +334,12 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
             f"config.kl.cap is {config.kl.cap:g}; accepted with reconstruction.kind = {config.reconstruction.kind}: 1, as "
             "nats of a density may be negative, and then a share of them is none"
         )
+    views = config.views
+    if views.held >= views.count:
+        raise ValueError(f"config.views.held is {views.held}; accepted: less than views.count = {views.count}")
+    if views.drawn > views.count - views.held:
+        most = f"{views.count - views.held}, those that are not held"
+        raise ValueError(f"config.views.drawn is {views.drawn}; accepted: at most {most}")
     for pool in ("sdf", "surface", "salient"):
         if config[pool].points > config[pool].pool_points:
             most = f"{pool}.pool_points = {config[pool].pool_points}"

@@ -53,7 +53,7 @@ MAY = {
     ),
     "runs": ("config", "workdirs", "models.family", "training"),
     "geometry": GEOMETRY,
-    "data": (*GEOMETRY, "memory", "progress", "data"),
+    "data": (*GEOMETRY, "memory", "progress", "wording", "data"),
     "models": (*GEOMETRY, "rules", "models.family", "models.parts"),
     "models.family": ("types", "rules", "names"),
     "diagnostics": ("types", "diagnostics"),
@@ -82,7 +82,7 @@ NEVER = {
     "shell": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh", "ml_collections", "absl"),
     "config": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "scipy", "trimesh"),
     "geometry": ("flax", "optax", "orbax", "ml_collections", "absl"),
-    "models": ("optax", "orbax", "trimesh"),
+    "models": ("orbax", "trimesh"),
     "configs": ("jax", "jaxtyping", "flax", "optax", "orbax", "numpy", "hexjax"),
 }
 

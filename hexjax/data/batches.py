@@ -21,7 +21,9 @@ POOLS = {  # by the section of the config that has their sizes
     "sdf": ("points", "sdf", "sure", "slack", "seen"),
     "surface": ("surface", "surface_normal"),
     "salient": ("salient", "salient_normal"),
+    "views": ("views", "pose", "condition"),
 }
+DIFFERENT = ("views",)  # pools of which a step draws no place twice
 CELLS = ("cells", "corner_distance", "alive")
 TURNS = {  # how a field turns with its shape; what is not here, nor is `cells`, does not change
     "depth": symmetry.images, "mask": symmetry.images, "silhouette_distance": symmetry.images, "voxels": symmetry.grid,
@@ -29,7 +31,7 @@ TURNS = {  # how a field turns with its shape; what is not here, nor is `cells`,
     "normal": lambda value, index: symmetry.vectors(symmetry.images(value, index), index),
     **dict.fromkeys(("points", "surface", "surface_normal", "salient", "salient_normal"), symmetry.vectors),
 }  # fmt: skip
-UNTURNED = ("inside", "latent", "place", "mean", "deviation")  # stand for the shape as it is
+UNTURNED = ("inside", "latent", "place", "mean", "deviation", "views", "pose", "condition")  # stand for the shape as it is
 MIRROR = int(np.flatnonzero((np.diag([-1, 1, 1]) == symmetry.MATRICES).all((1, 2)))[0])
 SYMMETRIES = {"none": (0,), "mirror": (0, MIRROR), "cube": tuple(range(symmetry.COUNT))}
 STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name
@@ -62,7 +64,7 @@ def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""
     """The batch of a step: the fields that the cache was built for, each with a leading b, and `item` [b] int32.
 
     Shapes come in a new order in every epoch, each once an epoch, whatever the batch size; an epoch may end inside a
-    batch. Of each shape's pools places are drawn with replacement. Exact up to 2^31 shapes seen.
+    batch. Of each shape's pools places are drawn with replacement, of its views without. Exact up to 2^31 shapes seen.
 
     Raises:
         ValueError: for a batch size above the number of shapes.
@@ -75,7 +77,7 @@ def batch_at(cache: Cache, step: int | Int[Array, ""], seed: int | Int[Array, ""
     orders = [jax.random.permutation(stream_key(seed, "order", epoch + i), cache.count) for i in (0, 1)]
     item = jax.lax.dynamic_slice_in_dim(jnp.concatenate(orders), place, batch_size)
     drawn = {
-        pool: jax.random.randint(stream_key(seed, STREAMS.get(pool, pool), step), (batch_size, points), 0, size)
+        pool: _places(stream_key(seed, STREAMS.get(pool, pool), step), pool, batch_size, size, points)
         for pool, size, points in cache.pools
     }
     batch, choices = _take(cache, item, drawn), SYMMETRIES[cache.augment]
@@ -113,6 +115,19 @@ def stream_key(seed: int | Int[Array, ""], stream: str, number: int | Int[Array,
     """The key of a named stream of the data at a step or epoch."""
     root = jax.random.fold_in(jax.random.key(seed), zlib.crc32(f"data.{stream}".encode()))
     return jax.random.fold_in(root, number)
+
+
+def _places(key: PRNGKeyArray, pool: str, shapes: int, size: int, points: int) -> Int[Array, "b p"]:
+    if pool in DIFFERENT:
+        return jnp.argsort(jax.random.uniform(key, (shapes, size)))[:, :points]
+    return jax.random.randint(key, (shapes, points), 0, size)
+
+
+def pool_size(config: Any, pool: str) -> tuple[int, int]:
+    """How many places a pool has for a training, and how many a batch draws of it."""
+    if pool == "views":
+        return config.views.count - config.views.held, config.views.drawn
+    return config[pool].pool_points, config[pool].points
 
 
 def _take(cache: Cache, item: Int[Array, "b"], places: dict[str, Any]) -> Batch:

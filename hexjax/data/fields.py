@@ -20,8 +20,8 @@ import scipy.spatial
 from jaxtyping import Bool, Float
 
 from hexjax import cores, memory, progress
-from hexjax.data import batches, cache
-from hexjax.geometry import edges, frame, hexplane, planes, sdf, surface
+from hexjax.data import batches, cache, views
+from hexjax.geometry import camera, edges, frame, hexplane, planes, sdf, surface
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Array, Hexplane, Item, Mesh, Params, Spec
 
@@ -30,6 +30,7 @@ DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
 FUSION = 2  # of how six maps become a field: a new number judges all anew
+SHOWN = {"held": 0, "drawn": 0}  # what pictures of a shape do not depend on
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
@@ -46,10 +47,10 @@ def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None
     Args:
         latents: of the parent `latents`, stacked over its training shapes, where the config names one.
     """
-    side, views, categories = config.hexplane.resolution_px, len(frame.VIEWS), categories_of(items)
+    side, categories = config.hexplane.resolution_px, categories_of(items)
     sizes = {"item": ((), np.int32), "surface": ((config.surface.points, 3), np.float32)}
     if all(len(item.mesh.faces) for item in items):
-        p, square = config.sdf.points, (views, side, side)
+        p, square = config.sdf.points, (len(frame.VIEWS), side, side)
         sizes |= {"depth": (square, np.float32), "normal": ((*square, 3), np.float32), "mask": (square, np.bool_)}
         sizes |= {"silhouette_distance": (square, np.float32), "voxels": ((side,) * 3, np.bool_)}
         sizes |= {"points": ((p, 3), np.float32), "surface_normal": ((config.surface.points, 3), np.float32)}
@@ -59,6 +60,9 @@ def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None
         n, nodes = config.cells.capacity, config.distance_grid.side
         sizes |= {"cells": ((n, 3), np.int32), "corner_distance": ((n, 8), np.float32), "alive": ((n,), np.bool_)}
         sizes |= {"distance_grid": ((nodes,) * 3, np.float32)}
+        picture = (config.views.resolution_px,) * 2
+        sizes["views"] = (config.views.drawn, *picture, views.CHANNELS[config.views.channels]), np.uint8
+        sizes["pose"] = (config.views.drawn, camera.POSE), np.float32
     if categories:
         sizes["category"] = ((), np.int32)
     for name, value in (latents or {}).items():
@@ -104,7 +108,11 @@ def make(
     for name in asked & set(DERIVED):
         found |= kept({name: px}, functools.partial(derive, maps, (name,)), packed=True)
     for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
-        size = config[section].pool_points if whole else config[section].points
+        size = batches.pool_size(config, section)[not whole]
+        if section == "views":
+            made = kept({"views": config.views.to_dict() | SHOWN}, lambda: views.make(mesh, config.views), packed=True)
+            found |= {name: value[:size] if whole else value for name, value in made.items()}
+            continue
         settings, law = {section: size, "seed": seed}, ()
         if section == "sdf":
             size, law = size if whole else config.sdf.seen_points or size, (config.sdf.near,)
@@ -190,7 +198,7 @@ def build(
         parents=jax.device_put(dict(parents or {})),
         inputs=tuple(names),
         count=len(items),
-        pools=tuple((section, config[section].pool_points, config[section].points) for section in pools),
+        pools=tuple((section, *batches.pool_size(config, section)) for section in pools),
         resolution=config.hexplane.resolution_px,
         augment=config.data.augment,
         side=config.cells.side,

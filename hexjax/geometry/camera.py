@@ -19,6 +19,7 @@ from hexjax.types import Array
 GOLDEN = np.pi * (3 - 5**0.5)  # the angle between neighbours of a Fibonacci lattice
 HARMONICS = 16  # of each angle of a pose
 POSE = 4 * HARMONICS
+Angle = float | Float[Array, ""]
 
 
 class Camera(NamedTuple):
@@ -76,7 +77,7 @@ def pose(azimuth: Float[Array, "*k"], elevation: Float[Array, "*k"]) -> Float[np
     return np.concatenate([np.sin(flat), np.cos(flat)], -1).astype(np.float32)
 
 
-def rays(camera: Camera, angle: float, resolution: int) -> Float[Array, "k h w 3"]:
+def rays(camera: Camera, angle: Angle, resolution: int) -> Float[Array, "k h w 3"]:
     """Directions of the rays through the pixels' centres, as long as makes them 1 along the camera's forward.
 
     Args:
@@ -88,7 +89,7 @@ def rays(camera: Camera, angle: float, resolution: int) -> Float[Array, "k h w 3
 
 
 def project(
-    vertices: Float[Array, "n 3"], camera: Camera, angle: float, resolution: int
+    vertices: Float[Array, "n 3"], camera: Camera, angle: Angle, resolution: int
 ) -> tuple[Float[Array, "k n"], ...]:
     """Column, row (in pixels; a pixel's centre is a whole number), and the inverse of the depth, negative, of points.
 
@@ -105,7 +106,7 @@ def project(
 
 @functools.partial(jax.jit, static_argnums=4)
 def see(
-    vertices: Float[Array, "n 3"], faces: Int[Array, "f 3"], camera: Camera, angle: float, resolution: int
+    vertices: Float[Array, "n 3"], faces: Int[Array, "f 3"], camera: Camera, angle: Angle, resolution: int
 ) -> Sight:
     """What cameras see of a mesh, padded as `raycast` takes it: the depth is met in the plane of the face that is seen."""
     images = tuple(each[:, None] for each in project(vertices, camera, angle, resolution))

@@ -12,7 +12,7 @@ import trimesh
 from configs import base
 from hexjax import memory
 from hexjax.data import batches, fields
-from hexjax.geometry import field, hexplane, sdf, surface, symmetry
+from hexjax.geometry import field, frame, hexplane, sdf, surface, symmetry
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Item, Mesh
 from tests import shapes, toys
@@ -43,7 +43,9 @@ def config_of(pool_points=POINTS, points=DRAWN, seed=0, cached=True):
     config = base.get_config()
     config.seed, config.data.cached, config.hexplane.resolution_px = seed, cached, RESOLUTION
     for section in batches.POOLS:
-        config[section].pool_points, config[section].points = pool_points, points
+        if section != "views":
+            config[section].pool_points, config[section].points = pool_points, points
+    config.views.update({"count": 6, "held": 2, "drawn": 3, "resolution_px": 16})
     config.inside.points, config.cells.side, config.cells.capacity, config.distance_grid.side = 500, SIDE, ROOM, NODES
     return config
 
@@ -112,9 +114,12 @@ def test_fields_are_stacked_over_shapes(whole):
         "corner_distance": (2, ROOM, 8),
         "alive": (2, ROOM),
         "distance_grid": (2, NODES, NODES, NODES),
+        "views": (2, 4, 16, 16, 3),
+        "pose": (2, 4, 64),
     }
-    assert {value.dtype.name for value in whole.fields.values()} == {"float32", "bool", "int32"}
-    assert whole.pools == (("sdf", POINTS, DRAWN), ("surface", POINTS, DRAWN), ("salient", POINTS, DRAWN))
+    assert {value.dtype.name for value in whole.fields.values()} == {"float32", "bool", "int32", "uint8"}
+    pools = [(name, POINTS, DRAWN) for name in ("sdf", "surface", "salient")]
+    assert whole.pools == (*pools, ("views", 4, 3))
     assert whole.side == SIDE
 
 
@@ -124,7 +129,9 @@ def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, w
     assert (told.shapes, told.categories) == (2, ())
     sizes = {name: (value.shape, value.dtype) for name, value in told.fields.items()}
     assert sizes.keys() == {*MADE, "item"}
-    assert {name: (value.shape, value.dtype) for name, value in alone.items()} | {"item": sizes["item"]} == sizes
+    found = {name: (value.shape, value.dtype) for name, value in alone.items()} | {"item": sizes["item"]}
+    every = {name: ((6, *sizes[name][0][1:]), sizes[name][1]) for name in ("views", "pose")}  # of a new shape, held or not
+    assert found == sizes | every
     batch = batches.fixed(whole, jnp.arange(2))
     assert {name: (value.shape[1:], value.dtype) for name, value in batch.items()} == sizes
 
