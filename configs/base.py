@@ -95,6 +95,8 @@ def get_config() -> ml_collections.ConfigDict:
     views.count = 64  # cameras
     views.held = 16  # of them, the last in their order, never trained with
     views.drawn = 2  # different ones in each step, a shape
+    views.shown = 8  # that a draw is told by at an evaluation, the first of those that are trained with
+    views.shown_held = False  # or of those that are never trained with
     views.resolution_px = 112  # side of a picture
     views.distance = 2.5  # of a camera from the centre, in the shape's radius about it; above 1
     views.field_of_view = 0.85  # radians, across a picture

@@ -173,7 +173,7 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
     """The exit code of a mode, whose folder is there."""
     from hexjax import cells
     from hexjax import config as configuration
-    from hexjax.evaluation import encode, evaluate, sample
+    from hexjax.evaluation import encode, evaluate, formless, sample
     from hexjax.models import family as families
     from hexjax.training import checkpoint, loop, sweep
 
@@ -181,7 +181,9 @@ def _do(command, loaded, given, folder: pathlib.Path, times: dict) -> int:
     score = functools.partial(
         evaluate.evaluate, family, items=items, config=config, folder=folder, ceilings={}, **times
     )
-    if family is not None and family.encode is None and not family.conditions:  # draws are scored as a set
+    if family is not None and family.decode is None:
+        score = functools.partial(formless.evaluate, family, items=items, config=config, folder=folder)
+    elif family is not None and family.encode is None and not family.conditions:  # draws are scored as a set
         score = lambda params, step, **more: sample.as_set(family, params, config, folder, items, step)
     if mode == "train":
         own = lambda params, **more: score(families.whole(params, given.params), **more)

@@ -5,6 +5,7 @@ Evaluation runs through these functions. `stage` wraps each arrow, so that a cal
 
 import contextlib
 import functools
+import zlib
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hexjax import progress
-from hexjax.data import fields
+from hexjax.data import batches, fields
 from hexjax.geometry import coarse, distance, isosurface, sdf
 from hexjax.geometry import mesh as meshes
 from hexjax.geometry.thin import Ask
@@ -38,15 +39,27 @@ def observe(item: Item, family: Family, config: Any, place: int | None = None) -
     """
     more = fields.MAPS if {*family.sees} & {*fields.MAPS, *fields.DERIVED} else ()
     more += ("inside",) if family.probe is not None and "inside" in family.reads else ()  # what a probe may observe
-    names = dict.fromkeys((*family.sees, *more))
+    names = dict.fromkeys((*family.sees, *family.conditions, *more))
     batch = {name: jnp.asarray(value)[None] for name, value in fields.make(item, [*names], config, config.seed).items()}
+    if "views" in family.conditions:
+        first = config.views.count - config.views.held if config.views.shown_held else 0
+        batch |= {name: batch[name][:, first : first + config.views.shown] for name in ("views", "pose")}
+    if family.encode is None:
+        batch["draw"] = jnp.int32([zlib.crc32(item.name.encode()) >> 1])
     return batch if place is None else batch | {"item": jnp.int32([place])}
 
 
 def encode(batch: Batch, family: Family, params: Params, config: Any) -> Latent:
-    """The latent of a batch of shapes (the mean of a posterior), rounded as stored (`latent.bits`)."""
-    seen = {name: batch[name] for name in (*family.sees, "item") if name in batch}
-    latent = jax.jit(family.encode)(params, seen, None)
+    """The latent of a batch of shapes (the mean of a posterior), rounded as stored (`latent.bits`).
+
+    Of a family that encodes nothing it is a draw by what each shape tells (`conditions`).
+    """
+    if family.encode is None:
+        key, told = batches.stream_key(config.sample.seed, "sample", 0), (*family.conditions, "draw")
+        latent = jax.jit(family.sample)(params, key, {name: batch[name] for name in told})
+    else:
+        seen = {name: batch[name] for name in (*family.sees, "item") if name in batch}
+        latent = jax.jit(family.encode)(params, seen, None)
     if config.latent.bits == 16:
         latent = latent._replace(code=latent.code.astype(jnp.float16).astype(jnp.float32))
     return jax.block_until_ready(latent)

@@ -119,6 +119,8 @@ RULES = {
     "views.count": whole(1),
     "views.held": whole(0),
     "views.drawn": whole(1),
+    "views.shown": whole(1),
+    "views.shown_held": FLAG,
     "views.resolution_px": whole(8, 1024),
     "views.distance": number(", finite, above 1", lambda value: 1 < value < math.inf),
     "views.field_of_view": number(" above 0 and below pi", lambda value: 0 < value < math.pi),
@@ -340,6 +342,10 @@ def _check_together(config: ml_collections.ConfigDict) -> None:
     if views.drawn > views.count - views.held:
         most = f"{views.count - views.held}, those that are not held"
         raise ValueError(f"config.views.drawn is {views.drawn}; accepted: at most {most}")
+    shown = views.held if views.shown_held else views.count - views.held
+    if views.shown > shown:
+        told = "views.held" if views.shown_held else "those that are not held"
+        raise ValueError(f"config.views.shown is {views.shown}; accepted: at most {shown}, {told}")
     for pool in ("sdf", "surface", "salient"):
         if config[pool].points > config[pool].pool_points:
             most = f"{pool}.pool_points = {config[pool].pool_points}"

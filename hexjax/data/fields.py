@@ -30,7 +30,7 @@ DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
 FUSION = 2  # of how six maps become a field: a new number judges all anew
-SHOWN = {"held": 0, "drawn": 0}  # what pictures of a shape do not depend on
+SHOWN = {"held": 0, "drawn": 0, "shown": 0, "shown_held": 0, "run": "", "tokens": "", "encoder": ""}  # what pictures of a shape do not depend on
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
@@ -41,11 +41,22 @@ class Fuse(NamedTuple):
     key: str
 
 
-def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None = None) -> Spec:
+class Look(NamedTuple):
+    """What a run that reads pictures says of them: views [k, h, w, c] -> features [k, n, c]; their shape, and its digest."""
+
+    ask: Callable[[Array], Array]
+    shape: tuple[int, int]
+    key: str
+
+
+def spec(
+    config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None = None, look: Look | None = None
+) -> Spec:
     """What these shapes can give with a config: the shape and type of each field of one of them, by arithmetic.
 
     Args:
-        latents: of the parent `latents`, stacked over its training shapes, where the config names one.
+        latents: of the parent `latents`, stacked over its training shapes, where the config names one; look: of the
+            parent `views`.
     """
     side, categories = config.hexplane.resolution_px, categories_of(items)
     sizes = {"item": ((), np.int32), "surface": ((config.surface.points, 3), np.float32)}
@@ -63,6 +74,8 @@ def spec(config: Any, items: Sequence[Item], latents: Mapping[str, Array] | None
         picture = (config.views.resolution_px,) * 2
         sizes["views"] = (config.views.drawn, *picture, views.CHANNELS[config.views.channels]), np.uint8
         sizes["pose"] = (config.views.drawn, camera.POSE), np.float32
+        if look is not None:
+            sizes["condition"] = (config.views.drawn, *look.shape), np.float32
     if categories:
         sizes["category"] = ((), np.int32)
     for name, value in (latents or {}).items():
@@ -77,7 +90,13 @@ def categories_of(items: Sequence[Item]) -> tuple[str, ...]:
 
 
 def make(
-    item: Item, names: Sequence[str], config: Any, seed: int, whole: bool = False, fuse: Fuse | None = None
+    item: Item,
+    names: Sequence[str],
+    config: Any,
+    seed: int,
+    whole: bool = False,
+    fuse: Fuse | None = None,
+    look: Look | None = None,
 ) -> dict[str, np.ndarray]:
     """The named fields of one shape in the frame, each without a leading axis.
 
@@ -90,7 +109,7 @@ def make(
 
     Args:
         whole: pools as large as a training draws from, instead of what a batch takes.
-        fuse: what a perfect network's field says at points, for `slack` and `seen`.
+        fuse: what a perfect network's field says at points, for `slack` and `seen`; look: what `condition` is of views.
 
     Raises:
         ValueError: for a field that the shape cannot give.
@@ -111,6 +130,9 @@ def make(
         size = batches.pool_size(config, section)[not whole]
         if section == "views":
             made = kept({"views": config.views.to_dict() | SHOWN}, lambda: views.make(mesh, config.views), packed=True)
+            if "condition" in asked:
+                ask = lambda made=made: {"condition": np.asarray(look.ask(made["views"]))}
+                made |= kept({"condition": look.key, "views": config.views.to_dict() | SHOWN}, ask)
             found |= {name: value[:size] if whole else value for name, value in made.items()}
             continue
         settings, law = {section: size, "seed": seed}, ()
@@ -145,12 +167,13 @@ def build(
     latents: Mapping[str, Array] | None = None,
     parents: Mapping[str, Params] | None = None,
     categories: Sequence[str] = (),
+    look: Look | None = None,
 ) -> batches.Cache:
     """The fields of a set on the device; its seconds and the share of doubtful signs are told in a line on stderr.
 
     Args:
         names: of the fields that the family reads.
-        fuse: as in `make`, of the family.
+        fuse, look: as in `make`, of the family and of the run that it reads pictures by.
         latents: of a parent, stacked over the items; parents: the parameters of all.
         categories: by whose places the shapes' are numbered; of these shapes alone where none are given.
 
@@ -180,7 +203,7 @@ def build(
     shapes, doubtful = [], []
     asked = [*kept, *(["sure"] if "sdf" in pools else [])]
     for number, item in enumerate(told(items)) if asked else ():
-        found = make(item, asked, config, item_seed(config.seed, number), whole=True, fuse=fuse)
+        found = make(item, asked, config, item_seed(config.seed, number), whole=True, fuse=fuse, look=look)
         doubtful += [1 - found["sure"].mean()] if "sure" in found else []
         shapes.append({name: found[name] for name in kept})
         if number == 0:

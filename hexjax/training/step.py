@@ -94,7 +94,8 @@ def load(
     if mode != "sweep":
         items, parts = _served(items, parts, config, mode, parents, known, latents)
     train, held_out = ([items[i] for i in part] for part in parts[:2])
-    spec = fields.spec(config, items, latents)._replace(shapes=len(train)) if known is None else known
+    look = _look(parents, params, config)
+    spec = fields.spec(config, items, latents, look)._replace(shapes=len(train)) if known is None else known
     if mode == "sweep":
         return Loaded(items, parts, spec, None, None)
     why = next((f"{item.name} is points without faces" for item in items if not len(item.mesh.faces)), "")
@@ -103,7 +104,7 @@ def load(
     if mode != "train":
         return Loaded(items, parts, spec, family, None)
     check_stages(family, spec, config, params)
-    data = prepare(family, config, train, latents, params, spec.categories)
+    data = prepare(family, config, train, latents, params, spec.categories, look)
     if held_out and not {"item", *fields.LATENT} & {*family.reads}:
         held = fields.build(
             held_out[: config.train.batch_size],
@@ -157,18 +158,19 @@ def prepare(
     latents: Mapping[str, Array] | None = None,
     parents: Mapping[str, Params] | None = None,
     categories: Sequence[str] = (),
+    look: fields.Look | None = None,
 ) -> Data:
     """The data of a run: the fields that its family takes, made once; the fixed batch is of the first shapes.
 
     Args:
-        latents, parents, categories: as `fields.build` takes them.
+        latents, parents, categories, look: as `fields.build` takes them.
 
     Raises:
         ValueError: for a batch larger than the number of shapes, too few for a teacher, or a field that no shape gives.
     """
     _refuse_few(config, len(items))
     names = tuple(dict.fromkeys((*family.reads, *family.sees)))
-    stored = fields.build(items, names, config, _fuse(family, config), latents, parents, categories)
+    stored = fields.build(items, names, config, _fuse(family, config), latents, parents, categories, look)
     batch_at = functools.partial(batches.batch_at, batch_size=config.train.batch_size)
     jax.eval_shape(batch_at, stored, 0, 0)
     first = lambda number: functools.partial(batches.fixed, items=np.arange(number))
@@ -177,6 +179,32 @@ def prepare(
 
 def _fuse(family: Family, config: ml_collections.ConfigDict) -> fields.Fuse | None:
     return fields.fuse_of(family, config) if family.ideal is not None else None
+
+
+def _look(
+    parents: families.Parents | None, params: Mapping[str, Params] | None, config: ml_collections.ConfigDict
+) -> fields.Look | None:
+    """What the parent `views` says of pictures, where there is one.
+
+    Raises:
+        ValueError: where it reads other pictures than the config's.
+    """
+    if "views" not in (parents or {}):
+        return None
+    parent = parents["views"]
+    for key in ("count", "resolution_px", "distance", "field_of_view", "channels", "shading"):
+        own, theirs = config.views[key], parent.config.views[key]
+        if own != theirs:
+            raise ValueError(f"config.views.{key} is {own}; accepted with this views.run: {theirs}, which it reads")
+    encode = jax.jit(parent.family.encode)
+    layout = parent.family.layout
+
+    def ask(views: Array) -> Array:
+        return encode(params["views"], {"views": jnp.asarray(views)[None]}, None).code[0].reshape(
+            len(views), -1, layout.channels
+        )
+
+    return fields.Look(ask, (layout.tokens // parent.config.views.count, layout.channels), parent.digest)
 
 
 def _refuse_few(config: ml_collections.ConfigDict, count: int) -> None:

@@ -1,0 +1,46 @@
+"""Features of pictures of shapes, learnt without labels: two views of one shape are to find each other among all others'.
+
+python launch.py --config=configs/view_encoder.py --config.data.path=SHAPES --config.data.count=0         224², meant for a GPU
+python launch.py --config=configs/view_encoder.py:small --config.data.path=SHAPES --config.data.count=0   112², on two CPU cores
+
+SHAPES is a folder of meshes; without it, solids are made in code. A generator reads the features of a shape's views from here
+(`--config.views.run=RUN`).
+"""
+
+import ml_collections
+
+from configs import base
+
+VARIANTS = ("", "small")
+
+
+def get_config(variant: str = "") -> ml_collections.ConfigDict:
+    if variant not in VARIANTS:
+        raise ValueError(f"config variant is {variant!r}; variants of view_encoder: small")
+    config = base.get_config()
+    config.name = "view_encoder-small" if variant else "view_encoder"
+    config.data.source = "solids"
+    config.data.count = 300
+    config.data.split = (0.8, 0.1, 0.1)
+    config.model.family = "view_encoder"
+    config.model.width = 256  # of the transformer; at least 1
+    config.model.blocks = 6  # at least 1
+    config.model.heads = 4  # a divisor of the width
+    config.model.temperature = 0.1  # of the softmax over cosines; above 0
+    config.latent.channels = 64  # floats of a feature
+    config.views.resolution_px = 224
+    config.views.tokens = "cls"  # cls: a feature for each picture | patches: one for each of its patches
+    config.optimiser.learning_rate = 1e-3
+    config.optimiser.warmup_steps = 100
+    config.optimiser.decay = "cosine"
+    config.optimiser.clip_norm = 1.0
+    config.train.steps = 20_000
+    config.train.batch_size = 64
+    config.validate.every_steps = 100
+    config.evaluate.shapes = 100  # of each part, among which one is to be found
+    if variant == "small":
+        config.model.width = 128
+        config.views.resolution_px = 112
+        config.train.steps = 1500
+        config.train.batch_size = 32
+    return config
