@@ -31,7 +31,16 @@ TURNS = {  # how a field turns with its shape; what is not here, nor is `cells`,
     "normal": lambda value, index: symmetry.vectors(symmetry.images(value, index), index),
     **dict.fromkeys(("points", "surface", "surface_normal", "salient", "salient_normal"), symmetry.vectors),
 }  # fmt: skip
-UNTURNED = ("inside", "latent", "place", "mean", "deviation", "views", "pose", "condition")  # stand for the shape as it is
+UNTURNED = (
+    "inside",
+    "latent",
+    "place",
+    "mean",
+    "deviation",
+    "views",
+    "pose",
+    "condition",
+)  # stand for the shape as it is
 MIRROR = int(np.flatnonzero((np.diag([-1, 1, 1]) == symmetry.MATRICES).all((1, 2)))[0])
 SYMMETRIES = {"none": (0,), "mirror": (0, MIRROR), "cube": tuple(range(symmetry.COUNT))}
 STREAMS = {"sdf": "points"}  # of a pool's draws, where it isn't the pool's name

@@ -30,7 +30,15 @@ DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
 FUSION = 2  # of how six maps become a field: a new number judges all anew
-SHOWN = {"held": 0, "drawn": 0, "shown": 0, "shown_held": 0, "run": "", "tokens": "", "encoder": ""}  # what pictures of a shape do not depend on
+SHOWN = {
+    "held": 0,
+    "drawn": 0,
+    "shown": 0,
+    "shown_held": 0,
+    "run": "",
+    "tokens": "",
+    "encoder": "",
+}  # what pictures of a shape do not depend on
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 

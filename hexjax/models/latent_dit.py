@@ -53,7 +53,7 @@ def check(config: Any) -> None:
 
 
 class Block(linen.Module):
-    """Attention among the tokens, to what is seen, and a perceptron, each shifted, scaled and gated by the level; at first none acts."""
+    """Attention among the tokens, to what is seen, and a perceptron; the level shifts, scales and gates each, at first to 0."""
 
     heads: int
     dtype: jnp.dtype
@@ -109,7 +109,9 @@ class Transformer(linen.Module):
             seen = linen.LayerNorm(dtype=self.dtype)(dense(self.width)(seen))
         for _ in range(self.blocks):
             h = Block(self.heads, self.dtype)(h, seen, alive, c)
-        shift, scale = jnp.split(dense(2 * self.width, kernel_init=linen.initializers.zeros)(jax.nn.silu(c))[:, None], 2, -1)
+        shift, scale = jnp.split(
+            dense(2 * self.width, kernel_init=linen.initializers.zeros)(jax.nn.silu(c))[:, None], 2, -1
+        )
         h = linen.LayerNorm(use_bias=False, use_scale=False, dtype=self.dtype)(h) * (1 + scale) + shift
         return dense(x.shape[-1], kernel_init=linen.initializers.zeros)(h).astype(jnp.float32)
 

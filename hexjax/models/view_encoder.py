@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import linen
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 
 from hexjax import rules
 from hexjax.models import family as families
@@ -87,7 +87,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         return {"encoder": network.init(key, pictures(batch["views"][:1, 0]))}
 
-    def features(params: Params, views: Float[Array, "b k h w c"]) -> tuple[Array, Array]:
+    def features(params: Params, views: UInt8[Array, "b k h w c"]) -> tuple[Array, Array]:
         """Of the whole pictures [b, k, d], and of their patches [b, k, t, d]; one picture of each shape at a time."""
         one = lambda pictured: network.apply(params["encoder"], pictures(pictured))
         return tuple(jnp.moveaxis(part, 0, 1) for part in jax.lax.map(one, jnp.moveaxis(views, 1, 0)))

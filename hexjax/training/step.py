@@ -200,8 +200,10 @@ def _look(
     layout = parent.family.layout
 
     def ask(views: Array) -> Array:
-        return encode(params["views"], {"views": jnp.asarray(views)[None]}, None).code[0].reshape(
-            len(views), -1, layout.channels
+        return (
+            encode(params["views"], {"views": jnp.asarray(views)[None]}, None)
+            .code[0]
+            .reshape(len(views), -1, layout.channels)
         )
 
     return fields.Look(ask, (layout.tokens // parent.config.views.count, layout.channels), parent.digest)

@@ -130,7 +130,9 @@ def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, w
     sizes = {name: (value.shape, value.dtype) for name, value in told.fields.items()}
     assert sizes.keys() == {*MADE, "item"}
     found = {name: (value.shape, value.dtype) for name, value in alone.items()} | {"item": sizes["item"]}
-    every = {name: ((6, *sizes[name][0][1:]), sizes[name][1]) for name in ("views", "pose")}  # of a new shape, held or not
+    every = {
+        name: ((6, *sizes[name][0][1:]), sizes[name][1]) for name in ("views", "pose")
+    }  # of a new shape, held or not
     assert found == sizes | every
     batch = batches.fixed(whole, jnp.arange(2))
     assert {name: (value.shape[1:], value.dtype) for name, value in batch.items()} == sizes

@@ -63,7 +63,9 @@ def test_a_ball_is_seen_as_a_disc_of_the_size_that_perspective_gives_it():
     mesh = shapes.sphere(0.8, 4)
     size = hexplane.padded_size(len(mesh.vertices), len(mesh.faces))
     padded = hexplane.pad(mesh, size, size)
-    sight = camera.see(padded.vertices, padded.faces, camera.around(np.float32([0, 1]), np.float32([0.2, -0.7]), 2.5), 0.9, 128)
+    sight = camera.see(
+        padded.vertices, padded.faces, camera.around(np.float32([0, 1]), np.float32([0.2, -0.7]), 2.5), 0.9, 128
+    )
     radius = 64 * np.tan(np.arcsin(0.8 / 2.5)) / np.tan(0.45)
     np.testing.assert_allclose(np.asarray(sight.mask).sum((1, 2)), np.pi * radius**2, rtol=0.01)
     np.testing.assert_allclose(np.asarray(sight.depth)[:, 63:65, 63:65], 2.5 - 0.8, atol=2e-3)
