@@ -30,15 +30,7 @@ DERIVED = ("silhouette_distance", "voxels")  # made of the maps
 JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points of the query pool
 BAND = frame.BAND
 FUSION = 2  # of how six maps become a field: a new number judges all anew
-SHOWN = {
-    "held": 0,
-    "drawn": 0,
-    "shown": 0,
-    "shown_held": 0,
-    "run": "",
-    "tokens": "",
-    "encoder": "",
-}  # what pictures of a shape do not depend on
+UNSEEN = dict.fromkeys(("held", "drawn", "shown", "shown_held", "run", "tokens"))  # pictures do not depend on these
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
@@ -137,10 +129,10 @@ def make(
     for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
         size = batches.pool_size(config, section)[not whole]
         if section == "views":
-            made = kept({"views": config.views.to_dict() | SHOWN}, lambda: views.make(mesh, config.views), packed=True)
+            made = kept({"views": config.views.to_dict() | UNSEEN}, lambda: views.make(mesh, config.views), packed=True)
             if "condition" in asked:
                 ask = lambda made=made: {"condition": np.asarray(look.ask(made["views"]))}
-                made |= kept({"condition": look.key, "views": config.views.to_dict() | SHOWN}, ask)
+                made |= kept({"condition": look.key, "views": config.views.to_dict() | UNSEEN}, ask)
             found |= {name: value[:size] if whole else value for name, value in made.items()}
             continue
         settings, law = {section: size, "seed": seed}, ()

@@ -93,7 +93,7 @@ def test_light_is_that_of_its_formula(kind):
         np.testing.assert_allclose(colour, expected, rtol=2e-4)
 
 
-def test_sRGB_is_that_of_its_standard():
+def test_bytes_are_encoded_as_the_standard_of_srgb_says():
     linear = np.float32([0, 0.0031308, 0.02, 0.5, 1, 2])
     expected = np.array([0, 0.04045, 0.151700, 0.735357, 1, 1])
     np.testing.assert_allclose(views.encoded(linear[:, None] * np.ones(3, np.float32))[:, 0], expected, atol=2e-5)

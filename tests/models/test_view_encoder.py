@@ -76,7 +76,7 @@ def test_the_loss_is_the_mean_of_both_cross_entropies():
 
 
 def test_recall_counts_the_shapes_that_are_found_from_another_view():
-    config, family, batch, params = made()
+    _, family, batch, params = made()
     judged = family.judge(params, batch, KEY)
     found = np.asarray(family.encode(params, batch, None).code, np.float64)
     for name, places in (("recall", range(5)), ("recall_held", (3, 4))):
