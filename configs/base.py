@@ -170,6 +170,11 @@ def get_config() -> ml_collections.ConfigDict:
     config.sample = sample = ml_collections.ConfigDict()
     sample.count = 16  # shapes drawn from the prior by --mode=sample
     sample.seed = 0  # of the draws; draw i is a function of this seed and i
+    sample.image = (
+        ""  # a picture, or several with commas between, of what is to be drawn, where a family draws by pictures
+    )
+    sample.azimuth = ()  # radians, of each picture; (): as in the known view that is most like it
+    sample.elevation = ()
 
     config.export = export = ml_collections.ConfigDict()
     export.shapes = 10  # the first so many that --mode=view shows; 0: all

@@ -54,6 +54,11 @@ TEXTS = Rule(
     """texts that differ, as in "('spot', 'koala')\"""",
     lambda value: all(isinstance(item, str) for item in value) and len({*value}) == len(value),
 )
+ANGLES = Rule(
+    tuple,
+    'numbers, in radians, as in "(0.5,)"',
+    lambda value: all(isinstance(item, int | float) and math.isfinite(item) for item in value),
+)
 SHARES = Rule(tuple, names.SHARES, names.are_shares)
 NOT_NEGATIVE = number(", finite, at least 0", lambda value: 0 <= value < math.inf)
 POSITIVE = number(", finite, above 0", lambda value: 0 < value < math.inf)
@@ -164,6 +169,9 @@ RULES = {
     "extract.min_part_share": number(" from 0 to 1", lambda value: 0 <= value <= 1),
     "sample.count": whole(1),
     "sample.seed": whole(0, 2**31 - 1),
+    "sample.image": TEXT,
+    "sample.azimuth": ANGLES,
+    "sample.elevation": ANGLES,
     "export.shapes": whole(0),
     "export.megabytes": POSITIVE,
     "score.samples": whole(1),

@@ -239,6 +239,30 @@ def fuse_of(family: Any, config: Any) -> Fuse:
     return Fuse(ask, json.dumps([FUSION, config.model.to_dict(), config.extract.threshold], sort_keys=True))
 
 
+def look_of(parent: Any, params: Params, config: Any) -> Look | None:
+    """What a run says of pictures; None where there is no such run.
+
+    Args:
+        parent: a models.family.Parent whose family encodes views, or None.
+
+    Raises:
+        ValueError: where it reads other pictures than the config's.
+    """
+    if parent is None:
+        return None
+    for key in ("count", "resolution_px", "distance", "field_of_view", "channels", "shading"):
+        own, theirs = config.views[key], parent.config.views[key]
+        if own != theirs:
+            raise ValueError(f"config.views.{key} is {own}; accepted with this views.run: {theirs}, which it reads")
+    encode, layout = jax.jit(parent.family.encode), parent.family.layout
+
+    def ask(views: Array) -> Array:
+        code = encode(params, {"views": jnp.asarray(views)[None]}, None).code[0]
+        return code.reshape(len(views), -1, layout.channels)
+
+    return Look(ask, (layout.tokens // parent.config.views.count, layout.channels), parent.digest)
+
+
 @contextlib.contextmanager
 def fitting(name: str, resolution: int) -> Iterator[None]:
     """A block that renders the shape with this name.

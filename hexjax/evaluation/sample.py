@@ -20,15 +20,15 @@ import numpy as np
 import scipy.spatial
 from jaxtyping import Bool
 
-from hexjax import memory, pipeline, progress
-from hexjax.data import batches, duplicates, ply
-from hexjax.evaluation import evaluate, export, nearness, rows, written
+from hexjax import memory, names, pipeline, progress
+from hexjax.data import batches, duplicates, fields, ply
+from hexjax.evaluation import evaluate, export, nearness, parents, photo, rows, written
 from hexjax.geometry import distance, surface
 from hexjax.geometry import mesh as meshes
 from hexjax.models import family as families
 from hexjax.models.family import Family
 from hexjax.training import fingerprint, record
-from hexjax.types import Item, Mesh, Params, Scores
+from hexjax.types import Array, Item, Mesh, Params, Scores
 
 COMPARED = 32  # training shapes, spread evenly over all, among which the nearest is found
 SCORED = 5000  # samples a side by which it is scored
@@ -74,6 +74,7 @@ def sample(
         meshes.refuse_points(item.name, item.mesh, "shapes that draws are compared with")
     standings = fingerprint.standings(items, folder, not config.data.path)
     trained = [item for item, each in zip(items, standings) if each.part == rows.TRAINED]
+    told = _conditions(family, config, folder, trained or items)
     clock, known, ledger = evaluate.Clock(), evenly(trained or items, COMPARED), written.Ledger(folder)
     trees, line = (
         [nearness.tree(item.mesh, config.seed) for item in known],
@@ -81,7 +82,7 @@ def sample(
     )
     drawn, held, files = [], [], set()
     with memory.watched(config), line:
-        for one in _draw(family, params, config, clock):
+        for one in _draw(family, params, config, clock, told):
             if one.row["faces"]:
                 with clock.stage("nearest"):
                     one.row["nearest"] = nearest([one.mesh], known, config.seed, trees)[0]
@@ -174,13 +175,42 @@ def _spread(held: Sequence[Bool[np.ndarray, "p"]]) -> float | None:
     return float(total / (len(held) * (len(held) - 1) / 2))
 
 
-def _draw(family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock) -> Iterator[Draw]:
+def _conditions(
+    family: Family, config: ml_collections.ConfigDict, folder: pathlib.Path, items: Sequence[Item]
+) -> dict[str, Array]:
+    """What every draw is told, without a leading b: the pictures of `config.sample`, where the family draws by pictures.
+
+    Raises:
+        ValueError: for a picture that nothing reads, or none where one is needed.
+    """
+    if not family.conditions:
+        if config.sample.image:
+            raise ValueError(
+                f"config.sample.image is {names.shown(config.sample.image)}; accepted with model.family = "
+                f"{config.model.family} of this run: none, as it draws by no pictures"
+            )
+        return {}
+    if not config.sample.image:
+        raise ValueError(
+            "config.sample.image is ''; accepted: a picture of what is to be drawn, or several with commas between"
+        )
+    given = parents.load(config, folder)
+    found = photo.tell(config, items, fields.look_of(given.parents["views"], given.params["views"], config))
+    for line in found.lines:
+        print(line, file=sys.stderr)
+    return {"views": jnp.asarray(found.views), "pose": jnp.asarray(found.pose)}
+
+
+def _draw(
+    family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock, told: dict[str, Array]
+) -> Iterator[Draw]:
     """Latents drawn a block at a time, always whole, then decoded and polygonised one by one, each as in an evaluation."""
     draw, key = jax.jit(family.sample), batches.stream_key(config.sample.seed, "sample", 0)
     for number in range(config.sample.count):
         if number % BLOCK == 0:
             with clock.stage("sample"):
                 numbers = {"draw": jnp.arange(number, number + BLOCK, dtype=jnp.int32)}
+                numbers |= {name: jnp.broadcast_to(value, (BLOCK, *value.shape)) for name, value in told.items()}
                 latents = jax.device_get(draw(params, key, numbers))
         latent = jax.tree.map(lambda leaf, i=number % BLOCK: leaf[i : i + 1], latents)
         with clock.stage("decode"):

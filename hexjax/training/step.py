@@ -94,7 +94,7 @@ def load(
     if mode != "sweep":
         items, parts = _served(items, parts, config, mode, parents, known, latents)
     train, held_out = ([items[i] for i in part] for part in parts[:2])
-    look = _look(parents, params, config)
+    look = fields.look_of((parents or {}).get("views"), (params or {}).get("views"), config)
     spec = fields.spec(config, items, latents, look)._replace(shapes=len(train)) if known is None else known
     if mode == "sweep":
         return Loaded(items, parts, spec, None, None)
@@ -179,34 +179,6 @@ def prepare(
 
 def _fuse(family: Family, config: ml_collections.ConfigDict) -> fields.Fuse | None:
     return fields.fuse_of(family, config) if family.ideal is not None else None
-
-
-def _look(
-    parents: families.Parents | None, params: Mapping[str, Params] | None, config: ml_collections.ConfigDict
-) -> fields.Look | None:
-    """What the parent `views` says of pictures, where there is one.
-
-    Raises:
-        ValueError: where it reads other pictures than the config's.
-    """
-    if "views" not in (parents or {}):
-        return None
-    parent = parents["views"]
-    for key in ("count", "resolution_px", "distance", "field_of_view", "channels", "shading"):
-        own, theirs = config.views[key], parent.config.views[key]
-        if own != theirs:
-            raise ValueError(f"config.views.{key} is {own}; accepted with this views.run: {theirs}, which it reads")
-    encode = jax.jit(parent.family.encode)
-    layout = parent.family.layout
-
-    def ask(views: Array) -> Array:
-        return (
-            encode(params["views"], {"views": jnp.asarray(views)[None]}, None)
-            .code[0]
-            .reshape(len(views), -1, layout.channels)
-        )
-
-    return fields.Look(ask, (layout.tokens // parent.config.views.count, layout.channels), parent.digest)
 
 
 def _refuse_few(config: ml_collections.ConfigDict, count: int) -> None:
