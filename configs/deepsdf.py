@@ -54,7 +54,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.train.batch_size = 4
     config.train.steps = 20_000
     config.evaluate.pictures = 4
-    config.diagnostics.every_steps = 2000
+    config.diagnostics.every_steps = 500
     config.validate.every_steps = 500
     config.checkpoint.every_steps = 2000
     if variant == "small":

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.ndimage
 import skimage.io
+import skimage.morphology
 import skimage.transform
 from jaxtyping import Bool, UInt8
 
@@ -23,6 +24,7 @@ FILLED = 0.8  # of a picture's half side: the farthest that what is shown reache
 PLAIN = 0.08  # of full brightness: how far a background of one colour may be from it
 PLAIN_SHARE = 0.95  # of the picture's edge that must be as near to it
 LEAST = 0.005  # of a picture: what is shown covers more
+SMALL = 0.002  # of a picture: smaller holes are highlights of the background's colour
 MOST = 8  # pictures
 
 
@@ -62,7 +64,7 @@ def read(path: str, settings: Any) -> UInt8[np.ndarray, "h w 3"]:
 
 
 def shown(colour: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"] | None) -> Bool[np.ndarray, "h w"] | None:
-    """Where something is shown, without holes in what has none; None where the background cannot be told."""
+    """Where something is shown; None where the background cannot be told."""
     if alpha is not None and alpha.min() < 128 <= alpha.max():
         return alpha >= 128
     edge = np.concatenate([colour[0], colour[-1], colour[:, 0], colour[:, -1]]).astype(np.float64)
@@ -70,7 +72,7 @@ def shown(colour: UInt8[np.ndarray, "h w 3"], alpha: UInt8[np.ndarray, "h w"] | 
     if (np.abs(edge - middle).max(1) <= limit).mean() < PLAIN_SHARE:
         return None
     mask = np.abs(colour - middle).max(-1) > limit
-    return scipy.ndimage.binary_opening(mask, iterations=1) if mask.shape[0] > 64 else mask
+    return skimage.morphology.remove_small_holes(mask, max_size=int(SMALL * mask.size))
 
 
 def framed(
@@ -81,13 +83,8 @@ def framed(
     middle = np.array([row.min() + row.max(), column.min() + column.max()]) / 2
     reach = np.hypot(row - middle[0], column - middle[1]).max() + 0.5
     step = 2 * reach / FILLED / resolution  # pixels of the picture to one of the view
-    way = skimage.transform.AffineTransform(
-        matrix=[
-            [step, 0, middle[1] - step * (resolution - 1) / 2],
-            [0, step, middle[0] - step * (resolution - 1) / 2],
-            [0, 0, 1],
-        ]
-    )
+    corner = middle - step * (resolution - 1) / 2
+    way = skimage.transform.AffineTransform(matrix=[[step, 0, corner[1]], [0, step, corner[0]], [0, 0, 1]])
     black = np.where(mask[..., None], colour, 0) / 255
     smooth = scipy.ndimage.gaussian_filter(black, (max(step - 1, 0) / 2,) * 2 + (0,))  # or thin parts are lost
     found = skimage.transform.warp(smooth, way, output_shape=(resolution, resolution), order=1, cval=0)
