@@ -173,6 +173,21 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         error = jnp.square(denoise(params, noisy, level, seen, alive) - x).mean((1, 2))
         return error.mean(), {"reconstruction": error.mean()}
 
+    def judge(params: Params, batch: Batch, key: Array) -> dict[str, Array]:
+        """The loss at ten levels, told by all views of the batch; beside it that of the exact denoiser of the batch's latents.
+
+        The mean alone has a loss of 1.
+        """
+        x = (batch["latent"] - params["scaling"]["mean"][None]) / params["scaling"]["deviation"][None]
+        seen, alive = tokens(batch) if looks is not None else (None, None)
+        noise, told = jax.random.normal(key, x.shape), {}
+        for at in np.linspace(0, diffused.levels, 10, endpoint=False).astype(int).tolist():
+            level = jnp.full(len(x), at)
+            noisy = diffusion.noised(x, noise, level, diffused.levels)
+            told[f"loss_{at}"] = jnp.square(denoise(params, noisy, level, seen, alive) - x).mean((1, 2))
+            told[f"exact_{at}"] = jnp.square(diffusion.exact(x, diffused.levels)(noisy, level) - x).mean((1, 2))
+        return told
+
     def sample(params: Params, key: Array, batch: Batch, knobs: dict[str, Array] | None = None) -> Latent:
         noise = families.drawn(lambda key: jax.random.normal(key, shape), key, batch)
         seen = alive = None
@@ -200,5 +215,6 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         if parent.family.grid is None
         else lambda params, decoded, count: parent.family.grid(own(params), decoded, count),
         sample=sample,
+        judge=judge,
         conditions=("views", "pose") if looks is not None else (),
     )

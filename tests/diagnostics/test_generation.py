@@ -1,0 +1,86 @@
+"""Ranking, shrinkage and what no generator gives: on latents whose answer is known."""
+
+import numpy as np
+
+from hexjax.diagnostics import generation
+
+RANDOM = np.random.default_rng(0)
+KNOWN = RANDOM.standard_normal((40, 16)) + 6.0  # what all share is larger than what tells them apart
+MEAN = KNOWN.mean(0)
+
+
+def predicted(share, noise=0.0):
+    return MEAN + share * (KNOWN - MEAN) + noise * RANDOM.standard_normal(KNOWN.shape)
+
+
+def test_the_truth_is_found_raw_and_centred():
+    for centred in (False, True):
+        found = generation.ranking(KNOWN, KNOWN, np.arange(40), centred)
+        assert (found["top1"], found["top5"], found["distinct"], found["hub"]) == (1, 1, 1, 1 / 40)
+        np.testing.assert_allclose([found["cosine"], found["least"]], 1)
+        assert found["margin"] > 0
+
+
+def test_a_right_but_shrunken_answer_looks_like_an_attractor_until_it_is_centred():
+    found = [generation.ranking(predicted(0.1, 0.02), KNOWN, np.arange(40), centred) for centred in (False, True)]
+    assert found[0]["top1"] < 0.4
+    assert found[0]["hub"] > 0.3
+    assert found[0]["cosine"] > 0.97
+    assert found[1]["top1"] == 1
+    assert found[1]["distinct"] == 1
+
+
+def test_ranks_are_those_of_the_rows_that_are_asked_for():
+    own = RANDOM.permutation(40)
+    found = generation.ranking(KNOWN[own], KNOWN, own, True)
+    assert found["top1"] == 1
+    wrong = generation.ranking(KNOWN[own], KNOWN, np.roll(own, 1), True)
+    assert wrong["top1"] == 0
+    assert wrong["margin"] < 0
+
+
+def test_shrinkage_tells_how_much_of_the_deviation_is_there_and_what_is_beside():
+    found = generation.shrinkage(predicted(0.3), KNOWN, KNOWN)
+    np.testing.assert_allclose([found["kept"], found["beside"]], [0.3, 0], atol=1e-9)
+    other = generation.shrinkage(predicted(0.3, 0.5), KNOWN, KNOWN)
+    assert abs(other["kept"] - 0.3) < 0.1
+    assert 0.3 < other["beside"] < 0.7
+
+
+def test_the_nearest_known_latent_is_a_copy_of_a_copy():
+    np.testing.assert_allclose(generation.nearest(KNOWN[:5], KNOWN), 0, atol=1e-6)
+    away = KNOWN[:5] + np.eye(16)[:5] * 1e-3
+    np.testing.assert_allclose(generation.nearest(away, KNOWN), 1e-3, rtol=1e-3)
+
+
+def test_pairs_are_better_only_where_the_interval_is_off_zero():
+    base = RANDOM.standard_normal(60)
+    small, large = base + 0.01 * RANDOM.standard_normal(60), base + 1 + 0.1 * RANDOM.standard_normal(60)
+    middle, low, high = generation.paired(large, base, 0)
+    assert low < middle < high
+    assert low > 0.9 and high < 1.1  # noqa: PT018
+    assert generation.is_better(large, base, True, 0)
+    assert generation.is_better(base, large, False, 0)
+    assert not generation.is_better(base, large, True, 0)
+    assert not generation.is_better(small, base, True, 0) or not generation.is_better(small, base, False, 0)
+
+
+def test_ridge_is_least_squares_without_a_penalty_and_the_mean_with_a_large_one():
+    x = RANDOM.standard_normal((50, 4))
+    weights = RANDOM.standard_normal((4, 3))
+    y = x @ weights + 2.0
+    asked = RANDOM.standard_normal((7, 4))
+    np.testing.assert_allclose(generation.ridge(x, y, asked, 1e-9), asked @ weights + 2, atol=1e-6)
+    np.testing.assert_allclose(generation.ridge(x, y, asked, 1e12), np.broadcast_to(y.mean(0), (7, 3)), atol=1e-6)
+    wide = RANDOM.standard_normal((20, 60))
+    direct = np.linalg.solve(np.cov(wide.T, bias=True) / np.outer(wide.std(0), wide.std(0)) * 20 + 5 * np.eye(60),
+                             ((wide - wide.mean(0)) / wide.std(0)).T @ (y[:20] - y[:20].mean(0)))  # fmt: skip
+    expected = (wide[:3] - wide.mean(0)) / wide.std(0) @ direct + y[:20].mean(0)
+    np.testing.assert_allclose(generation.ridge(wide, y[:20], wide[:3], 5.0), expected, rtol=1e-6)
+
+
+def test_the_penalty_is_chosen_that_predicts_best():
+    x = RANDOM.standard_normal((60, 30))
+    clean = x @ RANDOM.standard_normal((30, 2))
+    assert generation.chosen_ridge(x, clean) == 1.0
+    assert generation.chosen_ridge(x, RANDOM.standard_normal((60, 2))) > 100
