@@ -69,7 +69,9 @@ class Transformer(linen.Module):
         x = jnp.concatenate([start, x + place.astype(self.dtype)], 1)
         for _ in range(self.blocks):
             x = blocks.Attention(self.heads, self.dtype)(x)
-        x = linen.Dense(self.channels, dtype=self.dtype)(linen.RMSNorm(dtype=self.dtype)(x)).astype(jnp.float32)
+        x = linen.RMSNorm(dtype=self.dtype)(x)
+        x = jnp.concatenate([x[:, :1] + x[:, 1:].mean(1, keepdims=True), x[:, 1:]], 1)
+        x = linen.Dense(self.channels, dtype=self.dtype)(x).astype(jnp.float32)
         x = x / jnp.maximum(jnp.sqrt(jnp.square(x).mean(-1, keepdims=True)), 1e-6)
         return x[:, 0], x[:, 1:]
 
@@ -82,7 +84,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     tokens = views.count * each
 
     def pictures(views: Array) -> Array:
-        return views.astype(jnp.float32) / 127.5 - 1
+        return views.astype(jnp.float32) / 255  # what misses is 0
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         return {"encoder": network.init(key, pictures(batch["views"][:1, 0]))}
