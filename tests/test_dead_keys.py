@@ -10,17 +10,19 @@ import sys
 import jax
 import jax.numpy as jnp
 import ml_collections
+import numpy as np
 import pytest
 import trimesh
+from PIL import Image
 
 import hexjax.models
 from hexjax import command as commands
 from hexjax import config as configuration
 from hexjax import names, rules
-from hexjax.evaluation import evaluate, export
+from hexjax.evaluation import evaluate, export, parents
 from hexjax.geometry import distance
 from hexjax.models import family as families
-from hexjax.training import step, sweep
+from hexjax.training import record, step, sweep
 
 ROOT = pathlib.Path(__file__).parent.parent
 THROWAWAY = ROOT / "tests" / "throwaway"
@@ -35,7 +37,10 @@ TOY = {
     "model.mixer_width": 4, "model.mixer_blocks": 1, "model.mixer_heads": 2, "latent.side": 2,
     "latent.channels": 4, "sdf.pool_points": 256, "sdf.points": 32, "extract.grid": 16, "score.samples": 200,
     "train.steps": 2, "optimiser.decay": "halving", "evaluate.every_steps": 2, "sample.count": 1, "data.count": 0,
-    "train.batch_size": 1, "model.components": 8, "model.width": 4, "witness.components": 2,
+    "train.batch_size": 1, "model.components": 8, "model.width": 4, "witness.components": 2, "model.heads": 1,
+    "model.blocks": 1, "views.resolution_px": 14, "views.count": 4, "views.held": 1, "views.shown": 1, "views.drawn": 2,
+    "diffusion.levels": 4, "diffusion.steps": 2, "search.steps": 2, "search.points": 8, "sdf.seen_points": 16,
+    "inside.points": 16, "evaluate.shapes": 1,
 }  # fmt: skip
 SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
@@ -159,8 +164,8 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
     for name, variant in dict(VARIANTS).items():  # the last variant of each: they read alike
         known = rules.flatten(importlib.import_module(f"configs.{name}").get_config(variant))
         toy = [f"--config.{key}={value}" for key, value in TOY.items() if key in known]
-        if name == "vae_binary_healthy":
-            continue  # another value of a key of vae_binary
+        if name in ("vae_binary_healthy", "latent_dit"):
+            continue  # another value of a key of vae_binary; below
         config = f"--config={ROOT / 'configs' / name}.py" + (f":{variant}" if variant else "")
         workdir = folder / f"{name}-{variant}"
         start = [config, *toy, f"--config.data.path={mesh}"]
@@ -180,9 +185,40 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         patch.setattr(hexjax.models, "__path__", [*hexjax.models.__path__, str(THROWAWAY / "families")])
         given = [f"--config={THROWAWAY}/configs/points_ae.py", f"--config.data.path={mesh}", "--config.data.count=1"]
         trace([*given, "--config.train.batch_size=1", f"--workdir={folder}/points"], found["train"])
+    draw(folder, found)
     toy = [f"--config.{key}={value}" for key, value in SWEEP.items()]
     start = [f"--config={ROOT / 'configs' / 'sweeps' / 'collapse_cause.py'}", f"--config.data.path={folder / 'boxes'}"]
     run([*start, *toy, f"--workdir={folder / 'sweep'}", "--mode=sweep"], found["sweep"])
+
+
+def draw(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
+    """A generator on two runs, and a draw by a picture."""
+    for name in ("deepsdf", "view_encoder", "latent_dit"):
+        known = rules.flatten(importlib.import_module(f"configs.{name}").get_config("small"))
+        toy = TOY | {"sdf.pool_points": 32, "train.batch_size": 2, "data.split": (0.5, 0.0, 0.5), "latent.channels": 4,
+                     "evaluate.baselines": False}  # fmt: skip
+        start = [f"--config={ROOT / 'configs' / name}.py:small", f"--workdir={folder}/{name}"]
+        start += [f"--config.{key}={value}" for key, value in toy.items() if key in known]
+        more = [f"--config.latents.run={folder}/deepsdf", f"--config.views.run={folder}/view_encoder"]
+        start += more if name == "latent_dit" else [f"--config.data.path={folder / 'boxes'}"]
+        told(start, found["train"])
+    picture = np.zeros((28, 28, 3), np.uint8)
+    picture[8:20, 6:22] = 200
+    Image.fromarray(picture).save(folder / "photo.png")
+    told(
+        [f"--workdir={folder}/latent_dit", "--mode=sample", f"--config.sample.image={folder}/photo.png"],
+        found["sample"],
+    )
+
+
+def told(arguments: list[str], reads: set[str]) -> None:
+    """One command of a run that may stand on others, with its reads noted."""
+    command = configuration.parse(arguments)
+    config = Recording(command.config, reads)
+    given = parents.load(config, command.workdir, command.mode == "train")
+    known = record.read_spec(command.workdir)
+    loaded = step.load(config, command.mode, known, given.parents, given.params)
+    assert commands.run(command._replace(config=config), loaded, given) == names.DONE
 
 
 def test_some_run_of_some_config_reads_every_key(reads):

@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.ndimage
-import skimage.io
 import skimage.morphology
 import skimage.transform
 from jaxtyping import Bool, UInt8
+from PIL import Image
 
 from hexjax import names, progress
 from hexjax.data import fields, views
@@ -47,8 +47,9 @@ def read(path: str, settings: Any) -> UInt8[np.ndarray, "h w 3"]:
     if not place.is_file():
         raise ValueError(f"{told}: no such file; accepted: a picture, or several with commas between")
     try:
-        picture = np.asarray(skimage.io.imread(place))
-    except (OSError, ValueError, SyntaxError, TypeError, AttributeError) as error:
+        with Image.open(place) as opened:
+            picture = np.asarray(opened.convert("RGBA") if opened.mode in ("P", "PA") else opened)
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"{told}, which is no picture that can be read; accepted: PNG, JPEG and the like") from error
     if picture.dtype != np.uint8 or picture.ndim not in (2, 3) or min(picture.shape[:2]) < 8:
         shape = " x ".join(map(str, picture.shape))

@@ -132,7 +132,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     if "latents" not in parents:
         raise ValueError("config.latents.run is ''; accepted: the folder of a trained run, whose latents are drawn")
     parent, model, diffused = parents["latents"], config.model, config.diffusion
-    looks = parents.get("views")
+    looks = parents.get("views") if config.views.run else None
     if looks is not None and looks.family.sees != ("views",):
         raise ValueError(
             f"config.views.run is a run of {looks.config.model.family}; accepted: one that encodes views alone"

@@ -11,6 +11,7 @@ import numpy as np
 import pooch
 import pytest
 import requests
+import trimesh
 
 from hexjax import names
 from hexjax.data import meshfile, procedural, solids, sources
@@ -496,3 +497,17 @@ def test_every_nasty_file_gives_a_ceiling_or_a_line(data_folder, tmp_path, capsy
     assert len(scores["items"]) == len(meshes) == len(loaded) - 2
     assert told[-1] == f"{len(listed) - len(loaded)} of {len(listed)} files in nasty,far were left out"
     assert sum(line.startswith("left out: ") for line in told) == sources.TOLD
+
+
+def test_shapes_are_taken_by_their_names_in_their_order(tmp_path):
+    for name in ("ball", "cone", "cube"):
+        trimesh.creation.box((1, 2, 3)).export(tmp_path / f"{name}.ply")
+    listed = sources.listing(str(tmp_path), "", 0, 0, ("cube", "ball"))
+    assert [entry.name for entry in listed] == ["cube", "ball"]
+    assert [item.name for item in sources.items(str(tmp_path), "", "y", 1, 0, ("cube", "ball"))] == ["cube"]
+    with pytest.raises(ValueError) as refused:
+        sources.listing(str(tmp_path), "", 0, 0, ("cube", "bal"))
+    text = (
+        "config.data.names has 'bal', which config.data.path does not; nearest: ball; accepted: names of its 3 shapes"
+    )
+    assert str(refused.value) == text

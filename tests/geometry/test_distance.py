@@ -371,3 +371,28 @@ def test_a_reference_is_asked_once_and_anew_where_anything_is_another(monkeypatc
     references = [12, *[len(other.faces)] * 3]
     assert sorted(asked) == sorted([*(len(mesh.faces) for mesh, *_ in calls), *references])
     assert found == [fresh(*call) for call in calls]
+
+
+def test_a_true_field_has_no_error_and_a_shifted_one_its_shift():
+    mesh = shapes.sphere(0.6, 4)
+    true = lambda points: sdf.signed_distance(mesh, points)[0]
+    exact = distance.field(true, mesh, 4000, 0)
+    assert exact["sdf_l1"] == exact["sdf_normal_near_l1"] == 0
+    assert exact["sdf_sign"] == exact["sdf_near_sign"] == exact["sdf_normal_sign"] == 1
+    shifted = distance.field(lambda points: true(points) + 0.004, mesh, 4000, 0)
+    np.testing.assert_allclose(shifted["sdf_near_l1"], 0.004, atol=1e-6)
+    assert shifted["sdf_l1"] < 0.004  # beyond the clamp both are the same
+    assert shifted["sdf_normal_near_sign"] < shifted["sdf_near_sign"] < 1
+
+
+def test_a_field_of_zero_and_one_that_is_not_finite_score_as_they_deserve():
+    mesh = shapes.sphere(0.6, 4)
+    zero = distance.field(lambda points: np.zeros(len(points)), mesh, 8000, 0)
+    assert abs(zero["sdf_near_l1"] - 0.0125) < 0.001
+    assert abs(zero["sdf_normal_near_l1"] - 0.0011) < 0.0001
+    broken = distance.field(lambda points: np.full(len(points), np.nan), mesh, 1000, 0)
+    assert broken["sdf_l1"] == pytest.approx(0.2)
+    assert broken["sdf_sign"] == 0
+    with pytest.raises(ValueError) as refused:
+        distance.field(lambda points: points[:, 0], mesh, 1, 0)
+    assert str(refused.value) == "config.score.samples is 1; accepted with a field to score: at least 2"

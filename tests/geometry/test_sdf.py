@@ -248,3 +248,20 @@ def test_active_cells_are_all_whose_centre_is_near_and_every_cell_that_the_surfa
     crossed = every[corners.any(1) & ~corners.all(1)]
     assert {tuple(cell) for cell in crossed} <= {tuple(cell) for cell in cells}
     assert 0 < len(crossed) < len(cells)
+
+
+@pytest.mark.parametrize(("law", "mean"), [("uniform", 0.0125), ("normal", 0.0011)])
+def test_points_near_a_flat_surface_lie_as_far_off_as_their_law_says(law, mean):
+    """So a field that is 0 at them all adds half of this to an L1 of points half of which are near."""
+    sheet = shapes.box(1, 1, 0.2)
+    points = sdf.near(sheet, 40_000, law, np.random.default_rng(0))
+    width, half = (np.abs(sheet.vertices[:, axis]).max() for axis in (0, 2))
+    inner = (np.abs(points[:, :2]).max(1) < 0.8 * width) & (np.abs(points[:, 2]) > 0.4 * half)
+    off = np.abs(np.abs(points[inner, 2]) - half)
+    assert abs(off.mean() / mean - 1) < 0.05
+
+
+def test_another_law_of_near_points_is_refused():
+    with pytest.raises(ValueError) as refused:
+        sdf.near(shapes.box(1, 1, 1), 10, "cauchy", np.random.default_rng(0))
+    assert str(refused.value) == "config.sdf.near is 'cauchy'; accepted: uniform | normal"
