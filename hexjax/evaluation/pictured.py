@@ -4,7 +4,8 @@ Trained shapes: whether what is drawn is nearest to the shape's own latent among
 training or others. Shapes never trained: the scores of what is drawn from 1 and 8 views that were never trained with, beside
 what is had without a generator: the nearest training shape by the same features, ridge regression of the latent on them, the
 mean latent, a random training shape, the best training latent as an oracle tells it, a latent that was searched for, and the
-ceiling. Of several draws of a shape the median of their scores counts. Writes RUN/pictured.json and RUN/pictured.md.
+ceiling. Of several draws of a shape the median of their scores counts. Writes RUN/pictured.json and prints its tables; with
+--into PAGE it fills them into a page, between `<!-- pictured:NAME -->` and `<!-- /pictured:NAME -->`.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from jaxtyping import Float, Int
 from hexjax import names, pipeline, progress
 from hexjax.data import batches, fields
 from hexjax.diagnostics import generation
-from hexjax.evaluation import parents, restore, rows
+from hexjax.evaluation import page, parents, restore, rows
 from hexjax.models.family import Parent
 from hexjax.training import fingerprint, record
 from hexjax.types import Array, Item, Latent, Scores
@@ -35,6 +36,7 @@ SUBSETS = 4  # of a training shape's views, by which ridge is fitted
 PROBED = 2048  # points by which the oracle chooses
 BETTER = {"cd_l1": False, "f_score_0.02": True, "v_iou": True, "sdf_sign": True}  # whether more is better
 LABELS = {"cd_l1": "CD-L1", "f_score_0.02": "F@0.02", "v_iou": "V-IoU", "sdf_sign": "sign"}
+FILE = "pictured.json"
 VERDICTS = ("GENERALISES", "RETRIEVES", "BOUNDED-BY-DECODER", "UNDECIDED")
 
 
@@ -223,32 +225,55 @@ def verdict(found: Mapping[str, Sequence[Scores]], nearness: Mapping[str, float]
     return {"verdict": name, "reason": why, "differences": told}
 
 
-def table(found: Scores) -> str:
-    """The Markdown of what was found."""
-    lines = [f"Made by `python -m hexjax.evaluation.pictured {found['run']}`: step {found['step']}, {found['trained']} trained "
-             f"shapes, {found['held']} never trained; meshes on {found['grid']}³ nodes.", "",
-             "Trained shapes, told by views: whether what is drawn is nearest to its own latent.", "",
-             "| views | how many | top-1 raw | centred | top-5 centred | cosine, centred | least | different nearest, raw | "
-             "kept of the deviation |", "|---|---|---|---|---|---|---|---|---|"]  # fmt: skip
+def recall_table(found: Scores) -> str:
+    """How trained shapes are found again, by views."""
+    heads = ("views", "how many", "top-1, raw", "top-1, centred", "top-5, centred", "cosine, centred", "least",
+             "different nearest, raw", "kept of the deviation")  # fmt: skip
+    lines = []
     for row in found["recall"]:
         raw, centred = row["raw"], row["centred"]
         cells = [f"{raw['top1']:.0%}", f"{centred['top1']:.0%}", f"{centred['top5']:.0%}", f"{centred['cosine']:.4f}",
                  f"{centred['least']:.3f}", f"{raw['distinct']:.0%}", f"{row['kept']:.2f}"]  # fmt: skip
-        lines.append("| " + " | ".join([row["views"], str(row["count"]), *cells]) + " |")
-    lines += ["", f"Shapes never trained, told by views that were never trained with; medians, of {found['draws']} draws the "
-              "median.", "", "| what | " + " | ".join(LABELS.values()) + " |", "|---|" + "---|" * len(LABELS)]  # fmt: skip
-    for name, row in found["unseen"].items():
-        cells = ["–" if row[key] is None else f"{row[key]:.3f}" for key in LABELS]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    lines.append("")
-    lines += [f"- {count} views: **{each['verdict']}**: {each['reason']}." for count, each in found["verdicts"].items()]
+        lines.append([row["views"], str(row["count"]), *cells])
+    told = f"{found['trained']} trained shapes; step {found['step']}."
+    return _rows(heads, lines) + f"\n\n{told}"
+
+
+def unseen_table(found: Scores) -> str:
+    """What shapes that were never trained score, by what they are made of, and the verdicts."""
+    lines = [[name, *("–" if row[key] is None else f"{row[key]:.3f}" for key in LABELS)]
+             for name, row in found["unseen"].items()]  # fmt: skip
+    first = f"{found['held']} shapes never trained; medians over shapes, of {found['draws']} draws of each the median"
+    second = f"meshes on {found['grid']}³ nodes, {found['samples']:,} samples a side"
+    told = [f"{first}; {second}. The number is of views, none of which was trained with.", ""]
+    for count, each in found["verdicts"].items():
+        near = [
+            each["differences"][f"drawn, {count} against {other}, {count}"]["v_iou"] for other in ("nearest", "ridge")
+        ]
+        beside = ", ".join(
+            f"IoU {middle:+.3f} ({low:+.3f} to {high:+.3f}) against {other}"
+            for (middle, low, high), other in zip(near, ("the nearest", "ridge"))
+        )
+        told.append(f"- {count} views: **{each['verdict']}**: {each['reason']}; {beside}.")
+    told.append("- Distance to the nearest training latent, median: " + ", ".join(
+        f"{name} {value:.2f}" for name, value in found["to_nearest"].items()) + ".")  # fmt: skip
     control = found["search"]
-    lines.append(f"- Search, of {control['shapes']} trained shapes: V-IoU {control['own']:.3f} by their own latents, "
-                 f"{control['searched']:.3f} by searched ones.")  # fmt: skip
-    lines += ["", "Loss by noise level, all views, beside the exact denoiser of the trained latents that is told nothing; the "
-              "mean alone has 1.", "", "| level | loss | exact |", "|---|---|---|"]  # fmt: skip
-    lines += [f"| {row['level']} | {row['loss']:.4f} | {row['exact']:.4f} |" for row in found["levels"]]
-    return "\n".join(lines) + "\n"
+    told.append(f"- Search, of {control['shapes']} trained shapes: V-IoU {control['own']:.3f} by their own latents, "
+                f"{control['searched']:.3f} by searched ones.")  # fmt: skip
+    return _rows(("what", *LABELS.values()), lines) + "\n\n" + "\n".join(told)
+
+
+def levels_table(found: Scores) -> str:
+    """The loss by noise level."""
+    lines = [[str(row["level"]), f"{row['loss']:.4f}", f"{row['exact']:.4f}"] for row in found["levels"]]
+    return _rows(("level", "loss, told by eight views", "exact denoiser of the trained latents, told nothing"), lines)
+
+
+TABLES: page.Tables = {"recall": recall_table, "unseen": unseen_table, "levels": levels_table}
+
+
+def _rows(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *lines))
 
 
 def _levels(asked: Study) -> list[Scores]:
