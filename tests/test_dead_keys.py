@@ -195,13 +195,14 @@ def draw(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
     """A generator on two runs, and a draw by a picture."""
     for name in ("deepsdf", "view_encoder", "latent_dit"):
         known = rules.flatten(importlib.import_module(f"configs.{name}").get_config("small"))
-        toy = TOY | {"sdf.pool_points": 32, "train.batch_size": 2, "data.split": (0.5, 0.0, 0.5), "latent.channels": 4,
-                     "evaluate.baselines": False}  # fmt: skip
+        toy = TOY | {"sdf.pool_points": 32, "train.batch_size": 2, "data.split": (), "latent.channels": 4}
         start = [f"--config={ROOT / 'configs' / name}.py:small", f"--workdir={folder}/{name}"]
         start += [f"--config.{key}={value}" for key, value in toy.items() if key in known]
         more = [f"--config.latents.run={folder}/deepsdf", f"--config.views.run={folder}/view_encoder"]
         start += more if name == "latent_dit" else [f"--config.data.path={folder / 'boxes'}"]
         told(start, found["train"])
+    new = f"--config.data.path={folder}/ball.ply"
+    told([f"--workdir={folder}/deepsdf", "--mode=encode", new], found["encode"])  # its code is searched for
     picture = np.zeros((28, 28, 3), np.uint8)
     picture[8:20, 6:22] = 200
     Image.fromarray(picture).save(folder / "photo.png")
