@@ -202,7 +202,11 @@ def _conditions(
 
 
 def _draw(
-    family: Family, params: Params, config: ml_collections.ConfigDict, clock: evaluate.Clock, told: dict[str, Array]
+    family: Family,
+    params: Params,
+    config: ml_collections.ConfigDict,
+    clock: evaluate.Clock,
+    told: dict[str, Array] | None = None,
 ) -> Iterator[Draw]:
     """Latents drawn a block at a time, always whole, then decoded and polygonised one by one, each as in an evaluation."""
     draw, key = jax.jit(family.sample), batches.stream_key(config.sample.seed, "sample", 0)
@@ -210,7 +214,9 @@ def _draw(
         if number % BLOCK == 0:
             with clock.stage("sample"):
                 numbers = {"draw": jnp.arange(number, number + BLOCK, dtype=jnp.int32)}
-                numbers |= {name: jnp.broadcast_to(value, (BLOCK, *value.shape)) for name, value in told.items()}
+                numbers |= {
+                    name: jnp.broadcast_to(value, (BLOCK, *value.shape)) for name, value in (told or {}).items()
+                }
                 latents = jax.device_get(draw(params, key, numbers))
         latent = jax.tree.map(lambda leaf, i=number % BLOCK: leaf[i : i + 1], latents)
         with clock.stage("decode"):

@@ -79,7 +79,7 @@ def views_of(count=VIEWS, shapes=2):
 
 def test_the_full_size_has_the_parameters_that_its_listing_gives():
     config = latent_dit.get_config()
-    config.latents.run = "RUN"
+    config.latents.run = config.views.run = "RUN"
     codes = parent_of(deepsdf.get_config(), {"latent": np.zeros((2, 1, 64), np.float32)})
     pictures = parent_of(view_encoder.get_config("small"))
     look = fields.Look(lambda views: views, (1, 64), "")

@@ -166,7 +166,7 @@ def test_gradients_reach_the_family_and_not_its_parents(run):
 
 
 def test_too_few_shapes_are_refused_before_any_is_loaded(monkeypatch):
-    def listing(path, source, count, seed):
+    def listing(path, source, count, seed, named):
         return [sources.Entry(f"shape_{number}", loaded.append) for number in range(3)]
 
     loaded, config = [], toys.config_of("hexplane_ae", "surface", **{"data.count": 0, "train.batch_size": 4})
