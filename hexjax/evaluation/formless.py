@@ -58,7 +58,7 @@ def evaluate(
     means = {part: _mean([row for row in found if row["part"] == part]) for part in dict.fromkeys(parts)}
     asked = rows.HELD_OUT if rows.HELD_OUT in means else next(iter(means))
     device, size = jax.devices()[0], family.size(None)
-    scores = {"mode": "evaluate", "step": step, "settings": {"digest": data}, "items": found, "mean": means[asked]}
+    scores = {"mode": "judge", "step": step, "settings": {"digest": data}, "items": found, "mean": means[asked]}
     scores |= {"parts": {part: {"shapes": parts.count(part), "mean": mean} for part, mean in means.items()}}
     learnt = [leaf for name, part in params.items() if name != families.PARENTS for leaf in jax.tree.leaves(part)]
     scores |= {"parameters": sum(leaf.size for leaf in learnt), "latent_floats": size.floats, "latent_bits": size.bits}

@@ -67,7 +67,7 @@ def place(
         different = {key: value for key, value in different.items() if not key.startswith("data.")}
     elif known is not None:
         different |= {"data": data[:8]}
-    if not different and (not before or (before["mode"], before.get("step")) == ("evaluate", step)):
+    if not different and (not before or (before["mode"] in ("evaluate", "judge") and before.get("step") == step)):
         return folder
     return folder / "evaluations" / label(step, different)
 

@@ -123,7 +123,7 @@ def unseen(results: Results) -> str:
     head = (*NAMED, "what", "shapes", "F@0.01 [95 %]", "F@0.02 [95 %]", "CD-L1 ×10³", "V-IoU", "normals", *COUNTED)
     rows = []
     for name, scores in results:
-        for part, told in scores.get("parts", {}).items():
+        for part, told in scores.get("parts", {}).items() if scores["mode"] == "evaluate" else ():
             lines = {f"{part}: the model": told, f"{part}: ceiling": {"mean": told["mean"]["ceiling"]}}
             if part == parts.HELD_OUT:
                 lines |= {f"{part}: {baselines.LABELS[key]}": each for key, each in scores.get("baselines", {}).items()}
