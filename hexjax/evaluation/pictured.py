@@ -60,17 +60,19 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--shapes", type=int, default=20, help="never trained, the first so many")
     parser.add_argument("--grid", type=int, default=64, help="nodes a side")
     parser.add_argument("--samples", type=int, default=5000, help="of each score")
+    parser.add_argument("--into", type=pathlib.Path, nargs="+", default=[], help="pages to fill from RUN/pictured.json")
     given = parser.parse_args(arguments)
+    file = given.run / FILE
     try:
-        found = study(given.run, given.draws, given.shapes, given.grid, given.samples)
-    except ValueError as error:
+        if not given.into:
+            found = study(given.run, given.draws, given.shapes, given.grid, given.samples)
+            record.write_atomically(file, json.dumps(rows.plain(found), indent=1, allow_nan=False) + "\n")
+        elif not file.is_file():
+            raise ValueError(f"{given.run.name} has no {FILE}; it is made by the same command without --into")
+        page.publish(given.into, "pictured", TABLES, json.loads(file.read_text(encoding="utf-8")))
+    except (ValueError, OSError) as error:
         print(f"pictured: {error}", file=sys.stderr)
         return names.REFUSED
-    record.write_atomically(
-        given.run / "pictured.json", json.dumps(rows.plain(found), indent=2, allow_nan=False) + "\n"
-    )
-    record.write_atomically(given.run / "pictured.md", table(rows.plain(found)))
-    print(table(found))
     return names.DONE
 
 
@@ -283,7 +285,7 @@ def _levels(asked: Study) -> list[Scores]:
     batch = {name: jnp.asarray(np.stack([each[name][shown] for each in some])) for name in ("condition", "pose")}
     batch["latent"] = jnp.asarray(asked.parent.latents["latent"])
     told = jax.jit(asked.model.family.judge)(asked.model.params, batch, jax.random.key(asked.model.config.seed))
-    levels = [int(name.removeprefix("loss_")) for name in told if name.startswith("loss_")]
+    levels = sorted(int(name.removeprefix("loss_")) for name in told if name.startswith("loss_"))
     return [{"level": at} | {kind: float(told[f"{kind}_{at}"].mean()) for kind in ("loss", "exact")} for at in levels]
 
 

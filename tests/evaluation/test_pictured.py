@@ -1,5 +1,7 @@
 """Verdicts on a generator that is told by pictures, by rows whose answer is known; the runs are in the slow tests."""
 
+import json
+
 import numpy as np
 import pytest
 
@@ -48,3 +50,27 @@ def test_the_verdict_is_what_the_rows_say(rows, near, expected):
 def test_a_folder_that_is_no_generators_is_refused_in_a_line(tmp_path, capsys):
     assert pictured.main([str(tmp_path)]) == 2
     assert capsys.readouterr().err.startswith("pictured: ")
+
+
+def test_tables_are_filled_into_a_page_from_what_was_found(tmp_path, capsys):
+    ranks = {"top1": 1.0, "top5": 1.0, "cosine": 0.99, "least": 0.9, "distinct": 1.0}
+    kinds = ("searched", "oracle", "random", "drawn, 8", "nearest, 8", "ridge, 8")
+    made = found(0.3, 0.1, 0.2)
+    judged = pictured.verdict(made, {"drawn, 8": 1.0, "searched": 2.0}, 8, 0)
+    told = {
+        "run": "RUN", "step": 9, "trained": 4, "held": 2, "draws": 1, "grid": 8, "samples": 10,
+        "recall": [{"views": "known", "count": 8, "kept": 1.0, "raw": ranks, "centred": ranks}],
+        "levels": [{"level": 0, "loss": 0.1, "exact": 0.2}], "search": {"shapes": 2, "own": 0.9, "searched": 0.8},
+        "unseen": {name: dict.fromkeys(pictured.BETTER, 0.5) for name in kinds},
+        "to_nearest": {"drawn, 8": 1.0, "searched": 2.0}, "verdicts": {"8": judged},
+    }  # fmt: skip
+    page = tmp_path / "page.md"
+    page.write_text("".join(f"<!-- pictured:{name} -->\n<!-- /pictured:{name} -->\n" for name in pictured.TABLES))
+    assert pictured.main([str(tmp_path), "--into", str(page)]) == 2
+    assert "has no pictured.json; it is made by the same command without --into" in capsys.readouterr().err
+    (tmp_path / "pictured.json").write_text(json.dumps(told))
+    assert pictured.main([str(tmp_path), "--into", str(page)]) == 0
+    text = page.read_text()
+    assert "| known | 8 | 100% | 100% |" in text
+    assert "- 8 views: **GENERALISES**" in text
+    assert "| 0 | 0.1000 | 0.2000 |" in text
