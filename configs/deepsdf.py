@@ -2,10 +2,11 @@
 
 python launch.py --config=configs/deepsdf.py --config.data.path=SHAPES --config.data.count=0   512 x 8, meant for a GPU
 python launch.py --config=configs/deepsdf.py:published20 --config.data.path=SHAPES             the published settings, 20 shapes
-python launch.py --config=configs/deepsdf.py:small                                             256 x 4, on two CPU cores
+python launch.py --config=configs/deepsdf.py:small                                             256 x 4: 6 minutes on two CPU
+                                                                                               cores, and 3 to score
 
 SHAPES is a folder of meshes; without it, solids are made in code. TWENTY are the shapes of the published figures here:
---config.data.names="$(python -m configs.deepsdf)".
+--config.data.names="$(python -m configs.deepsdf)". On them `:small` gives an L1 of .0007 and an F@0.01 of .996.
 """
 
 import ml_collections

@@ -1,9 +1,9 @@
 """Features of pictures of shapes, learnt without labels: two views of one shape are to find each other among all others'.
 
-python launch.py --config=configs/view_encoder.py --config.data.path=SHAPES --config.data.count=0         224², meant for a GPU
-python launch.py --config=configs/view_encoder.py:small --config.data.path=SHAPES --config.data.count=0   112², on two CPU cores
+python launch.py --config=configs/view_encoder.py --config.data.path=SHAPES --config.data.count=0         224², for a GPU
+python launch.py --config=configs/view_encoder.py:small --config.data.path=SHAPES --config.data.count=0   112², 9 minutes
 
-SHAPES is a folder of meshes; without it, solids are made in code. A generator reads the features of a shape's views from here
+The minutes are of two CPU cores. SHAPES is a folder of meshes; without it, solids are made in code. A generator reads the features of a shape's views from here
 (`--config.views.run=RUN`).
 """
 

@@ -133,7 +133,11 @@ def evaluate(
             kept = row["f_score_0.02"], number, (item, *jax.device_get((maps_of(batch), decoded)), found, ledger, True)
             worst[:] = sorted([*worst, kept], key=lambda each: each[:2])[: rows.WORST]
         size, bits = family.size(latent), sum(map(bits_of, (batch[name] for name in family.sees)))
-        row |= {"latent_floats": size.floats, "latent_bits": size.bits, "compression": bits / size.bits}
+        row |= {
+            "latent_floats": size.floats,
+            "latent_bits": size.bits,
+            "compression": bits / size.bits if bits else None,
+        }
         return {"name": item.name} | plan.told(number) | row | {"ceiling": best_row}
 
     _take(plan.items, config, course, clock, one, compiles, stopped)

@@ -54,15 +54,15 @@ def test_the_nearest_known_latent_is_a_copy_of_a_copy():
 
 
 def test_pairs_are_better_only_where_the_interval_is_off_zero():
-    base = RANDOM.standard_normal(60)
-    small, large = base + 0.01 * RANDOM.standard_normal(60), base + 1 + 0.1 * RANDOM.standard_normal(60)
+    base, noise = RANDOM.standard_normal(60), RANDOM.standard_normal(60)
+    same, large = base + 0.01 * (noise - np.median(noise)), base + 1 + 0.1 * noise
     middle, low, high = generation.paired(large, base, 0)
     assert low < middle < high
-    assert low > 0.9 and high < 1.1  # noqa: PT018
+    assert 0.9 < low < high < 1.1
     assert generation.is_better(large, base, True, 0)
     assert generation.is_better(base, large, False, 0)
     assert not generation.is_better(base, large, True, 0)
-    assert not generation.is_better(small, base, True, 0) or not generation.is_better(small, base, False, 0)
+    assert not any(generation.is_better(same, base, higher, 0) for higher in (True, False))
 
 
 def test_ridge_is_least_squares_without_a_penalty_and_the_mean_with_a_large_one():

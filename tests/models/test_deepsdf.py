@@ -180,8 +180,7 @@ def test_the_loss_is_the_clamped_difference_and_the_penalty_of_codes():
     assert 0 <= float(parts["sign"]) <= 1
 
 
-def test_the_slope_between_two_codes_costs_nothing_where_it_is_one():
-    """A network whose last layer is 0 but for what makes it linear cannot be had: its slope is measured instead."""
+def test_between_two_codes_the_slope_costs_its_squared_distance_from_one():
     config = config_of(**{"code.between_weight": 2.0})
     family, batch = family_of(config), toys.batch_of(config)
     params = family.init({}, KEY, {})
