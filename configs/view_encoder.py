@@ -3,8 +3,8 @@
 python launch.py --config=configs/view_encoder.py --config.data.path=SHAPES --config.data.count=0         224², for a GPU
 python launch.py --config=configs/view_encoder.py:small --config.data.path=SHAPES --config.data.count=0   112², 9 minutes
 
-The minutes are of two CPU cores. SHAPES is a folder of meshes; without it, solids are made in code. A generator reads the features of a shape's views from here
-(`--config.views.run=RUN`).
+The minutes are of two CPU cores. SHAPES is a folder of meshes; without it, solids are made in code. A generator reads the
+features of a shape's views from here (`--config.views.run=RUN`).
 """
 
 import ml_collections
