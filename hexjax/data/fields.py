@@ -126,20 +126,10 @@ def make(
     maps = Hexplane(*(found.get(name) for name in MAPS))
     for name in asked & set(DERIVED):
         found |= kept({name: px}, functools.partial(derive, maps, (name,)), packed=True)
-    for section in [section for section, pool in batches.POOLS.items() if asked & set(pool)]:
-        size = batches.pool_size(config, section)[not whole]
-        if section == "views":
-            made = kept({"views": config.views.to_dict() | UNSEEN}, lambda: views.make(mesh, config.views), packed=True)
-            if "condition" in asked:
-                ask = lambda made=made: {"condition": np.asarray(look.ask(made["views"]))}
-                made |= kept({"condition": look.key, "views": config.views.to_dict() | UNSEEN}, ask)
-            found |= {name: value[:size] if whole else value for name, value in made.items()}
-            continue
-        settings, law = {section: size, "seed": seed}, ()
-        if section == "sdf":
-            size, law = size if whole else config.sdf.seen_points or size, (config.sdf.near,)
-            settings |= {section: size} | ({"near": config.sdf.near} if config.sdf.near != "uniform" else {})
-        found |= kept(settings, functools.partial(_POOLED[section], mesh, size, seed, *law))
+    for section in [section for section in _POOLED if asked & set(batches.POOLS[section])]:
+        found |= kept(*_pool(section, mesh, config, seed, whole))
+    if asked & set(batches.POOLS["views"]):
+        found |= _pictures(mesh, config, whole, look if "condition" in asked else None, kept)
     if asked & set(JUDGED):
         seen = {name: found[name] for name in found if name in (*MAPS, *DERIVED)}
         ask = lambda: judged(maps, found["points"], found["sdf"], fuse.ask(seen, found["points"]))
@@ -359,6 +349,30 @@ def stack(meshes: Sequence[Mesh]) -> Mesh:
     vertices, faces = (max(len(mesh[place]) for mesh in meshes) for place in (0, 1))
     padded = [hexplane.pad(mesh, vertices, faces) for mesh in meshes]
     return Mesh(*(jnp.asarray(np.stack([mesh[place] for mesh in padded])) for place in (0, 1)))
+
+
+def _pool(section: str, mesh: Mesh, config: Any, seed: int, whole: bool) -> tuple[dict[str, Any], Callable[[], Any]]:
+    """What a pool of points depends on, and how it is made."""
+    size = batches.pool_size(config, section)[not whole]
+    if section != "sdf":
+        return {section: size, "seed": seed}, functools.partial(_POOLED[section], mesh, size, seed)
+    size, law = size if whole else config.sdf.seen_points or size, config.sdf.near
+    told = {"near": law} if law != "uniform" else {}  # so that pools made before there was another law are found
+    return {section: size, "seed": seed} | told, functools.partial(_query_pool, mesh, size, seed, law)
+
+
+def _pictures(
+    mesh: Mesh, config: Any, whole: bool, look: Look | None, kept: Callable[..., dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """The views and their poses, and what a look says of them; those that are held are left out of a training's pool."""
+    settings = config.views.to_dict() | UNSEEN
+    made = kept({"views": settings}, lambda: views.make(mesh, config.views), packed=True)
+    if look is not None:
+        made |= kept(
+            {"condition": look.key, "views": settings}, lambda: {"condition": np.asarray(look.ask(made["views"]))}
+        )
+    size = batches.pool_size(config, "views")[0] if whole else config.views.count
+    return {name: value[:size] for name, value in made.items()}
 
 
 def _query_pool(mesh: Mesh, count: int, seed: int, law: str) -> dict[str, np.ndarray]:
