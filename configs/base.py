@@ -16,6 +16,7 @@ def get_config() -> ml_collections.ConfigDict:
     data.names = ()  # shapes of the path to take, in this order, before data.count; (): all
     data.split = ()  # shares of the shapes that train, validate and test, as (0.8, 0.1, 0.1), by category; (): all train
     data.split_seed = 0  # of the split alone: runs of many seeds share it
+    data.held_out = ()  # names or categories of shapes that only test, whatever the split is; their near-duplicates too
     data.close = False  # open meshes are closed at winding number 1/2; those without an inside are left out
     data.augment = "none"  # a symmetry drawn in each step, a shape: none | mirror: left and right | cube: all 48
     data.cached = True  # maps rendered once and kept on the device; False renders them anew in every step

@@ -41,7 +41,7 @@ TOLD = 8  # keys that a refusal lists
 # Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
 ADDED = ("evaluate.*", "sample.*", "export.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
          "checkpoint.keep_every_steps", "optimiser.halve_every_steps", "optimiser.epsilon", "train.ema", "data.split",
-         "data.split_seed", "data.close", "data.augment", "reconstruction.depth_knee",
+         "data.split_seed", "data.held_out", "data.close", "data.augment", "reconstruction.depth_knee",
          "reconstruction.depth_quantile")  # fmt: skip
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 

@@ -77,6 +77,7 @@ RULES = {
     "data.count": whole(0),
     "data.cached": FLAG,
     "data.names": TEXTS,
+    "data.held_out": TEXTS,
     "data.split": SHARES,
     "data.split_seed": whole(0, 2**31 - 1),
     "data.close": FLAG,

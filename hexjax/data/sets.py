@@ -71,16 +71,17 @@ def _closed(mesh: Mesh) -> dict[str, np.ndarray]:
 
 
 def divide(items: Sequence[Item], config: Any) -> split.Split:
-    """The split of `config.data.split`, by category where the shapes have one; near-duplicates stay together and are told.
+    """The split of `data.split` and `data.held_out`, by category where there is one; near-duplicates stay together, told.
 
     Raises:
         ValueError: as `split.split`.
     """
     names, categories = [item.name for item in items], [item.category for item in items]
-    shares, groups = tuple(config.data.split), ()
-    if not shares:
-        return split.split(names, None, (), config.data.split_seed)
-    split.split(names, categories, shares, config.data.split_seed)  # it may refuse, before the pairs are looked for
+    shares, held_out, seed = tuple(config.data.split), tuple(config.data.held_out), config.data.split_seed
+    if not shares and not held_out:
+        return split.split(names, None, (), seed)
+    groups = ()
+    split.split(names, categories, shares, seed, (), held_out)  # it may refuse, before the pairs are looked for
     faced = [i for i, item in enumerate(items) if len(item.mesh.faces)]  # points are compared with nothing
     if faced:
         meshes = [items[i].mesh for i in faced]
@@ -88,7 +89,7 @@ def divide(items: Sequence[Item], config: Any) -> split.Split:
         rule = [getattr(duplicates, name) for name in ("CELLS", "OVERLAP", "ALIKE", "SAMPLES", "LIMIT")]
         pairs = cache.kept(of, {"duplicates": rule}, lambda: {"pairs": _pairs(meshes)})
         groups = [tuple(faced[place] for place in pair) for pair in pairs["pairs"]]
-    found = split.split(names, categories, shares, config.data.split_seed, groups)
+    found = split.split(names, categories, shares, seed, groups, held_out)
     if found.duplicates:
         told = ", ".join(f"{one} = {other}" for one, other in found.duplicates[:TOLD])
         more = f" and {len(found.duplicates) - TOLD} more" if len(found.duplicates) > TOLD else ""

@@ -190,14 +190,20 @@ def _fetch(source: str) -> npz.Loaded:
 
 
 def _all_at(path: str) -> list[Entry]:
-    """The entries at the places that a path names, in order, a repeated name with a number behind it."""
+    """The entries at the places that a path names, in order, a repeated name with a number behind it.
+
+    Where some places tell categories, the name of a place that does not is the category of all its shapes.
+    """
     names.refuse_missing(path)
     places = names.places(path)
-    entries, taken = [], set()
-    for place in places:
-        if len(places) > 1 and place == pathlib.Path():
-            raise ValueError("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each")
-        for entry in _at(place):
+    if len(places) > 1 and pathlib.Path() in places:
+        raise ValueError("config.data.path has nothing, or a dot, beside one of its commas; accepted: a path each")
+    entries, taken, found = [], set(), [_at(place) for place in places]
+    is_told = [any(entry.category for entry in each) for each in found]
+    for place, some, told in zip(places, found, is_told):
+        for entry in some:
+            if any(is_told) and not told:
+                entry = entry._replace(category=names.printable(place.stem))
             name = names.printable(entry.name)
             numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(2)))
             name = next(free for free in numbered if free not in taken)

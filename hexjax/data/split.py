@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse
 
 from hexjax import names as naming
+from hexjax import wording
 
 PARTS = ("train", "validation", "test")
 ROUNDING = 1e-9  # of sums of shares
@@ -35,6 +36,7 @@ def split(
     shares: tuple,
     seed: int,
     groups: Sequence[Sequence[int]] = (),
+    held_out: Sequence[str] = (),
 ) -> Split:
     """The shapes in three parts of the given shares, each category as near to them as whole shapes come.
 
@@ -43,10 +45,12 @@ def split(
         seed: of the order (`data.split_seed`), apart from `seed`, so that runs of many seeds share one split.
         groups: places of shapes that are nearly the same, such as the pairs of `duplicates.find`; what overlaps is one
             group. A group stands in the order where its first does, and is never cut. Its others are listed with it.
+        held_out: names or categories of shapes that only test (`data.held_out`), and with them their whole groups; the
+            others are split as if these were not there.
 
     Raises:
-        ValueError: in one line, for shares of another form, a share that gets no shape, two shapes of one name, or a
-            category for some shapes alone.
+        ValueError: in one line, for shares of another form, a share that gets no shape, two shapes of one name, a category
+            for some shapes alone, or one held out that no shape has, or all have.
     """
     if not naming.are_shares(shares):
         raise ValueError(f"config.data.split is {shares!r}; accepted: {naming.SHARES}")
@@ -62,13 +66,24 @@ def split(
         )
     order = sorted(range(len(names)), key=lambda i: _hash(seed, "shape", names[i]))
     united = _united(order, groups)
-    sides = dict.fromkeys(order, 0)
+    if unknown := [each for each in held_out if each not in names and each not in given]:
+        known = [*names, *dict.fromkeys(category for category in given if category)]
+        raise ValueError(
+            f"config.data.held_out has {naming.shown(unknown[0])}, which is no name and no category of the "
+            f"{len(names)} shapes{wording.nearest(unknown[0], known)}"
+        )
+    sides, is_held = dict.fromkeys(order, 0), [name in held_out or of in held_out for name, of in zip(names, given)]
+    sides |= {i: 2 for group in united if any(is_held[i] for i in group) for i in group}
     if shares:
         for category in dict.fromkeys(given):
-            firsts = [group for group in united if given[group[0]] == category]
+            firsts = [group for group in united if given[group[0]] == category and not sides[group[0]]]
             offset = 0.5 if category is None else int(_hash(seed, "category", category)[:13], 16) / 16**13
             sides |= _cut(firsts, shares, offset)
     parts = [tuple(i for i in range(len(names)) if sides[i] == side) for side in range(len(PARTS))]
+    if not parts[0] and held_out:
+        raise ValueError(
+            f"config.data.held_out holds out all {len(names)} shapes; accepted: some that are left to train"
+        )
     for part, share, name in zip(parts, shares, PARTS):
         if share > 0 and not part:
             raise ValueError(

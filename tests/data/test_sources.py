@@ -511,3 +511,12 @@ def test_shapes_are_taken_by_their_names_in_their_order(tmp_path):
         "config.data.names has 'bal', which config.data.path does not; nearest: ball; accepted: names of its 3 shapes"
     )
     assert str(refused.value) == text
+
+
+def test_a_place_without_categories_beside_one_with_them_is_a_category(tmp_path):
+    for place in ("many/chair/one", "many/lamp/two", "made/three", "four"):
+        (tmp_path / place).parent.mkdir(parents=True, exist_ok=True)
+        trimesh.creation.box((1, 2, 3)).export(tmp_path / f"{place}.ply")
+    path = f"{tmp_path / 'many'},{tmp_path / 'made'},{tmp_path / 'four.ply'}"
+    assert [each.category for each in sources.listing(path, "", 0, 0)] == ["chair", "lamp", "made", "four"]
+    assert [each.category for each in sources.listing(path.partition(",")[2], "", 0, 0)] == ["", ""]

@@ -176,3 +176,24 @@ def test_a_category_for_some_shapes_is_refused(none):
     assert splits.split(list("abcd"), [none] * 4, (0.5, 0.25, 0.25), 0) == splits.split(
         list("abcd"), None, (0.5, 0.25, 0.25), 0
     )
+
+
+@pytest.mark.parametrize("shares", [(), SHARES])
+def test_what_is_held_out_tests_with_its_group_and_others_are_split_as_without_it(shares):
+    group = (NAMES.index("shape_003"), next(i for i, kind in enumerate(CATEGORIES) if kind == "chair"))
+    found = splits.split(NAMES, CATEGORIES, shares, 0, [group], ("rock", "shape_003"))
+    held = {i for i, kind in enumerate(CATEGORIES) if kind == "rock"} | {*group}
+    assert held <= {*found.test}
+    rest = [i for i in range(200) if i not in held]
+    alone = splits.split([NAMES[i] for i in rest], [CATEGORIES[i] for i in rest], shares, 0)
+    for part, other in zip(found[:3], alone[:3]):
+        assert [NAMES[i] for i in part if i not in held] == [NAMES[rest[i]] for i in other]
+
+
+def test_what_is_held_out_is_refused_where_it_is_not_there_or_leaves_nothing():
+    with refused(
+        "config.data.held_out has 'chairs', which is no name and no category of the 200 shapes; nearest: chair"
+    ):
+        splits.split(NAMES, CATEGORIES, (), 0, (), ("chairs",))
+    with refused("config.data.held_out holds out all 2 shapes; accepted: some that are left to train"):
+        splits.split(["a", "b"], None, (), 0, (), ("a", "b"))
