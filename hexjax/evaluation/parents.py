@@ -25,7 +25,7 @@ from hexjax.data import fields, npz, sets, sources
 from hexjax.evaluation import encode, written
 from hexjax.models import family as families
 from hexjax.training import checkpoint, fingerprint, portable, record
-from hexjax.types import Item, Params
+from hexjax.types import Item, Layout, Params
 
 KEPT = ("config.json", "config.sha256", "spec.json", "data.json", "checkpoints/data_path.txt")
 LATENTS = "latents"  # the parent whose training shapes' codes are the field `latent`
@@ -144,7 +144,7 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step:
     """What a run encoded of its training shapes, stacked in their order; made first where it is missing.
 
     Raises:
-        ValueError: for a run that encodes nothing, or whose shapes are not known.
+        ValueError: for a run that encodes nothing, or whose shapes are not known; for a code that is not the family's.
     """
     shapes = fingerprint.trained(folder)
     if not shapes:
@@ -163,6 +163,7 @@ def latents(parent: families.Parent, params: Params, folder: pathlib.Path, step:
         made = encode.encode(parent.family, params, items, parent.config, folder, step)
         places = {item.name: file for item, file in zip(items, made)}
         files = [places[name] for name, _ in shapes]
+    refuse_unfit(files, parent.family.layout)
     return stacked(files)
 
 
@@ -174,6 +175,26 @@ def _is_of(file: pathlib.Path, step: int, shape: str | None) -> bool:
         return bool(found["step"] == step) and (shape is None or str(found["shape"]) == shape)
     except npz.BROKEN_ARCHIVE:  # a missing file and a missing array as well
         return False
+
+
+def refuse_unfit(files: Sequence[pathlib.Path], layout: Layout) -> None:
+    """Nothing; every latent file has a code of the layout, of numbers that are finite.
+
+    Raises:
+        ValueError: for the first that has not, in one line.
+    """
+    shape, cure = (layout.tokens, layout.channels), "without the file it is made again"
+    for file in files:
+        with np.load(file, allow_pickle=False) as arrays:
+            code = arrays["code"] if "code" in arrays.files else np.zeros(())
+        if code.shape != shape:
+            raise ValueError(
+                f"latents/{file.name} has a code of shape {code.shape}; accepted from this family: {shape}; {cure}"
+            )
+        if bad := code.size - np.count_nonzero(np.isfinite(code)):
+            raise ValueError(
+                f"latents/{file.name}: {bad} of {code.size} numbers of the code are not finite; accepted: finite ones; {cure}"
+            )
 
 
 def stacked(files: Sequence[pathlib.Path]) -> dict[str, np.ndarray]:

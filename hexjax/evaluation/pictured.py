@@ -4,8 +4,9 @@ Trained shapes: whether what is drawn is nearest to the shape's own latent among
 training or others. Shapes never trained: the scores of what is drawn from 1 and 8 views that were never trained with, beside
 what is had without a generator: the nearest training shape by the same features, ridge regression of the latent on them, the
 mean latent, a random training shape, the best training latent as an oracle tells it, a latent that was searched for, and the
-ceiling. Of several draws of a shape the median of their scores counts. Writes RUN/pictured.json and prints its tables; with
---into PAGE it fills them into a page, between `<!-- pictured:NAME -->` and `<!-- /pictured:NAME -->`.
+ceiling; and of which kind the outputs are. Of several draws of a shape the median of their scores counts. Writes
+RUN/pictured.json and pictures beside it, and prints its tables; with --into PAGE it fills them into a page, between
+`<!-- pictured:NAME -->` and `<!-- /pictured:NAME -->`, or `<!-- pictured:NAME RUN -->` where several runs are given.
 """
 
 import argparse
@@ -23,21 +24,27 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from hexjax import names, pipeline, progress
-from hexjax.data import batches, fields
+from hexjax.data import batches, fields, views
 from hexjax.diagnostics import generation
-from hexjax.evaluation import page, parents, restore, rows
+from hexjax.evaluation import likeness, parents, pictured_page, restore, rows
+from hexjax.geometry import mesh as geometry
 from hexjax.models.family import Parent
 from hexjax.training import fingerprint, record
-from hexjax.types import Array, Item, Latent, Scores
+from hexjax.types import Array, Item, Latent, Mesh, Scores
 
 VIEWS = (1, 2, 4, 8)  # that a trained shape is told by
 UNSEEN = (1, 8)  # and one that was never trained
 SUBSETS = 4  # of a training shape's views, by which ridge is fitted
 PROBED = 2048  # points by which the oracle chooses
 BETTER = {"cd_l1": False, "f_score_0.02": True, "v_iou": True, "sdf_sign": True}  # whether more is better
-LABELS = {"cd_l1": "CD-L1", "f_score_0.02": "F@0.02", "v_iou": "V-IoU", "sdf_sign": "sign"}
+NOISES, NOISY = (0.0, 0.05, 0.1, 0.2, 0.5, 1.0), 6  # deviations of the training latents; shapes they are added to
+AT_ONCE = 8  # searches
+KINDS = ("drawn", "nearest", "ridge")  # what is told of which kind it is
 FILE = "pictured.json"
 VERDICTS = ("GENERALISES", "RETRIEVES", "BOUNDED-BY-DECODER", "UNDECIDED")
+
+
+Meshes = dict[str, list[list[Mesh]]]  # by what they are made of, of each shape that was never trained, of each draw
 
 
 class Study(NamedTuple):
@@ -50,26 +57,30 @@ class Study(NamedTuple):
     held: list[Item]
     looks: dict[str, dict[str, np.ndarray]]  # by the shape's name: views, pose, condition
     known: int  # views of each that were trained with
+    look: fields.Look  # what says features of pictures
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 for what is refused."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", type=pathlib.Path, help="the folder of a latent_dit run that views tell")
+    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="folders of latent_dit runs that views tell")
     parser.add_argument("--draws", type=int, default=4, help="of each shape that was never trained")
     parser.add_argument("--shapes", type=int, default=20, help="never trained, the first so many")
     parser.add_argument("--grid", type=int, default=64, help="nodes a side")
     parser.add_argument("--samples", type=int, default=5000, help="of each score")
     parser.add_argument("--into", type=pathlib.Path, nargs="+", default=[], help="pages to fill from RUN/pictured.json")
     given = parser.parse_args(arguments)
-    file = given.run / FILE
     try:
-        if not given.into:
-            found = study(given.run, given.draws, given.shapes, given.grid, given.samples)
-            record.write_atomically(file, json.dumps(rows.plain(found), indent=1, allow_nan=False) + "\n")
-        elif not file.is_file():
-            raise ValueError(f"{given.run.name} has no {FILE}; it is made by the same command without --into")
-        page.publish(given.into, "pictured", TABLES, json.loads(file.read_text(encoding="utf-8")))
+        found = {}
+        for run in given.runs:
+            file = run / FILE
+            if not given.into:
+                told = study(run, given.draws, given.shapes, given.grid, given.samples)
+                record.write_atomically(file, json.dumps(rows.plain(told), indent=1, allow_nan=False) + "\n")
+            elif not file.is_file():
+                raise ValueError(f"{run.name} has no {FILE}; it is made by the same command without --into")
+            found[run.resolve().name] = json.loads(file.read_text(encoding="utf-8"))
+        pictured_page.publish(given.into, found)
     except (ValueError, OSError) as error:
         print(f"pictured: {error}", file=sys.stderr)
         return names.REFUSED
@@ -77,7 +88,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def study(folder: pathlib.Path, draws: int, shapes: int, grid: int, samples: int) -> Scores:
-    """What is written to pictured.json.
+    """What is written to pictured.json; pictures are written to RUN/images.
 
     Raises:
         ValueError: for a run that draws by no views, has no shapes held out, or whose views' run has trained on them.
@@ -93,8 +104,11 @@ def study(folder: pathlib.Path, draws: int, shapes: int, grid: int, samples: int
     }
     found |= {"draws": draws, "grid": grid, "samples": samples, "levels": _levels(asked)}
     found["recall"] = [recall(asked, kind, count) for kind in ("known", "unseen") for count in VIEWS]
-    found["search"] = _control(asked)
-    found |= unseen(asked, draws)
+    found["noise"], found["search"] = _noise(asked), _control(asked)
+    told, meshes = unseen(asked, draws)
+    found |= told
+    found["likeness"] = _likeness(asked, meshes)
+    _draw(asked, found, meshes, folder / "images")
     return found
 
 
@@ -126,9 +140,9 @@ def load(folder: pathlib.Path, shapes: int) -> Study:
             asked = ("views", "pose", "condition")
             looks[item.name] = fields.make(item, asked, model.config, model.config.seed, look=look)
             line.update(number)
-    views = model.config.views
+    known = model.config.views.count - model.config.views.held
     codes = parent.latents["latent"].reshape(len(train), -1)
-    return Study(model, parent, codes, train, held, looks, views.count - views.held)
+    return Study(model, parent, codes, train, held, looks, known, look)
 
 
 def chosen(asked: Study, kind: str, count: int) -> slice:
@@ -159,10 +173,10 @@ def recall(asked: Study, kind: str, count: int) -> Scores:
     return told
 
 
-def unseen(asked: Study, draws: int) -> Scores:
-    """The rows of shapes that were never trained, what beats what, and the verdict."""
-    model, held, found, nearness = asked.model, asked.held, {}, {}
-    searched = np.concatenate([_searched(asked, item) for item in held])
+def unseen(asked: Study, draws: int) -> tuple[Scores, Meshes]:
+    """The rows of shapes that were never trained, what beats what, and the verdict; and the meshes that were scored."""
+    model, held, found, nearness, meshes = asked.model, asked.held, {}, {}, {}
+    searched = _searched(asked, held)
     best = np.array([_oracle(asked, item) for item in held])
     random = np.random.default_rng(model.config.seed).integers(0, len(asked.train), len(held))
     codes = {"searched": [searched], "oracle": [asked.codes[best]], "random": [asked.codes[random]]}
@@ -179,10 +193,11 @@ def unseen(asked: Study, draws: int) -> Scores:
     with progress.Line(total, "meshes scored") as line:
         done = 0
         for name, several in codes.items():
-            found[name] = []
+            found[name], meshes[name] = [], []
             for place, item in enumerate(held):
-                of = [scored(place, np.float32(each[place]).tobytes()) for each in several]
-                found[name].append({"name": item.name, "category": item.category} | _median(of))
+                made = [scored(place, np.float32(each[place]).tobytes()) for each in several]
+                meshes[name].append([mesh for mesh, _ in made])
+                found[name].append({"name": item.name, "category": item.category} | _median([told for _, told in made]))
                 done += len(several)
                 line.update(done)
         found["ceiling"] = []
@@ -192,7 +207,7 @@ def unseen(asked: Study, draws: int) -> Scores:
             line.update(done)
     judged = {count: verdict(found, nearness, count, model.config.seed) for count in UNSEEN}
     told = {name: {key: _middle(found[name], key) for key in BETTER} for name in found}
-    return {"unseen": told, "to_nearest": nearness, "verdicts": judged, "rows": found}
+    return {"unseen": told, "to_nearest": nearness, "verdicts": judged, "rows": found}, meshes
 
 
 def verdict(found: Mapping[str, Sequence[Scores]], nearness: Mapping[str, float], count: int, seed: int) -> Scores:
@@ -227,57 +242,6 @@ def verdict(found: Mapping[str, Sequence[Scores]], nearness: Mapping[str, float]
     return {"verdict": name, "reason": why, "differences": told}
 
 
-def recall_table(found: Scores) -> str:
-    """How trained shapes are found again, by views."""
-    heads = ("views", "how many", "top-1, raw", "top-1, centred", "top-5, centred", "cosine, centred", "least",
-             "different nearest, raw", "kept of the deviation")  # fmt: skip
-    lines = []
-    for row in found["recall"]:
-        raw, centred = row["raw"], row["centred"]
-        cells = [f"{raw['top1']:.0%}", f"{centred['top1']:.0%}", f"{centred['top5']:.0%}", f"{centred['cosine']:.4f}",
-                 f"{centred['least']:.3f}", f"{raw['distinct']:.0%}", f"{row['kept']:.2f}"]  # fmt: skip
-        lines.append([row["views"], str(row["count"]), *cells])
-    told = f"{found['trained']} trained shapes; step {found['step']}."
-    return _rows(heads, lines) + f"\n\n{told}"
-
-
-def unseen_table(found: Scores) -> str:
-    """What shapes that were never trained score, by what they are made of, and the verdicts."""
-    lines = [[name, *("–" if row[key] is None else f"{row[key]:.3f}" for key in LABELS)]
-             for name, row in found["unseen"].items()]  # fmt: skip
-    first = f"{found['held']} shapes never trained; medians over shapes, of {found['draws']} draws of each the median"
-    second = f"meshes on {found['grid']}³ nodes, {found['samples']:,} samples a side"
-    told = [f"{first}; {second}. The number is of views, none of which was trained with.", ""]
-    for count, each in found["verdicts"].items():
-        near = [
-            each["differences"][f"drawn, {count} against {other}, {count}"]["v_iou"] for other in ("nearest", "ridge")
-        ]
-        beside = ", ".join(
-            f"IoU {middle:+.3f} ({low:+.3f} to {high:+.3f}) against {other}"
-            for (middle, low, high), other in zip(near, ("the nearest", "ridge"))
-        )
-        told.append(f"- {count} views: **{each['verdict']}**: {each['reason']}; {beside}.")
-    told.append("- Distance to the nearest training latent, median: " + ", ".join(
-        f"{name} {value:.2f}" for name, value in found["to_nearest"].items()) + ".")  # fmt: skip
-    control = found["search"]
-    told.append(f"- Search, of {control['shapes']} trained shapes: V-IoU {control['own']:.3f} by their own latents, "
-                f"{control['searched']:.3f} by searched ones.")  # fmt: skip
-    return _rows(("what", *LABELS.values()), lines) + "\n\n" + "\n".join(told)
-
-
-def levels_table(found: Scores) -> str:
-    """The loss by noise level."""
-    lines = [[str(row["level"]), f"{row['loss']:.4f}", f"{row['exact']:.4f}"] for row in found["levels"]]
-    return _rows(("level", "loss, told by eight views", "exact denoiser of the trained latents, told nothing"), lines)
-
-
-TABLES: page.Tables = {"recall": recall_table, "unseen": unseen_table, "levels": levels_table}
-
-
-def _rows(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ["---"] * len(heads), *lines))
-
-
 def _levels(asked: Study) -> list[Scores]:
     """The loss of trained shapes at ten levels, told by eight known views."""
     some = [asked.looks[item.name] for item in asked.train]
@@ -295,14 +259,14 @@ def _code(asked: Study, row: Float[np.ndarray, "d"]) -> Latent:
     return Latent(code, {"mean": code})
 
 
-def _scored(asked: Study, item: Item, row: Float[np.ndarray, "d"]) -> Scores:
+def _scored(asked: Study, item: Item, row: Float[np.ndarray, "d"]) -> tuple[Mesh, Scores]:
     model = asked.model
     decoded = pipeline.decode(_code(asked, row), model.family, model.params)
     values, _, ask = pipeline.family_grid(decoded, model.family, model.params, model.config)
     mesh, _ = pipeline.polygonise(values, model.config, ask=ask)
     told = pipeline.score(mesh, item.mesh, model.config)
     told |= pipeline.score_field(decoded, model.family, model.params, item.mesh, model.config)
-    return {key: told[key] for key in BETTER}
+    return mesh, {key: told[key] for key in BETTER}
 
 
 def _ceiling(asked: Study, item: Item) -> Scores:
@@ -315,10 +279,17 @@ def _observed(asked: Study, item: Item, place: int | None = None) -> Any:
     return pipeline.observe(item, asked.parent.family, asked.parent.config, place)
 
 
-def _searched(asked: Study, item: Item) -> Float[np.ndarray, "1 d"]:
-    own = asked.model.params["parents"]["latents"]
-    latent = pipeline.encode(_observed(asked, item), asked.parent.family, own, asked.parent.config)
-    return np.asarray(latent.code).reshape(1, -1)
+def _searched(asked: Study, items: Sequence[Item]) -> Float[np.ndarray, "n d"]:
+    """What the run of latents says of shapes as if they were new: of an auto-decoder, a search."""
+    own, found = asked.model.params["parents"]["latents"], []
+    with progress.Line(len(items), "shapes encoded anew") as line:
+        for start in range(0, len(items), AT_ONCE):
+            some = [_observed(asked, item) for item in items[start : start + AT_ONCE]]
+            batch = {name: jnp.concatenate([each[name] for each in some]) for name in some[0]}
+            latent = pipeline.encode(batch, asked.parent.family, own, asked.parent.config)
+            found.append(np.asarray(latent.code).reshape(len(some), -1))
+            line.update(start + len(some))
+    return np.concatenate(found)
 
 
 def _oracle(asked: Study, item: Item) -> int:
@@ -351,15 +322,15 @@ def _pooled(asked: Study, item: Item, shown: Any) -> Float[np.ndarray, "c"]:
     return asked.looks[item.name]["condition"][shown].mean((0, 1))
 
 
+def _features(asked: Study, item: Item, shown: slice) -> Float[np.ndarray, "k c"]:
+    return asked.looks[item.name]["condition"][shown].mean(1)
+
+
 def _retrieved(asked: Study, shown: slice) -> Int[np.ndarray, "h"]:
     """The training shape, for each that was not trained, whose known views are most like those that are shown."""
-    unit = lambda rows: rows / np.maximum(np.linalg.norm(rows, axis=-1, keepdims=True), 1e-12)
-    bank = unit(np.stack([asked.looks[item.name]["condition"][: asked.known].mean(1) for item in asked.train]))
-    found = []
-    for item in asked.held:
-        query = unit(asked.looks[item.name]["condition"][shown].mean(1))
-        found.append(np.einsum("kc,ivc->ikv", query, bank).max(2).mean(1).argmax())
-    return np.array(found)
+    known = slice(asked.known)
+    bank = likeness.unit(np.stack([_features(asked, item, known) for item in asked.train]))
+    return np.array([likeness.alike(_features(asked, item, shown), bank).argmax() for item in asked.held])
 
 
 def _ridge(asked: Study, count: int) -> Float[np.ndarray, "h d"]:
@@ -374,13 +345,87 @@ def _ridge(asked: Study, count: int) -> Float[np.ndarray, "h d"]:
     return generation.ridge(x, y, np.stack([_pooled(asked, item, shown) for item in asked.held]), weight)
 
 
+def _noise(asked: Study) -> list[Scores]:
+    """The V-IoU of trained shapes whose latents are moved by noise, by its size in deviations of the training latents."""
+    some = asked.train[:: max(len(asked.train) // NOISY, 1)][:NOISY]
+    places, deviation = [asked.train.index(item) for item in some], asked.codes.std(0)
+    noise, found = np.random.default_rng(asked.model.config.seed).standard_normal((NOISY, asked.codes.shape[1])), []
+    with progress.Line(len(NOISES), "sizes of noise") as line:
+        for number, size in enumerate(NOISES, 1):
+            moved = [asked.codes[place] + size * deviation * noise[i] for i, place in enumerate(places)]
+            scores = [_scored(asked, item, row)[1]["v_iou"] for item, row in zip(some, moved)]
+            found.append({"noise": size, "shapes": len(some), "v_iou": float(np.median(scores))})
+            line.update(number)
+    return found
+
+
 def _control(asked: Study) -> Scores:
     """How well trained shapes come back by latents that are searched anew, beside their own."""
     some = asked.train[:: max(len(asked.train) // 10, 1)][:10]
-    places = [asked.train.index(item) for item in some]
-    own = [_scored(asked, item, asked.codes[place])["v_iou"] for item, place in zip(some, places)]
-    again = [_scored(asked, item, _searched(asked, item)[0])["v_iou"] for item in some]
+    own = [_scored(asked, item, asked.codes[asked.train.index(item)])[1]["v_iou"] for item in some]
+    again = [_scored(asked, item, row)[1]["v_iou"] for item, row in zip(some, _searched(asked, some))]
     return {"shapes": len(some), "own": float(np.mean(own)), "searched": float(np.mean(again))}
+
+
+def _likeness(asked: Study, meshes: Meshes) -> list[Scores]:
+    """Of which kind the outputs are: of each the shape that it is most like among all shapes of the run but the one asked.
+
+    `truth` is the shape itself, which tells how far the measures can be trusted.
+    """
+    everything, config = [*asked.train, *asked.held], asked.model.config
+    known = slice(asked.known)
+    bank = np.stack([_features(asked, item, known) for item in everything])
+    gallery, shown = likeness.gallery(everything, bank, config.seed), chosen(asked, "unseen", UNSEEN[-1])
+    azimuth, elevation = (angle[shown] for angle in views.angles(config.views.count))
+    sources = {name: meshes[name] for name in ("searched", *(f"{kind}, {UNSEEN[-1]}" for kind in KINDS))}
+    sources["truth"] = [[item.mesh] for item in asked.held]
+    found = []
+    with progress.Line(len(sources) * len(asked.held), "outputs' kinds told") as line:
+        for number, (name, place) in enumerate(((name, i) for name in sources for i in range(len(asked.held))), 1):
+            item = asked.held[place]
+            for mesh in sources[name][place]:
+                row = {"name": item.name, "category": item.category, "source": name}
+                row |= {"chance": likeness.chance(everything, item.name, item.category)}
+                row |= dict.fromkeys(("by_features", "by_surface", "likest", "nearest", "elongation", "euler"))
+                if len(mesh.faces):
+                    pictures = views.look(mesh, azimuth, elevation, config.views)
+                    query = np.asarray(asked.look.ask(pictures)).mean(1)
+                    places = likeness.nearest(mesh, query, gallery, item.name, config.seed)
+                    row |= {key: everything[at].category for key, at in places.items()}
+                    row |= dict(zip(("likest", "nearest"), (everything[at].name for at in places.values())))
+                    row |= {"elongation": likeness.elongation(mesh, config.seed)}
+                    row |= {"euler": geometry.topology(mesh)["euler"]}
+                found.append(row)
+            line.update(number)
+    return found
+
+
+def _draw(asked: Study, found: Scores, meshes: Meshes, folder: pathlib.Path) -> None:
+    """Nothing; writes the pictures: the loss by level, the ranking maps, and the worst shapes beside what they should be."""
+    folder.mkdir(exist_ok=True)
+    pictured_page.draw_levels(found, folder / "pictured_levels.png")
+    order = sorted(range(len(asked.train)), key=lambda i: (asked.train[i].category, asked.train[i].name))
+    maps = {}
+    for kind, count in (("known", VIEWS[-1]), ("unseen", VIEWS[0])):
+        made = drawn(asked, asked.train, chosen(asked, kind, count), np.arange(len(asked.train)))
+        one, other = (likeness.unit(rows - asked.codes.mean(0)) for rows in (made, asked.codes))
+        maps[f"{count} {kind} view{'s' * (count > 1)}"] = (one @ other.T)[order][:, order]
+    pictured_page.draw_ranking(maps, folder / "pictured_ranking.png")
+    shown, best = chosen(asked, "unseen", UNSEEN[-1]), f"drawn, {UNSEEN[-1]}"
+    iou = [row["v_iou"] or 0 for row in found["rows"][best]]
+    lines = []
+    for place in np.argsort(iou)[: pictured_page.WORST]:
+        item = asked.held[place]
+        columns = {"truth": item.mesh} | {
+            label: meshes[name][place][0]
+            for label, name in (
+                (best, best),
+                (f"nearest, {UNSEEN[-1]}", f"nearest, {UNSEEN[-1]}"),
+                ("searched", "searched"),
+            )
+        }
+        lines.append((f"{item.name}, V-IoU {iou[place]:.2f}", asked.looks[item.name]["views"][shown][:2], columns))
+    pictured_page.draw_sheet(lines, folder / "pictured_worst.png")
 
 
 def _median(found: Sequence[Scores]) -> Scores:

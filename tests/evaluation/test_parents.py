@@ -169,6 +169,30 @@ def test_latents_that_are_not_those_of_the_run_are_made_again(make, harm, capsys
         assert file.with_name(f"{file.stem} (2).npz").is_file()
 
 
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (
+            lambda code: code * np.nan,
+            "2 of 2 numbers of the code are not finite; accepted: finite ones; without the file it is made again",
+        ),
+        (
+            lambda code: np.concatenate([code, code], 1),
+            "a code of shape (2, 2); accepted from this family: (2, 1); without the file it is made again",
+        ),
+    ],
+)
+def test_a_code_that_is_not_the_familys_is_refused_in_a_line(make, spoil, told):
+    folder = make("run")
+    parents.load(config_of(latents=folder), None)
+    file = folder / "latents" / f"{written.stem('b')}.npz"
+    with np.load(file) as arrays:
+        harmed = dict(arrays)
+    np.savez(file, **harmed | {"code": spoil(harmed["code"])})
+    with pytest.raises(ValueError, match=f"^latents/{re.escape(file.name)}.*{re.escape(told)}$"):
+        parents.load(config_of(latents=folder), None)
+
+
 def test_half_codes_are_float32_again_and_tokens_stay_alive_or_not(tmp_path):
     for number in range(2):
         code, alive = np.full((2, 3), number + 1 / 3, np.float16), np.array([True, number > 0])

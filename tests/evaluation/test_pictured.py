@@ -4,8 +4,10 @@ import json
 
 import numpy as np
 import pytest
+import trimesh
 
-from hexjax.evaluation import pictured
+from hexjax.evaluation import pictured, pictured_page
+from hexjax.types import Mesh
 
 BASE = np.random.default_rng(0).uniform(0.2, 0.5, 30)
 
@@ -13,8 +15,8 @@ BASE = np.random.default_rng(0).uniform(0.2, 0.5, 30)
 def rows(gain):
     """IoU higher by `gain` than a base, and a CD-L1 that is lower by a tenth of it, with some noise."""
     noise = 0.01 * np.random.default_rng(1).standard_normal(30)
-    return [{"cd_l1": 0.1 - 0.1 * (iou + gain), "v_iou": iou + gain, "f_score_0.02": 0.0, "sdf_sign": 0.0}
-            for iou in BASE + noise * abs(gain)]  # fmt: skip
+    return [{"name": f"{place}", "category": "ab"[place % 2], "cd_l1": 0.1 - 0.1 * (iou + gain), "v_iou": iou + gain,
+             "f_score_0.02": 0.0, "sdf_sign": 0.0} for place, iou in enumerate(BASE + noise * abs(gain))]  # fmt: skip
 
 
 def found(drawn, nearest, ridge, searched=0.4, oracle=0.1):
@@ -56,16 +58,22 @@ def test_tables_are_filled_into_a_page_from_what_was_found(tmp_path, capsys):
     ranks = {"top1": 1.0, "top5": 1.0, "cosine": 0.99, "least": 0.9, "distinct": 1.0}
     kinds = ("searched", "oracle", "random", "drawn, 8", "nearest, 8", "ridge, 8")
     made = found(0.3, 0.1, 0.2)
+    made["mean"] = made["ceiling"] = made["random"]
+    like = {"name": "0", "category": "a", "chance": 0.5, "by_features": "a", "by_surface": "b", "likest": "2",
+            "nearest": "1", "elongation": 2.0, "euler": 0}  # fmt: skip
     judged = pictured.verdict(made, {"drawn, 8": 1.0, "searched": 2.0}, 8, 0)
     told = {
         "run": "RUN", "step": 9, "trained": 4, "held": 2, "draws": 1, "grid": 8, "samples": 10,
         "recall": [{"views": "known", "count": 8, "kept": 1.0, "raw": ranks, "centred": ranks}],
         "levels": [{"level": 0, "loss": 0.1, "exact": 0.2}], "search": {"shapes": 2, "own": 0.9, "searched": 0.8},
         "unseen": {name: dict.fromkeys(pictured.BETTER, 0.5) for name in kinds},
-        "to_nearest": {"drawn, 8": 1.0, "searched": 2.0}, "verdicts": {"8": judged},
+        "to_nearest": {"drawn, 8": 1.0, "searched": 2.0}, "verdicts": {"8": judged}, "rows": made,
+        "likeness": [like | {"source": name} for name in ("drawn, 8", "nearest, 8", "truth")],
+        "noise": [{"noise": 0.5, "v_iou": 0.25, "shapes": 2}],
     }  # fmt: skip
     page = tmp_path / "page.md"
-    page.write_text("".join(f"<!-- pictured:{name} -->\n<!-- /pictured:{name} -->\n" for name in pictured.TABLES))
+    marks = [*pictured_page.TABLES, f"recall {tmp_path.name}"]
+    page.write_text("".join(f"<!-- pictured:{each} -->\n<!-- /pictured:{each.split()[0]} -->\n" for each in marks))
     assert pictured.main([str(tmp_path), "--into", str(page)]) == 2
     assert "has no pictured.json; it is made by the same command without --into" in capsys.readouterr().err
     (tmp_path / "pictured.json").write_text(json.dumps(told))
@@ -74,3 +82,21 @@ def test_tables_are_filled_into_a_page_from_what_was_found(tmp_path, capsys):
     assert "| known | 8 | 100% | 100% |" in text
     assert "- 8 views: **GENERALISES**" in text
     assert "| 0 | 0.1000 | 0.2000 |" in text
+    assert "| a | 1 | 50% | 100% / 0% | 100% / 0% | 100% / 0% |" in text
+    assert "| 0 | a | 2 | 1 | 2.000 → 2.000 (2.000) | 0 → 0 (0) |" in text
+    assert "| a | 15 | " in text
+    assert "| 0.5 | 0.250 |" in text
+    page.write_text("<!-- pictured:recall other -->\n<!-- /pictured:recall -->\n")
+    assert pictured.main([str(tmp_path), "--into", str(page)]) == 2
+    assert f"a marker names the run 'other'; runs: {tmp_path.name}" in capsys.readouterr().err
+
+
+def test_pictures_are_written_whatever_is_drawn(tmp_path):
+    ball = trimesh.creation.icosphere(1, 0.5)
+    mesh = Mesh(np.float32(ball.vertices), np.int32(ball.faces))
+    empty = mesh._replace(faces=mesh.faces[:0])
+    view = np.zeros((2, 28, 28, 1), np.uint8)
+    pictured_page.draw_sheet([("ball", view, {"truth": mesh, "drawn": empty})] * 2, tmp_path / "sheet.png")
+    pictured_page.draw_ranking({"one": np.eye(3), "two": -np.eye(3)}, tmp_path / "ranking.png")
+    pictured_page.draw_levels({"levels": [{"level": 0, "loss": 0.1, "exact": 0.0}]}, tmp_path / "levels.png")
+    assert all((tmp_path / f"{name}.png").stat().st_size > 2000 for name in ("sheet", "ranking", "levels"))
