@@ -200,9 +200,10 @@ def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> 
     Raises:
         ValueError: for draws, latents or meshes of a family that has none, in one line.
     """
-    lacks = {"sample": family.sample is None, "encode": family.encode is None, "ceiling": family.field is None}
+    lacks = {"sample": family.sample is None, "encode": family.encode is None}
+    lacks |= dict.fromkeys(("ceiling", "view", "export"), family.field is None)
     if lacks.get(mode):
-        does = {"sample": "draws nothing", "encode": "encodes nothing", "ceiling": "has no surface"}[mode]
+        does = {"sample": "draws nothing", "encode": "encodes nothing"}.get(mode, "has no surface")
         raise ValueError(
             f"config.model.family is {config.model.family!r}, which {does} with latent.kind = {config.latent.kind}; "
             f"--mode={mode} accepts a family that does"
