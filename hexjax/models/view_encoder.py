@@ -109,7 +109,10 @@ def own(config: Any) -> Encoder:
 
 
 def pretrained(config: Any) -> Encoder:
-    """DINOv2's transformer. Its file is read by `init` alone, and out of the program, which would else hold all weights."""
+    """DINOv2's transformer. Its file is read by `init` alone, and out of the program, which would else hold all weights.
+
+    Whatever reads a run needs no file; a training that goes on looks whether it fits, as one that begins does.
+    """
     model, side = config.model, config.views.resolution_px // PATCH_PX
 
     def init(batch: Batch, key: Array) -> Params:

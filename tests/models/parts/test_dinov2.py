@@ -97,6 +97,9 @@ def test_it_says_what_a_slow_one_says_whatever_its_tensors_are_called(tmp_path):
     found = jax.jit(lambda params: dinov2.features(params, pictures, HEADS, jnp.dtype("float32")))(read[0])
     for one, other in zip(found, slow(given, pictures, HEADS)):
         np.testing.assert_allclose(one, other, atol=1e-4)
+    half = dinov2.features(read[0], pictures, HEADS, jnp.dtype("bfloat16"))
+    assert {part.dtype for part in half} == {jnp.dtype("float32")}
+    np.testing.assert_allclose(half[0], found[0], atol=0.05)
 
 
 def test_other_precisions_are_read_as_float32(tmp_path):
