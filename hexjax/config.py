@@ -43,6 +43,8 @@ ADDED = ("evaluate.*", "sample.*", "export.*", "surface.*", "salient.*", "cells.
          "checkpoint.keep_every_steps", "optimiser.halve_every_steps", "optimiser.epsilon", "train.ema", "data.split",
          "data.split_seed", "data.held_out", "data.close", "data.augment", "reconstruction.depth_knee",
          "reconstruction.depth_quantile")  # fmt: skip
+# Keys of one family that its older runs may lack, and what these did.
+ADDED_TO = {"view_encoder": {"views.encoder": "own", "views.weights": ""}}
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first
@@ -231,17 +233,19 @@ def _cure(folder: pathlib.Path, saved: Saved) -> str:
 def _complete(config: ml_collections.ConfigDict) -> None:
     """Nothing; a run made before a key of `ADDED`, or a section of `rules.OPEN`, existed gets that of configs/base.py.
 
-    So does one made before a sweep had a form.
+    So does one made before a sweep had a form; one that lacks a key of `ADDED_TO` gets what stands there.
     """
     cells.complete(config)
-    for key, value in rules.flatten(experiments.base()).items():
+    leaves = rules.flatten(experiments.base())
+    known = {key: leaves[key] for key in leaves if any(fnmatch.fnmatch(key, pattern) for pattern in ADDED)}
+    known |= ADDED_TO.get(str(rules.flatten(config).get("model.family")), {})
+    for key, value in known.items():
         section, _, name = key.rpartition(".")
-        if any(fnmatch.fnmatch(key, pattern) for pattern in ADDED):
-            if section not in config:
-                config[section] = ml_collections.ConfigDict()
-            part = config[section]
-            if isinstance(part, ml_collections.ConfigDict) and name not in part:
-                part[name] = value
+        if section not in config:
+            config[section] = ml_collections.ConfigDict()
+        part = config[section]
+        if isinstance(part, ml_collections.ConfigDict) and name not in part:
+            part[name] = value
     for section, _, name in (key.rpartition(".") for key in rules.OPEN):
         if isinstance(config[section], ml_collections.ConfigDict) and name not in config[section]:
             config[section][name] = ml_collections.ConfigDict()

@@ -196,6 +196,9 @@ SWEEP_RULES = {  # of configs/sweeps/
 
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
 
+# Values of keys with which nothing is trained, and train.steps is 0: a run has what its family's `init` gives.
+UNTRAINED = {"views.encoder": ("dinov2", "pca")}
+
 # What `diagnostics.on_collapse = escape` needs: a weight to lower, a witness that certifies, and looks at the latent.
 ESCAPE = {
     "latent.kind": (*names.GAUSSIAN, "bernoulli", "categorical"),
@@ -241,7 +244,7 @@ def validate(config: ml_collections.ConfigDict, mode: str = "train") -> None:
     for section in OPEN:
         _check_open(config, section)
     for key, value in leaves.items():
-        check_value(key, value, rule_of(key))
+        check_value(key, value, _rule_of_steps(leaves) if key == "train.steps" else rule_of(key))
     names.refuse_missing(config.data.path)
     if mode in ("train", "cell"):
         _check_together(config)
@@ -291,6 +294,14 @@ _READ = {
 def rule_of(key: str) -> Rule | None:
     """The rule of a key, or None for one that an experiment adds."""
     return (RULES | SWEEP_RULES).get(key) or OPEN.get(key.rpartition(".")[0])
+
+
+def _rule_of_steps(leaves: dict[str, Any]) -> Rule:
+    """The rule of `train.steps`: that of all, or 0 where nothing is trained."""
+    for key, values in UNTRAINED.items():
+        if key in leaves and leaves[key] in values:
+            return Rule(int, f"0, as nothing is trained with {key} = {leaves[key]}", lambda value: value == 0)
+    return RULES["train.steps"]
 
 
 def _check_open(config: ml_collections.ConfigDict, section: str) -> None:

@@ -524,6 +524,34 @@ def test_run_made_before_a_key_existed_gets_that_of_base(tmp_path):
     assert (config.surface.points, config.inside.points) == (4096, 4096)
 
 
+def test_run_made_before_its_family_had_a_key_gets_what_it_did_then(tmp_path):
+    given = "--config=view_encoder.py:small"
+    write_run(tmp_path, given)
+    plain = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    del plain["views"]["encoder"], plain["views"]["weights"]
+    (tmp_path / "config.json").write_text(json.dumps(plain), encoding="utf-8")
+    for arguments in ([], [given], ["--mode=evaluate"]):
+        config = configuration.parse([*arguments, f"--workdir={tmp_path}"]).config
+        assert (config.views.encoder, config.views.weights) == ("own", "")
+    told = refusal(f"--workdir={tmp_path}", "--config.views.encoder=pca", "--config.train.steps=0")
+    assert "other values of views.encoder (own there, pca here); may differ" in told
+    assert "encoder" not in configuration.parse([SMALL]).config.views
+
+
+def test_steps_are_none_where_nothing_is_trained_and_some_elsewhere():
+    for variant in ("pca", "dinov2"):
+        given = f"--config=view_encoder.py:{variant}"
+        assert configuration.parse([given]).config.train.steps == 0
+        accepted = f"accepted: 0, as nothing is trained with views.encoder = {variant}"
+        assert refusal(given, "--config.train.steps=5") == f"config.train.steps is 5; {accepted}"
+        told = ("config.optimiser.beta2 set, but not read with train.steps = 0",)
+        assert configuration.parse([given, "--config.optimiser.beta2=0.9"]).warnings == told
+    least = "config.train.steps is 0; accepted: a whole number, at least 1"
+    for given in (SMALL, "--config=view_encoder.py:small"):
+        assert refusal(given, "--config.train.steps=0") == least
+    assert refusal("--config=view_encoder.py:pca", "--config.views.encoder=own") == least
+
+
 def test_refusal_of_another_config_names_the_first_keys_and_counts_the_rest(tmp_path):
     write_run(tmp_path)
     told = refusal("--config=vae_binary.py", f"--workdir={tmp_path}")

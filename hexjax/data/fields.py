@@ -31,6 +31,7 @@ JUDGED = ("slack", "seen")  # of the maps and the family's ideal at the points o
 BAND = frame.BAND
 FUSION = 2  # of how six maps become a field: a new number judges all anew
 UNSEEN = dict.fromkeys(("held", "drawn", "shown", "shown_held", "run", "tokens"))  # pictures do not depend on these
+UNNAMED = ("encoder", "weights")  # nor on these, which are newer: those made before there were any are found as well
 LATENT = ("latent", "place", "mean", "deviation")  # of a parent; `alive` too, where it has some, else of cells
 
 
@@ -365,7 +366,7 @@ def _pictures(
     mesh: Mesh, config: Any, whole: bool, look: Look | None, kept: Callable[..., dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """The views and their poses, and what a look says of them; those that are held are left out of a training's pool."""
-    settings = config.views.to_dict() | UNSEEN
+    settings = {name: value for name, value in config.views.to_dict().items() if name not in UNNAMED} | UNSEEN
     made = kept({"views": settings}, lambda: views.make(mesh, config.views), packed=True)
     if look is not None:
         made |= kept(

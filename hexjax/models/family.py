@@ -70,7 +70,8 @@ class Family:
     reads: the fields of a batch that `loss` takes; sees: those that `encode` takes, all that is made of a new mesh
     layout, size: of one shape's latent. size(latent | None) -> Size: None where it is the same for all
     init(batch, key, parents) -> params, a dict whose names are the groups of `optimiser.scale`; parents: their parameters
-    loss(params, batch, key, step, knobs) -> (scalar, parts): parts are named scalars; `knobs` as from `knobs(config)`
+    loss(params, batch, key, step, knobs) -> (scalar, parts): parts are named scalars; `knobs` as from `knobs(config)`.
+        None: nothing is trained, a run is what `init` gives, and `rules.UNTRAINED` names the key that says so
     encode(params, batch, key, knobs=None) -> Latent: a sample of the posterior; the same each time where key is None;
         `knobs` of a sweep stand for the config's numbers. `item` is in the batch for shapes of the training alone.
         None: there is nothing that encodes
@@ -83,6 +84,7 @@ class Family:
         number the draws, in a batch of `conditions` beside
     judge(params, batch, key) -> named numbers [b], or None: what the protocol cannot know
     probe: for diagnostics, or None where there is no latent to judge
+    starts: the most shapes that a training gives to `init`, where there are so many; not fewer than a batch
     """
 
     reads: tuple[str, ...]
@@ -90,7 +92,7 @@ class Family:
     layout: Layout
     size: Callable[..., Size]
     init: Callable[..., Any]
-    loss: Callable[..., Any]
+    loss: Callable[..., Any] | None
     encode: Callable[..., Any] | None
     decode: Callable[..., Any] | None
     field: Callable[..., Any] | None
@@ -100,6 +102,7 @@ class Family:
     conditions: tuple[str, ...] = ()
     judge: Callable[..., Any] | None = None
     probe: Probe | None = None
+    starts: int = 16
 
     @property
     def latent_floats(self) -> int:
@@ -197,9 +200,10 @@ def check_mode(family: Family, config: ml_collections.ConfigDict, mode: str) -> 
     Raises:
         ValueError: for draws, latents or meshes of a family that has none, in one line.
     """
-    lacks = {"sample": family.sample is None, "encode": family.encode is None, "ceiling": family.field is None}
+    lacks = {"sample": family.sample is None, "encode": family.encode is None}
+    lacks |= dict.fromkeys(("ceiling", "view", "export"), family.field is None)
     if lacks.get(mode):
-        does = {"sample": "draws nothing", "encode": "encodes nothing", "ceiling": "has no surface"}[mode]
+        does = {"sample": "draws nothing", "encode": "encodes nothing"}.get(mode, "has no surface")
         raise ValueError(
             f"config.model.family is {config.model.family!r}, which {does} with latent.kind = {config.latent.kind}; "
             f"--mode={mode} accepts a family that does"

@@ -65,7 +65,9 @@ def train(
 
 def _train(family, config, data, folder, evaluate, signals, store) -> int:
     adam, knobs, steps = optimiser.make(config), families.knobs(config), config.train.steps
-    init = functools.partial(step.make_init(family, adam, step.start(config, data.cache.count)), seed=config.seed)
+    init = functools.partial(
+        step.make_init(family, adam, step.start(family, config, data.cache.count)), seed=config.seed
+    )
     target = jax.eval_shape(init, data.cache)  # before anything is compiled: it may refuse
     data = monitor.with_teacher(family, config, data, folder)
     cache, batch_at, fixed, _, held_out = data
@@ -96,7 +98,8 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
     with record.Log(folder, first, steps, again=again) as log:
         for now in range(first, steps + 1):
             is_last = now == steps
-            validates, saves = _is_due(now, config.validate.every_steps), _is_due(now, config.checkpoint.every_steps)
+            validates = loss is not None and _is_due(now, config.validate.every_steps)
+            saves = _is_due(now, config.checkpoint.every_steps)
             diagnoses = diagnose is not None and (is_last or _is_due(now, config.diagnostics.every_steps))
             evaluates = is_last or (now > 0 and _is_due(now, config.evaluate.every_steps))
             if validates or saves or evaluates or diagnoses or signals.name:
@@ -129,7 +132,8 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
                         log.row(now, {f"evaluation.{name}": value for name, value in mean.items() if name != "ceiling"})
                         log.pictures(now, began)
             finally:
-                if now > first and (is_last or saves or collapsed or signals.name):
+                is_new = now > first or (is_last and restored is None)  # the latter where nothing is trained
+                if is_new and (is_last or saves or collapsed or signals.name):
                     log.sync()
                     store.save(state, config.to_dict())
             if is_last or collapsed or signals.name:
@@ -139,7 +143,7 @@ def _train(family, config, data, folder, evaluate, signals, store) -> int:
             pending = metrics
     store.wait()
     if signals.name:
-        saved = f"step {now} is saved" if now else "there was nothing to save yet"
+        saved = f"step {now} is saved" if now or is_last else "there was nothing to save yet"
         print(f"{signals.name}: {saved}; go on with: {_command(folder)}", file=sys.stderr)
         return names.INTERRUPTED
     if collapsed:

@@ -72,7 +72,7 @@ def make(text: str, count: int, together: str) -> Programs:
     batch_at = functools.partial(batches.batch_at, batch_size=batch)
     adam = optimiser.make(config)
     loss = step.objective(family, config)
-    one_init = step.make_init(family, adam, step.start(config, count))
+    one_init = step.make_init(family, adam, step.start(family, config, count))
     one_step = step.make_step(loss, adam, batch_at)
     forecast = escape.forecast(family, loss, adam, config.witness.temperature)
 

@@ -27,12 +27,10 @@ from hexjax.types import Array, Batch, Item, Params, Spec, TrainState
 
 BatchAt = Callable[[Any, Any, Any], Batch]  # (cache, step, seed) -> batch, pure and jittable
 Fixed = Callable[[Any], Batch]  # cache -> a batch that is always the same
-Loss = Callable[..., tuple[Array, dict[str, Array]]]  # (params, batch, key, step, knobs), as a family's
+# (params, batch, key, step, knobs), as a family's; None where nothing is trained, and then no step is taken
+Loss = Callable[..., tuple[Array, dict[str, Array]]] | None
 Shapes = dict[str, tuple[list[Item], split.Split]]  # by what asked for them
 Seed = int | Int[Array, ""]
-
-
-START = 16
 
 
 class Data(NamedTuple):
@@ -217,15 +215,15 @@ def objective(family: Family, config: ml_collections.ConfigDict) -> Loss:
     return loss
 
 
-def start(config: ml_collections.ConfigDict, count: int) -> Fixed:
-    """The shapes that a family may start from: the first START of so many, or those of a batch where they are more."""
-    return functools.partial(batches.fixed, items=np.arange(min(max(config.train.batch_size, START), count)))
+def start(family: Family, config: ml_collections.ConfigDict, count: int) -> Fixed:
+    """The shapes that a family may start from: the first `starts` of so many, or those of a batch where they are more."""
+    return functools.partial(batches.fixed, items=np.arange(min(max(config.train.batch_size, family.starts), count)))
 
 
 def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[Any, Seed], TrainState]:
     """A function of the cache and the seed: the state before the first step.
 
-    `fixed` gives the shapes that a family may start from: see `start`.
+    `fixed` gives the shapes that a family may start from: see `start`. Where nothing is trained the optimiser has no memory.
 
     As soon as it is traced it raises a ValueError for a group of `optimiser.scale` that the parameters lack.
     """
@@ -234,7 +232,8 @@ def make_init(family: Family, optimiser: Optimiser, fixed: Fixed) -> Callable[[A
         params = family.init(fixed(cache), stream_key(seed, "init", 0), cache.parents)
         optimiser.check_groups(params)
         average = jax.tree.map(jnp.copy, params) if optimiser.ema else None  # the step consumes both
-        return TrainState(jnp.int32(0), params, optimiser.direction.init(params), average)
+        memory = optimiser.direction.init(params if family.loss is not None else {})
+        return TrainState(jnp.int32(0), params, memory, average)
 
     return init
 

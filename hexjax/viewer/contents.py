@@ -110,6 +110,7 @@ def open_run(
     given = parents.load(config, folder) if folder is not None else parents.NONE
     spec = (folder and record.read_spec(folder)) or fields.spec(config, items)
     family = families.make(spec, config, given.parents)
+    families.check_mode(family, config, "view")
     if folder is None:
         return Run(folder, config, family, given, [fingerprint.Standing("", None)] * len(items), [])
     data, is_made = items if data is None else data, not config.data.path

@@ -138,6 +138,29 @@ def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, w
     assert {name: (value.shape[1:], value.dtype) for name, value in batch.items()} == sizes
 
 
+def test_pictures_are_found_again_whatever_reads_them():
+    asked, config = [], config_of()
+
+    def kept(told, make, packed=False):
+        asked.append(told)
+        return {"views": np.zeros(6), "pose": np.zeros(6)}
+
+    for more in ({}, {"encoder": "pca", "weights": "FILE", "tokens": "cls", "run": "RUN", "drawn": 1}):
+        config.views.update(more)
+        fields._pictures(None, config, False, None, kept)
+    assert asked[0] == asked[1]
+    seen = {name for name, value in asked[0]["views"].items() if value is not None}
+    assert seen == {"count", "resolution_px", "distance", "field_of_view", "channels", "shading"}
+    assert {*asked[0]["views"]} - seen == {
+        "held",
+        "drawn",
+        "shown",
+        "shown_held",
+        "run",
+        "tokens",
+    }  # as when first made
+
+
 def test_the_spec_tells_categories_and_latents_and_a_batch_has_them(items):
     config, latents = config_of(), {"latent": np.arange(12, dtype=np.float32).reshape(2, 3, 2)}
     named = [each._replace(category=name) for each, name in zip(items, ("lamp", "chair"))]

@@ -8,6 +8,8 @@ import pytest
 from configs import view_encoder as experiment
 from hexjax.data import fields
 from hexjax.models import family as families
+from hexjax.models.parts import dinov2
+from tests.models import weights
 
 KEY = jax.random.key(0)
 
@@ -54,8 +56,16 @@ def test_a_latent_has_a_feature_for_each_view_or_patch_of_length_root_d(tokens, 
     np.testing.assert_allclose(np.square(latent.code).sum(-1), 6, rtol=1e-4)
 
 
-def test_a_view_is_read_the_same_whatever_is_beside_it():
-    _, family, batch, params = made()
+PCA = {"views.encoder": "pca", "latent.channels": 3, "train.steps": 0}
+DINOV2 = {
+    "views.encoder": "dinov2", "views.weights": "FILE", "train.steps": 0, "model.width": weights.WIDTH,
+    "model.blocks": weights.BLOCKS, "model.heads": weights.HEADS, "latent.channels": weights.WIDTH,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("more", [{}, PCA])
+def test_a_view_is_read_the_same_whatever_is_beside_it(more):
+    _, family, batch, params = made(**more)
     whole = family.encode(params, batch, None).code
     order = np.array([4, 1, 0, 3, 2])
     np.testing.assert_allclose(
@@ -89,7 +99,70 @@ def test_recall_counts_the_shapes_that_are_found_from_another_view():
     np.testing.assert_allclose(family.judge(params, same, KEY)["recall"], 1)
 
 
+def test_others_learn_nothing():
+    assert made()[1].loss is not None
+    assert made(**PCA)[1].loss is None
+    assert families.make(fields.spec(config_of(**DINOV2), ())._replace(shapes=4), config_of(**DINOV2)).loss is None
+
+
+def test_principal_components_are_of_all_pictures_that_are_given_and_of_unit_deviation():
+    _, family, batch, _ = made(**PCA)
+    found = np.asarray(family.encode(family.init(batch, KEY, {}), batch, None).code, np.float64).reshape(-1, 3)
+    np.testing.assert_allclose(found.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(found.T @ found / len(found), np.eye(3), atol=1e-4)
+    small = jax.image.resize(batch["views"].reshape(20, 28, 28, 3) / 255, (20, 16, 16, 3), "linear").reshape(20, -1)
+    small = np.asarray(small, np.float64)
+    axes = np.linalg.svd(small - small.mean(0), full_matrices=False)[0][:, :3] * np.sqrt(20)
+    np.testing.assert_allclose(np.abs(found.T @ axes) / 20, np.eye(3), atol=1e-3)
+
+
+def test_components_that_too_few_pictures_tell_nothing_of_say_nothing():
+    _, family, batch, _ = made(**PCA | {"latent.channels": 12})
+    params = family.init({"views": batch["views"][:1]}, KEY, {})  # five pictures
+    found = np.asarray(family.encode(params, batch, None).code)
+    assert np.abs(found[..., :4]).max() > 0.5
+    np.testing.assert_array_equal(found[..., 4:], 0)
+
+
+@pytest.mark.parametrize(("tokens", "each"), [("cls", 1), ("patches", 4)])
+def test_weights_of_others_are_read_at_the_start_and_needed_no_more(tmp_path, tokens, each):
+    pytest.importorskip("safetensors", reason="safetensors is not installed: pip install -e '.[dev]'")
+    file = tmp_path / "weights"
+    weights.write(file, weights.original())
+    config = config_of(**DINOV2 | {"views.weights": str(file), "views.tokens": tokens})
+    family = families.make(fields.spec(config, ())._replace(shapes=4), config)
+    views = np.random.default_rng(0).integers(0, 256, (2, 5, 28, 28, 3)).astype(np.uint8)
+    params = jax.jit(family.init)({"views": views}, KEY, {})
+    jax.tree.map(np.testing.assert_array_equal, params, {"encoder": dinov2.read(str(file), 24, 2, 2)})
+    file.unlink()
+    code = family.encode(params, {"views": views}, None).code
+    assert code.shape == (2, 5 * each, 24)
+    found = dinov2.features(params["encoder"], views[:, 1] / np.float32(255), 2, jnp.dtype("float32"))
+    expected = found[0][:, None] if tokens == "cls" else found[1]
+    np.testing.assert_allclose(code[:, each : 2 * each], expected, atol=1e-5)
+    with pytest.raises(ValueError, match="where no file is"):
+        jax.eval_shape(lambda *given: family.init(*given), {"views": views}, KEY, {})  # traced anew
+
+
+def test_more_components_than_numbers_are_refused_before_data_are_made():
+    config = config_of(**PCA | {"latent.channels": 800})
+    family = families.make(fields.spec(config, ())._replace(shapes=4), config)
+    with pytest.raises(ValueError) as refused:
+        jax.eval_shape(family.init, {"views": jax.ShapeDtypeStruct((2, 2, 28, 28, 3), np.uint8)}, KEY, {})
+    text = "config.latent.channels is 800; accepted with views.encoder = pca: at most 768, the numbers of a picture made small"
+    assert str(refused.value) == text
+
+
 REFUSED = [
+    ({"views.encoder": "clip"}, "config.views.encoder is 'clip'; accepted: own | dinov2 | pca"),
+    ({"views.weights": "FILE"}, "config.views.weights is 'FILE'; accepted with views.encoder = own: '', as none are read"),
+    (DINOV2 | {"views.weights": ""},
+     "config.views.weights is ''; accepted with views.encoder = dinov2: a safetensors file of DINOv2's weights"),
+    (DINOV2 | {"views.channels": "normal"},
+     "config.views.channels is 'normal'; accepted with views.encoder = dinov2: shaded"),
+    (DINOV2 | {"latent.channels": 64},
+     "config.latent.channels is 64; accepted with views.encoder = dinov2: 24, its model.width"),
+    (PCA | {"views.tokens": "patches"}, "config.views.tokens is 'patches'; accepted with views.encoder = pca: cls"),
     ({"views.resolution_px": 30},
      "config.views.resolution_px is 30; accepted with model.family = view_encoder: multiples of 14"),
     ({"model.heads": 3}, "config.model.heads is 3; accepted: a divisor of model.width = 16"),

@@ -31,7 +31,7 @@ def begun(items, tmp_path, **more):
     """A family, its data with teachers, the loss, the optimiser and a state whose encoder says the same of every shape."""
     config, family, data = make(items, **WITNESS | more)
     data, adam = monitor.with_teacher(family, config, data, tmp_path), optimiser.make(config)
-    state = step.make_init(family, adam, step.start(config, 8))(data.cache, 0)
+    state = step.make_init(family, adam, step.start(family, config, 8))(data.cache, 0)
     return config, family, data, adam, state._replace(params=escape.constant(state.params))
 
 
