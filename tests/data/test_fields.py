@@ -138,7 +138,7 @@ def test_the_spec_tells_shape_and_type_of_every_field_before_it_is_made(items, w
     assert {name: (value.shape[1:], value.dtype) for name, value in batch.items()} == sizes
 
 
-def test_pictures_are_found_again_whatever_reads_them():
+def test_pictures_are_found_again_whatever_reads_them(items):
     asked, config = [], config_of()
 
     def kept(told, make, packed=False):
@@ -147,7 +147,7 @@ def test_pictures_are_found_again_whatever_reads_them():
 
     for more in ({}, {"encoder": "pca", "weights": "FILE", "tokens": "cls", "run": "RUN", "drawn": 1}):
         config.views.update(more)
-        fields._pictures(None, config, False, None, kept)
+        fields._pictures(items[0].mesh, config, False, None, kept)
     assert asked[0] == asked[1]
     seen = {name for name, value in asked[0]["views"].items() if value is not None}
     assert seen == {"count", "resolution_px", "distance", "field_of_view", "channels", "shading"}
