@@ -119,6 +119,8 @@ def study(folder: pathlib.Path, pairs: int, grid: int, worst: int) -> Scores:
     ledger.write("images/codes_by_category.png", drawn)
     if told := courses(folder):
         ledger.write("images/l1_by_time.png", functools.partial(l1_by_time, *told, title))
+    else:
+        progress.tell(f"{found['run']} logs no signs of its field over its training: no picture l1_by_time.png")
     return found
 
 
@@ -281,9 +283,8 @@ def courses(folder: pathlib.Path) -> tuple[dict[str, Course], str] | None:
     gained = np.diff(seconds, prepend=0.0)
     minutes = np.cumsum(np.where(gained < 0, seconds, gained)) / 60  # the clock of a run that went on began anew
     at = lambda step: float(np.interp(step, np.append(0, steps), np.append(0, minutes)))
-    return {
-        label: [(at(step), *both) for step, *both in course] for label, course in found.items()
-    }, "minutes of training"
+    found = {label: [(at(step), *both) for step, *both in course] for label, course in found.items()}
+    return found, "minutes of training, by the clock"
 
 
 def l1_by_time(found: Mapping[str, Course], axis: str, title: str, path: curve.Target) -> None:
@@ -349,7 +350,7 @@ def codes_table(found: Sequence[Scores]) -> str:
 def midpoints_table(found: Sequence[Scores]) -> str:
     """What lies halfway between two latents, of each run."""
     head = ("run", "family", "latent", "pairs", "nodes", "IoU with the mean field [least]", "with an end (mean field)",
-            "with the nearer end", "of the ends", "parts (ends, mean field)", "Euler (ends, mean field)",
+            "with the nearer end", "IoU of the ends", "parts (ends, mean field)", "Euler (ends, mean field)",
             "empty (mean field)")  # fmt: skip
     lines = []
     for run in found:

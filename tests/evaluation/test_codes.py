@@ -165,6 +165,16 @@ def test_rows_of_an_evaluation_under_way_are_read_and_those_of_a_ceiling_are_not
     assert codes.scored(tmp_path) == ROWS
 
 
+def test_a_run_that_logs_no_signs_is_told_to_have_no_picture_of_them(make, capsys):
+    folder = make(scores=[])
+    (folder / "metrics.jsonl").unlink()
+    found = codes.study(folder, 1, 16, 1)
+    assert found["failing"] is None
+    assert "run logs no signs of its field over its training: no picture l1_by_time.png\n" in capsys.readouterr().err
+    assert not (folder / "images" / "l1_by_time.png").exists()
+    assert "none scored. Thickness" in codes.failing_table([found])
+
+
 def test_l1_and_signs_are_told_over_the_minutes_of_training(tmp_path):
     write = lambda name, found: (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in found))
     write("metrics.jsonl", [{"step": step, "loss": 0.1} for step in range(3)])
@@ -176,7 +186,7 @@ def test_l1_and_signs_are_told_over_the_minutes_of_training(tmp_path):
     assert found == {"training": [(step, 0.1, 0.9) for step in (0, 10, 20, 30)], "evaluation": [(30, 0.2, 0.8)]}
     write("timing.jsonl", [{"step": step, "seconds": seconds} for step, seconds in ((10, 60), (20, 180), (30, 30))])
     found, axis = codes.courses(tmp_path)  # the run went on after step 20
-    assert axis == "minutes of training"
+    assert axis == "minutes of training, by the clock"
     assert [at for at, _, _ in found["training"]] == [0, 1, 3, 3.5]
 
 
