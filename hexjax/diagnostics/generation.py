@@ -1,4 +1,4 @@
-"""What generated latents are beside those learnt from: found again, shrunken, drawn to a few, or copied. Pure functions.
+"""What latents are: how they lie about, and generated ones beside those learnt from: found again, shrunken, or copied. Pure.
 
 Latents are rows [n, d], flattened and standardised alike. A cosine between raw latents is dominated by what all share; centred
 ones are less the mean of the known.
@@ -67,6 +67,49 @@ def nearest(found: Float[Array, "n d"], known: Float[Array, "m d"]) -> Float[np.
     one, other = np.asarray(found, np.float64), np.asarray(known, np.float64)
     squares = np.square(one).sum(1)[:, None] + np.square(other).sum(1)[None] - 2 * one @ other.T
     return np.sqrt(np.maximum(squares, 0).min(1))
+
+
+def principal(codes: Float[Array, "n d"], count: int) -> tuple[Float[np.ndarray, "n k"], Float[np.ndarray, "n"]]:
+    """Where latents lie along their first principal components, by the smaller Gram matrix, and the variance along each.
+
+    Variances are divided by n, the largest first; there are n of them, of which at most n - 1 are not 0.
+    """
+    centred = np.asarray(codes, np.float64)
+    centred = centred - centred.mean(0)
+    squares, sides = np.linalg.eigh(centred @ centred.T)
+    squares, sides = np.maximum(squares[::-1], 0), sides[:, ::-1]
+    return sides[:, :count] * np.sqrt(squares[:count]), squares / len(centred)
+
+
+def spread(codes: Float[Array, "n d"]) -> dict[str, float | int | None]:
+    """How n latents lie about: lengths, cosines of pairs, and how many directions they take.
+
+    `cosine` is the mean over pairs of the latents as they are, `cosine_centred` that of the same less their mean, and
+    `cosine_expected` is -1 / (n - 1): the mean inner product of the pairs of any centred set over its mean square. So a
+    centred mean differs from it only as lengths do, and tells nothing of alignment; `cosine_largest`, of the most alike
+    pair, does. `half` and `ninety` are the fewest principal components with so much of the variance, and `participation` is
+    the square of the sum of the variances over the sum of their squares. None where all latents are one.
+
+    Raises:
+        ValueError: for fewer than two latents.
+    """
+    rows = np.asarray(codes, np.float64)
+    if len(rows) < 2:
+        raise ValueError(f"got {len(rows)} latents; accepted: at least 2")
+    centred, pairs = rows - rows.mean(0), np.triu_indices(len(rows), 1)
+    lengths, variances = np.linalg.norm(rows, axis=1), principal(rows, 0)[1]
+    raw, apart = ((unit @ unit.T)[pairs] for unit in map(_unit, (rows, centred)))
+    found = {"norm": lengths.mean(), "norm_least": lengths.min(), "norm_largest": lengths.max(), "cosine": raw.mean()}
+    found = {name: float(value) for name, value in found.items()} | {"cosine_expected": -1 / (len(rows) - 1)}
+    same = not variances.sum() > 1e-24 * np.square(lengths).sum()  # what rounding leaves
+    most = np.cumsum(variances) / max(variances.sum(), 1e-300)
+    return found | {
+        "cosine_centred": None if same else float(apart.mean()),
+        "cosine_largest": None if same else float(apart.max()),
+        "half": None if same else int(np.searchsorted(most, 0.5)) + 1,
+        "ninety": None if same else int(np.searchsorted(most, 0.9)) + 1,
+        "participation": None if same else float(variances.sum() ** 2 / np.square(variances).sum()),
+    }
 
 
 def paired(

@@ -112,10 +112,9 @@ class Rows:
         head = {
             "of": hashlib.sha256(json.dumps([hexjax.__version__, of], sort_keys=True, default=str).encode()).hexdigest()
         }
-        lines = self.file.read_bytes().splitlines(keepends=True) if self.file.is_file() else []
-        rows = [_row(line) for line in lines]
-        if rows and rows[0] == head:
-            self.found = rows[1 : rows.index(None) if None in rows else None]
+        before = kept(self.file)
+        if before and before[0] == head:
+            self.found = before[1:]
         if self.found:
             print(f"{len(self.found)} of {count} shapes are there from before, in {self.file}", file=sys.stderr)
         folder.mkdir(parents=True, exist_ok=True)
@@ -136,6 +135,12 @@ class Rows:
             file.write(_line(row))
         self.found.append(row)
         self.line.update(len(self.found))
+
+
+def kept(file: pathlib.Path) -> list[Scores]:
+    """What a file of `Rows` holds up to the first damaged line: what it is `of`, and after it the rows; none without it."""
+    found = [_row(line) for line in file.read_bytes().splitlines(keepends=True)] if file.is_file() else []
+    return found[: found.index(None) if None in found else None]
 
 
 def _line(row: Scores) -> bytes:

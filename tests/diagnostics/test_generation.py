@@ -1,6 +1,7 @@
-"""Ranking, shrinkage and what no generator gives: on latents whose answer is known."""
+"""Ranking, shrinkage, spread and what no generator gives: on latents whose answer is known."""
 
 import numpy as np
+import pytest
 
 from hexjax.diagnostics import generation
 
@@ -84,3 +85,48 @@ def test_the_penalty_is_chosen_that_predicts_best():
     clean = x @ RANDOM.standard_normal((30, 2))
     assert generation.chosen_ridge(x, clean) == 1.0
     assert generation.chosen_ridge(x, RANDOM.standard_normal((60, 2))) > 100
+
+
+def test_pairs_of_a_centred_set_of_equal_lengths_have_a_mean_cosine_of_minus_one_over_one_less():
+    simplex = np.eye(7) - 1 / 7
+    others = np.broadcast_to(RANDOM.standard_normal(9), (3, 9))
+    turned = np.stack([np.cos(np.arange(5) * 2 * np.pi / 5), np.sin(np.arange(5) * 2 * np.pi / 5)], 1)
+    for centred in (simplex, turned, 3 * turned):
+        found = generation.spread(centred)
+        assert found["cosine_expected"] == -1 / (len(centred) - 1)
+        np.testing.assert_allclose([found["cosine"], found["cosine_centred"]], -1 / (len(centred) - 1), atol=1e-12)
+    assert generation.spread(others)["cosine_centred"] is None
+    assert generation.spread(others)["half"] is None
+
+
+def test_of_any_centred_set_it_is_the_mean_inner_product_over_the_mean_square():
+    centred = (KNOWN - MEAN) * np.linspace(0.1, 5, 40)[:, None]
+    centred -= centred.mean(0)
+    products = (centred @ centred.T)[np.triu_indices(40, 1)]
+    expected = generation.spread(KNOWN)["cosine_expected"]
+    np.testing.assert_allclose(products.mean() / np.square(centred).sum(1).mean(), expected)
+
+
+def test_what_all_share_is_in_raw_cosines_and_not_in_centred_ones():
+    found = generation.spread(KNOWN)
+    assert found["cosine"] > 0.95
+    assert abs(found["cosine_centred"] - found["cosine_expected"]) < 0.01
+    assert found["norm_least"] < found["norm"] < found["norm_largest"]
+    copies = generation.spread(np.concatenate([KNOWN, KNOWN[:1] + 1e-3]))
+    assert found["cosine_largest"] < 0.8 < 0.99 < copies["cosine_largest"]
+
+
+def test_components_are_counted_that_hold_half_and_nine_tenths():
+    deviations = np.sqrt([5.5, 3, 1, 0.25, 0.25])
+    signs = np.array([[1 if row >> bit & 1 else -1 for bit in range(5)] for row in range(32)])  # uncorrelated columns
+    places, variances = generation.principal(signs * deviations + 2, 2)
+    found = generation.spread(signs * deviations + 2)
+    np.testing.assert_allclose(variances[:6], [5.5, 3, 1, 0.25, 0.25, 0], atol=1e-9)
+    np.testing.assert_allclose(np.abs(places), np.broadcast_to(deviations[:2], (32, 2)), atol=1e-6)
+    assert (found["half"], found["ninety"]) == (1, 3)
+    np.testing.assert_allclose(found["participation"], 10**2 / (5.5**2 + 9 + 1 + 2 * 0.25**2))
+
+
+def test_one_latent_alone_is_refused():
+    with pytest.raises(ValueError, match=r"^got 1 latents; accepted: at least 2$"):
+        generation.spread(KNOWN[:1])

@@ -265,3 +265,33 @@ def test_another_law_of_near_points_is_refused():
     with pytest.raises(ValueError) as refused:
         sdf.near(shapes.box(1, 1, 1), 10, "cauchy", np.random.default_rng(0))
     assert str(refused.value) == "config.sdf.near is 'cauchy'; accepted: uniform | normal"
+
+
+def thickness_of(mesh):
+    return sdf.thickness(mesh, 300, np.random.default_rng(0))
+
+
+def test_thickness_is_how_far_it_is_to_the_other_side():
+    np.testing.assert_allclose(np.median(thickness_of(shapes.sphere(0.6, 4))), 1.2, rtol=0.01)
+    plate = shapes.box(1.0, 0.03, 1.4)
+    for mesh in (plate, flipped(plate)):
+        found = thickness_of(mesh)
+        assert len(found) == 300
+        np.testing.assert_allclose(np.median(found), 0.03, rtol=0.01)
+        assert (
+            np.isclose(found, 0.03, rtol=0.01) | np.isclose(found, 1, rtol=0.01) | np.isclose(found, 1.4, rtol=0.01)
+        ).all()
+
+
+def test_the_thickness_of_a_shell_is_its_walls():
+    shell = joined(shapes.sphere(0.8, 4), flipped(shapes.sphere(0.7, 4)))
+    np.testing.assert_allclose(np.median(thickness_of(shell)), 0.1, rtol=0.02)
+
+
+def test_faces_within_the_solid_have_no_thickness_and_a_sheet_has_none():
+    cross = joined(shapes.box(1.6, 0.2, 0.2), shapes.box(0.2, 1.6, 0.2))
+    found = thickness_of(cross)
+    assert 200 < len(found) < 300
+    np.testing.assert_allclose(np.median(found), 0.2, rtol=0.01)
+    sheet = Mesh(np.float32([[0, 0, 0], [1, 0, 0], [0, 1, 0]]), np.int32([[0, 1, 2]]))
+    np.testing.assert_array_equal(thickness_of(sheet), 0)
