@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# From pictures to shapes on a GPU, in one go of at most nine minutes: an auto-decoder of all closed shapes of a folder (512 x 8), an
-# encoder of their views, a generator of 15.7 M parameters that is told by views, and how well it draws shapes that it has not
-# seen; beside them what the auto-decoder and the views cost (benchmarks/auto_decoder.py and views.py).
+# From pictures to shapes on a GPU, in one go of at most nine minutes: an auto-decoder of all closed shapes of a folder (512 x 8),
+# an encoder of their views, a generator of 15.7 M parameters that is told by views, and how well it draws shapes that it has
+# not seen; beside them what the auto-decoder and the views cost (benchmarks/auto_decoder.py and views.py).
 #
 #   bash benchmarks/image_to_shape_gpu.sh SHAPES             SHAPES: a folder of meshes (default: shapes/ in HEXJAX_DATA)
 #   TOY=1 bash benchmarks/image_to_shape_gpu.sh SHAPES       the same at toy size on the CPU
@@ -11,8 +11,8 @@
 # for the toy). RUN: where the runs themselves lie (a new temporary folder; to name it again is to go on with them).
 # TRAIN_SECONDS: of the auto-decoder's training (120), from which its steps follow by the measured step; STEPS: its steps instead.
 # VIEW_PX: side of a picture, a multiple of 14 (112). PARTS: those to run, of auto_decoder, deepsdf, view_encoder, latent_dit,
-# pictured and views, in this order. LIMIT: seconds of all (530; 3600 as a toy): each part has a limit of its own (but as a toy), and
-# none goes beyond; what is stopped keeps what it has, and the next part goes on with that.
+# pictured and views, in this order. LIMIT: seconds of all (530; 3600 as a toy). Each part has a limit of its own (but as a
+# toy), and none goes beyond; what is stopped keeps what it has, and the next part goes on with that.
 set -uo pipefail
 
 PYTHON=${PYTHON:-python}
@@ -41,11 +41,12 @@ done
 "$PYTHON" -c 'import flax, igl, jaxtyping, matplotlib, ml_collections, optax, orbax.checkpoint, pooch, scipy, skimage, sklearn, tensorboardX, trimesh' ||
   refuse "$PYTHON lacks a package of pyproject.toml"
 if [ "$TOY" = 1 ]; then
-  export JAX_PLATFORMS=cpu
+  export JAX_PLATFORMS=cpu XLA_FLAGS=${XLA_FLAGS:---xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false} # soon compiled
   out=${OUT:-$(mktemp -d)} few=10 toy=--toy views=(--toy) variants=() px=28 draws=(--draws=1 --shapes=1 --grid=16 --samples=200)
   small=(--config.model.width=16) cameras=(--config.views.{count=16,held=8}) scored=(--config.{extract.grid=16,score.samples=200})
-  decoder=(--config.{model.depth=4,sdf.points=64,sdf.pool_points=512,sdf.seen_points=256,search.points=64,search.steps=5,latent.channels=8,inside.points=64})
-  encoder=(--config.{model.blocks=1,latent.channels=8}) generator=(--config.{model.blocks=1,model.heads=2,diffusion.levels=20,diffusion.steps=4})
+  decoder=(--config.{model.depth=4,latent.channels=8,sdf.points=64,sdf.pool_points=512,sdf.seen_points=256}
+    --config.{search.points=64,search.steps=5,inside.points=64}) encoder=(--config.{model.blocks=1,latent.channels=8})
+  generator=(--config.{model.blocks=1,model.heads=2,diffusion.levels=20,diffusion.steps=4})
   limit=${LIMIT:-3600} steps=${STEPS:-4} view_steps=3 draw_steps=3 warmup=1 shown=1
 else
   out=${OUT:-results/image_to_shape_gpu} few=0 toy='' views=("$shapes") variants=(--variants=full) px=${VIEW_PX:-112}
@@ -55,6 +56,7 @@ else
   platform=$("$PYTHON" -c 'import jax; print(jax.devices()[0].platform)') || refuse "$PYTHON cannot start JAX"
   [ "$platform" = gpu ] || refuse "JAX sees no GPU (it runs on $platform); TOY=1 tries it on the CPU"
 fi
+out=$(absolute "$out")
 mkdir -p "$out" "$run" && [ -w "$out" ] || refuse "cannot write to $out"
 
 failed=''
@@ -73,12 +75,14 @@ part() { # name, seconds it may take, command
   [ "$code" = 0 ] || failed="$failed $1"
 }
 launch() { # config, seconds it may take, further arguments
-  part "$1" "$2" "$PYTHON" launch.py --config="configs/$1.py" --workdir="$run/$1" --config.optimiser.{decay=cosine,warmup_steps="$warmup"} \
+  part "$1" "$2" "$PYTHON" launch.py --config="configs/$1.py" --workdir="$run/$1" \
+    --config.optimiser.{decay=cosine,warmup_steps="$warmup"} \
     --config.{log.every_steps=100,validate.every_steps=2000,checkpoint.every_steps=5000,diagnostics.every_steps=0} "${small[@]}" "${@:3}"
 }
 
 names=$("$PYTHON" -m benchmarks.closed "$shapes" --count="$few") || refuse "$(basename "$shapes") does not load"
-read -r count first < <("$PYTHON" -c 'import ast, sys; names = ast.literal_eval(sys.argv[1]); print(len(names), names[:1])' "$names")
+tell='import ast, sys; names = ast.literal_eval(sys.argv[1]); print(len(names), names[:1])'
+read -r count first < <("$PYTHON" -c "$tell" "$names")
 [ "$count" -ge 10 ] || refuse "$(basename "$shapes") has $count closed shapes; accepted: at least 10"
 # Both runs hold the same shapes out. Where shares of few shapes leave none to test, the first is.
 data=(--config.data.{path="$shapes",count=0,names="$names",split="(0.83, 0.0, 0.17)"})
