@@ -1,6 +1,6 @@
 """What the benchmarks share: fresh worker processes, peak memory, the machine's description, and where the data lie.
 
-Standard library only, so that a parent stays small: Linux counts a parent's peak into that of the child it starts.
+Standard library alone in a parent, so that it stays small: Linux counts a parent's peak into that of the child it starts.
 """
 
 import importlib.metadata
@@ -72,6 +72,18 @@ def timed(function: Callable[[], Any]) -> tuple[float, Any]:
     began = time.perf_counter()
     value = function()
     return time.perf_counter() - began, value
+
+
+def compilations() -> list[float]:
+    """Seconds of each program that JAX compiles in this process from here on; the list grows."""
+    import jax
+
+    found: list[float] = []
+    is_one = lambda event: event.endswith("backend_compile_duration")
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, seconds, **_: found.append(seconds) if is_one(event) else None
+    )
+    return found
 
 
 def machine() -> dict[str, Any]:

@@ -61,10 +61,7 @@ def measure(meshes: int, resolution: int, few: int) -> dict[str, Any]:
     from hexjax.geometry import mesh as geometry
     from hexjax.types import Mesh
 
-    compiled = []
-    jax.monitoring.register_event_duration_secs_listener(
-        lambda event, seconds, **_: compiled.append(seconds) if event.endswith("backend_compile_duration") else None
-    )
+    compiled = common.compilations()
     files = sorted((common.data_folder() / "shapes").glob("*.npz"))
     if not files:
         raise FileNotFoundError("no shapes/*.npz in the data folder: set HEXJAX_DATA")

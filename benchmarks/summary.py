@@ -26,12 +26,15 @@ def every(folder: pathlib.Path, some: bool = False) -> str:
         for name in ("render", "extract", "sdf", "command")
     }
     step = json.loads((folder / "train_step.json").read_text(encoding="utf-8"))
-    kinds = (
+    kinds = [
         _rendering(found["render"]["rows"]),
         _extraction(found["extract"]["rows"]),
         _distances(found["sdf"]["runs"]),
         _steps(step["rows"]),
-    )
+    ]
+    for name, told in (("auto_decoder", _decoder_steps), ("views", _views)):
+        if (file := folder / f"{name}.json").is_file():
+            kinds.append(told(json.loads(file.read_text(encoding="utf-8"))))
     machine, device = found["render"]["machine"], found["render"]["device"].split(":")[0].upper()
     if some:
         told = [
@@ -134,6 +137,30 @@ def _steps(rows: list[dict[str, Any]]) -> list[tuple[str, ...]]:
         what = f"a training step of {row['parameters'] / 1e6:.1f} M parameters at {row['resolution_px']}², batch {row['batch']}"
         found.append((what, *_against(seconds["ours"], fastest, peers.get(fastest))))
     return found
+
+
+def _decoder_steps(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    rows = []
+    for row in found["rows"]:
+        seconds = {name: runner["seconds"] for name, runner in row["runners"].items() if runner.get("seconds")}
+        peers = {name: value for name, value in seconds.items() if name.startswith("PyTorch")}
+        fastest = min(peers, key=peers.get, default=None)
+        size = f"{row['parameters'] / 1e6:.2g} M parameters, {row['shapes']} x {row['points']} points"
+        rows.append(
+            (f"a training step of the auto-decoder, {size}", *_against(seconds["ours"], fastest, peers.get(fastest)))
+        )
+    return rows
+
+
+def _views(found: dict[str, Any]) -> list[tuple[str, ...]]:
+    """Seconds a view at 224², what is compiled counted in, beside those that a published study tells."""
+    rows, published = [], found["published_views_per_second"]
+    for row in found["rows"]:
+        if row["resolution_px"] == 224:
+            what = f"a view of 224² of a mesh, {row['shading']}, {len(row['meshes'])} meshes with compilation"
+            ours = 1 / row["first"]["views_per_second"]
+            rows.append((what, *_against(ours, "a published study", 1 / published)))
+    return rows
 
 
 def _against(ours: float, name: str | None, seconds: float | None) -> tuple[str, str, str]:

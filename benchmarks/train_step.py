@@ -13,28 +13,17 @@ of the peak: the latter a second over that of a large matrix product in the same
 """
 
 import argparse
-import contextlib
-import functools
 import importlib
 import json
-import math
 import os
 import pathlib
-import statistics
 import tempfile
-import time
-import traceback
-from collections.abc import Callable
 from typing import Any
 
-from benchmarks import common
+from benchmarks import common, steps
 
 BATCHES = {"small": {"cpu": (1, 8), "gpu": (1, 8)}, "full": {"cpu": (1,), "gpu": (1, 8)}, "toy": {"cpu": (1,)}}
 STEPS = {"small": 20, "full": 10, "toy": 3}  # of each runner, after WARM rounds; CPU
-GPU_FACTOR = 5  # times as many on a GPU
-MATRIX = {"cpu": 2048, "gpu": 8192, "toy": 256}  # side of the matrices that tell the peak
-WARM = 3  # rounds: the heap of several runners settles late
-PAUSE = 0.02  # seconds before each step: threads of the one before may still spin, waiting for work
 POOL = 4096  # query points a shape: enough to draw from, soon made
 TOY = {
     "hexplane.resolution_px": 32, "model.stem_px": 4, "model.widths": (8, 16), "model.mixer_width": 16,
@@ -46,10 +35,6 @@ OURS = {  # runner -> differences of its config
     "ours, with signed distances": {"sdf.weight": 0.1},
     "ours, bfloat16": {"model.dtype": "bfloat16"},
 }
-PEERS = ("PyTorch", "PyTorch compiled", "PyTorch bfloat16", "PyTorch bfloat16 compiled")
-NUDGE = 0.02  # of the starting parameters: layers that start at 0 would hide what is behind them
-TOLERANCE = 1e-3  # of the agreement of loss, gradient norm and depth, relative; TensorFloat-32 on GPUs needs more
-Step = Callable[[], Any]  # one step, waited for
 
 
 def main() -> None:
@@ -108,7 +93,17 @@ def measure(variant: str, batch: int) -> dict[str, Any]:
         if params is None:
             params, batch_of, faces, first = started
     plain = load(variant, batch, {})
-    peers, check = torch_runners(plain, params, batch_of, first, platform)
+
+    def twin() -> Any:
+        from benchmarks import torch_twin
+
+        model = torch_twin.make(plain)
+        torch_twin.copy(model, params)
+        return model
+
+    maps = [batch_of[name] for name in ("depth", "normal", "mask")]
+    depth = lambda raw: (raw[..., 1] + 1).clamp(0, 2)
+    peers, check = steps.torch_runners(plain, platform, twin, maps, first, ("depth", depth))
     row = {
         "variant": variant,
         "batch": batch,
@@ -116,7 +111,7 @@ def measure(variant: str, batch: int) -> dict[str, Any]:
         "device": jax.devices()[0].device_kind,
         "faces": faces,
         "resolution_px": plain.hexplane.resolution_px,
-        "parameters": sum(leaf.size for leaf in jax.tree.leaves(params)),
+        "parameters": first["parameters"],
         "gflop_by_hand": round(gflop(plain), 2),
         "check": check,
     }
@@ -124,12 +119,11 @@ def measure(variant: str, batch: int) -> dict[str, Any]:
         told[name] = facts
         if step is not None:
             runners[name] = step
-    count = STEPS[variant] * (GPU_FACTOR if platform == "gpu" else 1)
-    times = in_turns(runners, count)
-    for name, seconds in times.items():
-        told[name]["seconds"] = round(statistics.median(seconds), 5)
-        told[name]["fastest"], told[name]["slowest"] = round(min(seconds), 5), round(max(seconds), 5)
-    return row | {"steps": count, "peak_gflops": peaks(variant, platform), "runners": told, "versions": versions()}
+    count = STEPS[variant] * (steps.GPU_FACTOR if platform == "gpu" else 1)
+    for name, seconds in steps.in_turns(runners, count).items():
+        told[name] |= seconds
+    peaks = steps.peaks("toy" if variant == "toy" else platform)
+    return row | {"steps": count, "peak_gflops": peaks, "runners": told, "versions": steps.versions()}
 
 
 def load(variant: str, batch: int, overrides: dict[str, Any]) -> Any:
@@ -147,153 +141,26 @@ def load(variant: str, batch: int, overrides: dict[str, Any]) -> Any:
     return config.lock()
 
 
-def ours(config: Any, params: Any) -> tuple[Step, dict[str, Any], Any, Any, int, dict[str, Any]]:
+def ours(config: Any, params: Any) -> tuple[steps.Step, dict[str, Any], Any, Any, int, dict[str, Any]]:
     """A step of ours, what is told of it, its starting parameters, batch and first shape's faces, and what it first gave.
 
-    The first call's compilation is told apart; the state stays on the device from step to step.
+    The first call's compilation is told apart.
     """
     import jax
 
-    from hexjax.models import family as families
-    from hexjax.training import optimiser, step
+    from hexjax.training import step
 
     loaded = step.load(config, "train")
     family, data = loaded.family, loaded.data
-    adam, knobs = optimiser.make(config), families.knobs(config)
-    state = jax.jit(step.make_init(family, adam, data.fixed))(data.cache, config.seed)
-    if params is None:
-        leaves, tree = jax.tree.flatten(state.params)
-        keys = jax.random.split(jax.random.key(1), len(leaves))
-        nudged = [leaf + NUDGE * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys)]
-        params = jax.device_get(jax.tree.unflatten(tree, nudged))
-    state = state._replace(params=jax.device_put(params))
+    state, params = steps.begin(config, loaded, params)
     batch = jax.device_get(data.batch_at(data.cache, 0, config.seed))
     latent = jax.jit(lambda params: family.decode(params, family.encode(params, batch, None)))(state.params)
-    advance = functools.partial(step.make_step(family.loss, adam, data.batch_at), seed=config.seed)
-    advance = jax.jit(advance, donate_argnums=0)
-    lowered = advance.lower(state, data.cache, knobs)
-    seconds, compiled = common.timed(lowered.compile)
-    costs, memory = lowered.cost_analysis() or {}, compiled.memory_analysis()
-    told = {"compile_seconds": round(seconds, 2), "gflop_xla": round(costs.get("flops", math.nan) / 1e9, 2)}
-    told["memory_mib"] = round((memory.argument_size_in_bytes + memory.temp_size_in_bytes) / 2**20, 1)
-    held, known = [state], {"depth": jax.device_get(latent.depth)}
+    known = {"decoded": jax.device_get(latent.depth), "parameters": sum(leaf.size for leaf in jax.tree.leaves(params))}
+    once, told = steps.stepper(config, loaded, state)
     del state
-
-    def once() -> Any:
-        held[0], metrics = compiled(held[0], data.cache, knobs)
-        return jax.block_until_ready(metrics)
-
     first = once()
     known |= {"loss": float(first["loss"]), "gradient_norm": float(first["gradient_norm"])}
     return once, told, params, batch, len(loaded.items[0].mesh.faces), known
-
-
-def torch_runners(config: Any, params: Any, batch: Any, first: dict, platform: str) -> tuple[dict, dict[str, Any]]:
-    """PyTorch's runners by name, each with what is told of it (no step where it does not run), and the agreement."""
-    try:
-        import torch
-
-        from benchmarks import torch_twin
-    except ImportError:
-        return {"PyTorch": (None, {"missing": "not importable"})}, {}
-    if platform == "gpu" and not torch.cuda.is_available():
-        return {"PyTorch": (None, {"missing": "sees no GPU"})}, {}
-    device = "cuda" if platform == "gpu" else "cpu"
-    torch.set_float32_matmul_precision("high")  # TensorFloat-32 on GPUs, as JAX takes by itself; nothing on CPUs
-    maps = [torch.tensor(batch[name], device=device) for name in ("depth", "normal", "mask")]
-
-    def fresh() -> Any:
-        model = torch_twin.make(config)
-        torch_twin.copy(model, params)
-        return model.to(device)
-
-    try:
-        check = agreement(config, fresh(), maps, first, params)
-    except (ValueError, RuntimeError) as fault:  # told in the row: ours is measured all the same
-        traceback.print_exc()
-        check = {"failed": " ".join(str(fault).split())[:200]}
-    found: dict[str, Any] = {}
-    for name in PEERS if platform == "gpu" else PEERS[:2]:
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-        held = torch.cuda.memory_allocated() if device == "cuda" else 0
-        model = fresh()
-        network = torch.compile(model) if "compiled" in name else model
-        half = torch.autocast(device, torch.bfloat16) if "bfloat16" in name else contextlib.nullcontext()
-        step = torch_step(config, model, network, maps, half)
-        try:
-            seconds, _ = common.timed(step)
-        except Exception as fault:  # torch.compile raises whatever its back end does: no compiler, no Triton
-            found[name] = (None, {"missing": f"does not run: {type(fault).__name__}"})
-            continue
-        step()
-        memory = round((torch.cuda.max_memory_allocated() - held) / 2**20, 1) if device == "cuda" else None
-        found[name] = (step, {"compile_seconds": round(seconds, 2), "memory_mib": memory})
-    return found, check
-
-
-def torch_step(config: Any, model: Any, network: Any, maps: list[Any], half: Any) -> Step:
-    """One step of PyTorch: loss, gradient, clipping where there is one, and fused Adam."""
-    import torch
-
-    adam = torch.optim.Adam(
-        model.parameters(), config.optimiser.learning_rate, betas=(0.9, config.optimiser.beta2), fused=True
-    )
-
-    def once() -> float:
-        adam.zero_grad(set_to_none=True)
-        with half:
-            loss = network(*maps)[0]
-        loss.backward()
-        if math.isfinite(config.optimiser.clip_norm):
-            torch.nn.utils.clip_grad_norm_(model.parameters(), config.optimiser.clip_norm)
-        adam.step()
-        return loss.item()  # waits
-
-    return once
-
-
-def agreement(config: Any, model: Any, maps: list[Any], first: dict[str, Any], params: Any) -> dict[str, Any]:
-    """Loss, gradient norm and decoded depth of both, from the same parameters.
-
-    Raises:
-        RuntimeError: if they differ by more than TOLERANCE: the comparison would be of two different things.
-    """
-    import numpy as np
-    import torch
-
-    loss, raw = model(*maps)
-    loss.backward()
-    norm = torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(p.grad) for p in model.parameters()]))
-    depth = (raw[..., 1].detach() + 1).clamp(0, 2).cpu().numpy()
-    found = {
-        "loss": [first["loss"], loss.item()],
-        "gradient_norm": [first["gradient_norm"], norm.item()],
-        "largest_difference_of_depth": float(np.abs(depth - first["depth"]).max()),
-        "parameters": sum(p.numel() for p in model.parameters()),
-    }
-    relative = [abs(a - b) / abs(a) for a, b in (found["loss"], found["gradient_norm"])]
-    tolerance = TOLERANCE * (20 if maps[0].is_cuda else 1)
-    count = sum(np.size(leaf) for leaf in _leaves(params))
-    if max(*relative, found["largest_difference_of_depth"]) > tolerance or found["parameters"] != count:
-        raise RuntimeError(f"the twin does not compute what we do: {found}, {count} parameters of ours")
-    return found | {"relative": [float(f"{value:.2g}") for value in relative]}
-
-
-def _leaves(tree: Any) -> list[Any]:
-    return [leaf for value in tree.values() for leaf in _leaves(value)] if hasattr(tree, "values") else [tree]
-
-
-def in_turns(runners: dict[str, Step], count: int) -> dict[str, list[float]]:
-    """Seconds of `count` steps of every runner, one after another in each round, after WARM rounds that do not count."""
-    times: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(WARM + count):
-        for name, step in runners.items():
-            time.sleep(PAUSE)
-            seconds, _ = common.timed(step)
-            if number >= WARM:
-                times[name].append(seconds)
-    return times
 
 
 def gflop(config: Any) -> float:
@@ -314,36 +181,6 @@ def gflop(config: Any) -> float:
     return config.train.batch_size * 2 * (3 * products - first) / 1e9
 
 
-def peaks(variant: str, platform: str) -> dict[str, float]:
-    """10⁹ operations a second of a large matrix product, the best of five: ours and PyTorch's, by dtype."""
-    import jax
-    import jax.numpy as jnp
-
-    side = MATRIX["toy" if variant == "toy" else platform]
-    rate = lambda step: round(2 * side**3 / min(common.timed(step)[0] for _ in range(6)) / 1e9, 1)
-    found, multiply = {}, jax.jit(jnp.matmul)
-    for name in ("float32", "bfloat16") if platform == "gpu" else ("float32",):
-        a = jnp.ones((side, side), name)
-        found[name] = rate(lambda a=a: jax.block_until_ready(multiply(a, a)))
-    with contextlib.suppress(ImportError):
-        import torch
-
-        device = "cuda" if platform == "gpu" and torch.cuda.is_available() else "cpu"
-        for name in list(found):
-            b = torch.ones((side, side), dtype=getattr(torch, name), device=device)
-            found[f"PyTorch {name}"] = rate(lambda b=b: (b @ b)[0, 0].item())
-    return found
-
-
-def versions() -> dict[str, str]:
-    """Of PyTorch, where it is there; the machine's are told with the machine."""
-    with contextlib.suppress(ImportError):
-        import torch
-
-        return {"torch": torch.__version__, "torch_threads": str(torch.get_num_threads())}
-    return {}
-
-
 def table(found: dict[str, Any]) -> str:
     """The rows as Markdown, one line a runner; what a step of ours costs more than the plain one is told as a share."""
     machine, rows = found["machine"], found["rows"]
@@ -357,7 +194,7 @@ def table(found: dict[str, Any]) -> str:
         "|---|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        peers = [told["seconds"] for name, told in row["runners"].items() if name in PEERS and "seconds" in told]
+        peers = [told["seconds"] for name, told in row["runners"].items() if name in steps.PEERS and "seconds" in told]
         for name, told in row["runners"].items():
             cells = [row["variant"], str(row["batch"]), name]
             if "missing" in told:

@@ -5,12 +5,27 @@ import importlib
 import json
 import math
 import pathlib
+import shutil
 import sys
 
+import numpy as np
 import pytest
 
-from benchmarks import anchors, command, common, published, published_table, render, summary
-from tests import own
+from benchmarks import (
+    anchors,
+    auto_decoder,
+    closed,
+    command,
+    common,
+    published,
+    published_table,
+    render,
+    steps,
+    summary,
+    views,
+)
+from configs import base
+from tests import own, shapes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 
@@ -114,6 +129,92 @@ def test_an_unknown_size_no_seeds_and_a_folder_of_other_settings_are_refused(tmp
         published.earlier(tmp_path, run)
     told = "--workdir holds a vae-0 of other settings; accepted: the same command, or a new folder"
     assert str(refusal.value) == told
+
+
+@pytest.fixture(scope="module")
+def decoder_row():
+    """Of a process of its own: here types are checked, and a step cannot be lowered."""
+    return common.work("benchmarks.auto_decoder", "toy", "0")
+
+
+def test_the_auto_decoder_is_measured_in_a_step_a_search_and_its_field(decoder_row):
+    assert {name for name in decoder_row["runners"] if not name.startswith("PyTorch")} == {"ours"}
+    assert [row["shapes"] for row in decoder_row["search"]["rows"]] == [1, auto_decoder.TOGETHER]
+    told = [decoder_row["runners"]["ours"], *decoder_row["search"]["rows"], *decoder_row["field"]]
+    assert all(each["points_per_second"] > 0 and each["seconds"] >= each["fastest"] for each in told)
+    found = {"command": "python", "machine": {"cpu": "a processor", "cores": 2, "load_average_before": 0.0}}
+    found["machine"]["versions"] = {"jax": "0"}
+    text = auto_decoder.table(found | {"rows": [decoder_row]})
+    assert text.count("| toy, 0.0022 M |") == len(decoder_row["runners"]) + 4
+    assert "2 x 32" in text
+
+
+def test_the_operations_of_the_auto_decoder_are_those_of_its_weights():
+    for variant in ("small", "full"):
+        config, width, channels = auto_decoder.load(variant, 0), {"small": 256, "full": 512}[variant], 64
+        parameters = {"small": 250_625, "full": 1_945_089}[variant]
+        products = parameters - config.model.depth * width - 1 - 2 * channels * width  # no biases, no codes
+        work = auto_decoder.gflop(config)
+        assert work["field"] * 1e9 == pytest.approx(2 * products)
+        assert work["step"] * 1e9 == pytest.approx(6 * products - 2 * 78 * width)
+        assert work["search"] * 1e9 == pytest.approx(4 * products - 2 * 78 * width)
+    assert auto_decoder.load("full", 9).sdf.points == 9
+    with pytest.raises(ValueError) as refusal:
+        auto_decoder.load("big", 0)
+    assert str(refusal.value) == "variant is 'big'; accepted: small, full, toy"
+
+
+def test_pytorch_computes_what_the_auto_decoder_does(decoder_row):
+    pytest.importorskip("torch")
+    assert "failed" not in decoder_row["check"]
+    assert max(decoder_row["check"]["relative"]) < steps.TOLERANCE
+
+
+def test_meshes_are_chosen_evenly_over_the_powers_of_their_sizes():
+    assert views.spread([1, 10, 11, 100, 12, 1000], 4) == [0, 1, 3, 5]
+    assert views.spread([5, 5, 5], 2) == [0, 1]
+    assert views.spread([7, 3], 12) == [1, 0]
+
+
+def test_views_are_told_with_compilations_and_without(monkeypatch, quick_programs):
+    made = {"count": 3, "resolution_px": 16}
+    settings = base.get_config()
+    settings.views.update(made)
+    monkeypatch.setattr(base, "get_config", lambda: settings)
+    row = views.measure("", "[]", "2", "16", "lambert", "1")
+    assert (row["cameras"], len(row["meshes"]), row["shading"]) == (3, 2, "lambert")
+    assert row["first_without_compiling"]["seconds"] <= row["first"]["seconds"]
+    assert row["later_compilations"] == 0
+    found = {"command": "python", "source": "solids made in code", "rows": [row | {"resolution_px": 224}]}
+    found |= {"goal_views_per_second": 50.0, "published_views_per_second": 1.1}
+    found["machine"] = {"cpu": "a processor", "cores": 2, "load_average_before": 0.0, "versions": {"jax": "0"}}
+    lines = views.table(found).splitlines()
+    assert [line for line in lines if line.startswith("| 224², shaded, lambert | ")]
+    assert len(lines) == 2 + 3 + 1 + 2 + 2
+
+
+def test_closed_meshes_are_named_and_open_ones_are_not(tmp_path):
+    for name, mesh in (("ball", shapes.sphere(subdivisions=1)), ("box", shapes.cube()), ("torus", shapes.torus())):
+        np.savez(
+            tmp_path / f"{name}.npz", vertices=mesh.vertices, faces=mesh.faces[1:] if name == "box" else mesh.faces
+        )
+    assert closed.closed(str(tmp_path)) == ["ball", "torus"]
+    assert closed.few("abcdef", 3) == ("a", "c", "e")
+    assert closed.few("abc", 0) == closed.few("abc", 9) == ("a", "b", "c")
+
+
+def test_the_auto_decoder_and_views_stand_in_the_table_once_they_are_measured(tmp_path, decoder_row):
+    for name in ("render", "extract", "sdf", "command", "train_step"):
+        shutil.copy(common.RESULTS / f"{name}.json", tmp_path)
+    before = summary.every(tmp_path)
+    (tmp_path / "auto_decoder.json").write_text(json.dumps({"rows": [decoder_row]}))
+    row = {"resolution_px": 224, "shading": "rough", "meshes": [0] * 12, "first": {"views_per_second": 20.0}}
+    rows = {"rows": [row, row | {"resolution_px": 112}], "published_views_per_second": 1.1}
+    (tmp_path / "views.json").write_text(json.dumps(rows))
+    added = [line for line in summary.every(tmp_path).splitlines() if line not in before.splitlines()]
+    assert added[0].startswith("| a training step of the auto-decoder, 0.0022 M parameters, 2 x 32 points |")
+    told = "| a view of 224² of a mesh, rough, 12 meshes with compilation | 50 ms | a published study, 909 ms | 18.18 |"
+    assert added[1:] == [told]
 
 
 def a_run(folder, kind):
