@@ -38,6 +38,14 @@ LEAST = {"pairs": 1, "grid": 8, "worst": 1}
 SAMPLES = 200  # points of a shape's surface whose thickness is asked
 JUDGED = {"f_score_0.01": "F@0.01", "v_iou": "V-IoU"}  # scores by which a shape may be among the worst
 TOPOLOGY = {"components": "parts", "euler": "Euler"}
+FITTED = {
+    "sdf_l1": True,
+    "sdf_normal_l1": True,
+    "sdf_near_sign": False,
+    "sdf_normal_near_sign": False,
+    "f_score_0.01": False,
+    "v_iou": False,
+}  # whether less is better
 COLOURS = 64  # of a picture's palette
 L1, SIGN = (
     "reconstruction",
@@ -113,7 +121,8 @@ def study(folder: pathlib.Path, pairs: int, grid: int, worst: int) -> Scores:
     found = {"mode": "codes", "run": folder.resolve().name, "family": config.model.family, "latent": config.latent.kind}
     found |= {"step": step, "shapes": len(flat), "floats": flat.shape[1], "grid": grid, "seed": seed}
     found |= {"codes": generation.spread(flat)} | midpoints(asked, pairs, seed)
-    found["failing"] = failing(asked.items, scored(folder), worst, seed)
+    scores = scored(folder)
+    found |= {"fit": fit(asked.items, scores), "failing": failing(asked.items, scores, worst, seed)}
     ledger, title = written.Ledger(folder), f"{found['run']}, step {step}"
     drawn = functools.partial(codes_by_category, flat, [item.category for item in asked.items], title)
     ledger.write("images/codes_by_category.png", drawn)
@@ -232,6 +241,25 @@ def scored(folder: pathlib.Path) -> list[Scores]:
     return found or rows.kept(folder / rows.FILE)[1:]
 
 
+def fit(items: Sequence[Item], found: Sequence[Scores]) -> Scores | None:
+    """How well a run's shapes come back: means of FITTED with the worst, and how many have their own topology.
+
+    Told is the distance of the field under both laws of points near the surface, as L1 and as the share of right signs near
+    it. Parts and Euler number are compared with the source's, of shapes of one part. None without scores of any.
+    """
+    names_of = {item.name for item in items}
+    found = [row for row in found if row["name"] in names_of]
+    if not found:
+        return None
+    told: Scores = {"scored": len(found)}
+    for key, is_better_low in FITTED.items():
+        known = [row[key] for row in found if row.get(key) is not None]
+        told[key] = [_mean(known), (max if is_better_low else min)(known, default=None)]
+    single = [row for row in found if row["reference_components"] == 1]
+    right = [all(row[key] == row[f"reference_{key}"] for key in TOPOLOGY) for row in single]
+    return told | {"single": len(single), "right": sum(right)}
+
+
 def failing(items: Sequence[Item], found: Sequence[Scores], worst: int, seed: int) -> Scores | None:
     """The shapes that come back worst, each with why, and the medians of the others; None without scores of any.
 
@@ -347,6 +375,22 @@ def codes_table(found: Sequence[Scores]) -> str:
     return f"{table.markdown(head, lines)}\n{told}"
 
 
+def fit_table(found: Sequence[Scores]) -> str:
+    """How well the shapes of each run come back: means, and the worst in brackets."""
+    head = ("run", "shapes", "step", "L1, uniform", "L1, normal", "near sign, uniform", "near sign, normal", "F@0.01",
+            "V-IoU", "own parts and Euler")  # fmt: skip
+    lines = []
+    for run in found:
+        if told := run.get("fit"):
+            digits = {"sdf_l1": 5, "sdf_normal_l1": 5}
+            cells = [" [".join(_number(value, digits.get(key, 3)) for value in told[key]) + "]" for key in FITTED]
+            lines.append((run["run"], told["scored"], run["step"], *cells, f"{told['right']} of {told['single']}"))
+    told = (f"Trained shapes, means and the worst of them. L1: of signed distances clamped at {frame.CLAMP:g}, half of the "
+            "points near the surface: uniform, within 0.05; normal, of deviations 0.0025 and 0.00025. Own parts and Euler: "
+            "of shapes of one part.")  # fmt: skip
+    return f"{table.markdown(head, lines)}\n{told}"
+
+
 def midpoints_table(found: Sequence[Scores]) -> str:
     """What lies halfway between two latents, of each run."""
     head = ("run", "family", "latent", "pairs", "nodes", "IoU with the mean field [least]", "with an end (mean field)",
@@ -387,7 +431,7 @@ def failing_table(found: Sequence[Scores]) -> str:
     return f"{table.markdown(head, lines)}\n{told}"
 
 
-TABLES: page.Tables = {"codes": codes_table, "midpoints": midpoints_table, "failing": failing_table}
+TABLES: page.Tables = {"codes": codes_table, "fit": fit_table, "midpoints": midpoints_table, "failing": failing_table}
 
 
 def _named(run: Scores) -> tuple[str, str, str]:

@@ -45,6 +45,7 @@ SPHERICAL = dataclasses.replace(
 
 def row_of(name, f_score, iou, euler=2, components=1, best=2):
     scores = {"name": name, "f_score_0.01": f_score, "v_iou": iou, "components": components, "euler": euler}
+    scores |= {"reference_components": 1, "reference_euler": best, "sdf_l1": 1 - f_score, "sdf_near_sign": iou}
     return scores | {"ceiling": scores | {"f_score_0.01": 1.0, "v_iou": 1.0, "components": 1, "euler": best}}
 
 
@@ -151,6 +152,15 @@ def test_the_worst_are_told_by_score_and_topology_with_what_they_are():
     assert (others["shapes"], others["f_score_0.01"], others["euler"], others["genus_per_part"]) == (2, 0.975, 2, 0)
     assert others["thickness"] == pytest.approx((1 + 1.6) / 2, rel=0.02)
     assert codes.failing(items, [row_of("another", 1, 1)], 1, 0) is None
+
+
+def test_the_fit_is_told_with_its_worst_and_with_whose_topology_is_their_own():
+    found = codes.fit([toys.item(name) for name in MESHES], ROWS)
+    assert found["sdf_l1"] == [pytest.approx((0 + 0.3 + 0.1 + 0.05) / 4), pytest.approx(0.3)]
+    assert found["v_iou"] == [pytest.approx(0.835), 0.5]
+    assert found["sdf_normal_l1"] == [None, None]
+    assert (found["scored"], found["single"], found["right"]) == (4, 4, 3)
+    assert codes.fit([toys.item("another")], ROWS) is None
 
 
 def test_rows_of_an_evaluation_under_way_are_read_and_those_of_a_ceiling_are_not(tmp_path):
