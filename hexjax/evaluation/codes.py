@@ -4,7 +4,8 @@ For any family that encodes and has a surface, of the shapes that it was trained
 their latents (posterior means); what lies halfway between two, beside both ends and the mean of their distances; which
 shapes come back worst, and how thick and how winding these are. Writes RUN/codes.json, and in RUN/images/ the course of
 the L1 with that of the signs, and latents by category. Prints tables, a row a run, or fills them into pages, between
-`<!-- codes:NAME -->` and `<!-- /codes:NAME -->`. A run that has its codes.json is not studied anew without --again.
+`<!-- codes:NAME -->` and `<!-- /codes:NAME -->`; `<!-- codes:NAME RUN RUN -->` shows these alone. A run that has its
+codes.json is not studied anew without --again.
 """
 
 import argparse
@@ -101,11 +102,23 @@ def main(arguments: Sequence[str]) -> int:
                 found[place] = rows.plain(study(run, given.pairs, given.grid, given.worst))
                 text = json.dumps(found[place], indent=1, allow_nan=False)
                 record.write_atomically(run / FILE, text + "\n")
-        page.publish(given.into, "codes", TABLES, found)
+        page.publish(given.into, "codes", TABLES, found, chosen)
     except (ValueError, OSError, checkpoint.CheckpointError) as error:
         print(f"codes: {error}", file=sys.stderr)
         return names.REFUSED
     return names.DONE
+
+
+def chosen(found: Sequence[Scores], words: Sequence[str]) -> list[Scores]:
+    """The runs that a marker names, in its order.
+
+    Raises:
+        ValueError: for one that is not among them.
+    """
+    known = {run["run"]: run for run in found}
+    if missing := [word for word in words if word not in known]:
+        raise ValueError(f"a marker names the run {missing[0]!r}; runs: {', '.join(known)}")
+    return [known[word] for word in words]
 
 
 def study(folder: pathlib.Path, pairs: int, grid: int, worst: int) -> Scores:

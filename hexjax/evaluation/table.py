@@ -25,6 +25,7 @@ Results = list[tuple[str, Scores]]
 FILES = ("scores.json", "metrics.jsonl", "command.txt")  # of a run folder, read here
 NAMES = re.compile(r"[^,]*/(?=[^,/])")  # what stands before the name of each place of config.data.path
 NAMED = ("run", "changed")  # of every table: the folder, and what its command changed of its config
+FEW = 6  # names that a command's value is told with
 TO_MESH = ("encode", "decode", "field", "polygonise")  # the stages from the maps to a mesh
 SHOWN = ("precision_0.01", "recall_0.01", "recall_seen_0.01", "unseen_share", "f_score_0.005", "f_score_0.01",
          "f_score_0.02")  # fmt: skip
@@ -203,8 +204,14 @@ def _changed(command: str) -> str | None:
     words = shlex.split(command.partition("\n")[0].removeprefix("command: "))
     words = [f"{word}={after}" if "=" not in word else word for word, after in zip(words, [*words[1:], ""])]
     pairs = [word.removeprefix("--config.").partition("=") for word in words if word.startswith("--config.")]
-    told = [f"{key}={NAMES.sub('', value) if key == 'data.path' else value}" for key, _, value in pairs]
+    told = [f"{key}={NAMES.sub('', value) if key == 'data.path' else _short(value)}" for key, _, value in pairs]
     return " ".join(f"`{word}`" for word in told) or None
+
+
+def _short(value: str) -> str:
+    """A value as typed; of many names the first and how many there are."""
+    first, *rest = value.split(", ")
+    return value if len(rest) < FEW else f"{first}, ...{len(rest)} more)"
 
 
 def _seconds(items: list[Scores]) -> str | None:

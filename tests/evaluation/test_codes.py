@@ -112,6 +112,13 @@ def test_a_run_is_told_with_tables_and_pictures_and_not_studied_twice(make, tmp_
     assert text.count("| 24³ |") == 2
     assert "| plate | F@0.01, V-IoU | 0.700 (1.000) | 0.500 (1.000) | 1 (1) | 2 (2) | 0.0 | 0.0" in text
     assert "run: 1 of 4; run: 1 of 4. Thickness" in text
+    page.write_text("<!-- codes:codes run -->\n<!-- /codes:codes -->\n")
+    assert codes.main([str(folder), str(folder), "--into", str(page)]) == names.DONE
+    assert page.read_text().count("| run | ") == 2  # the head and one row
+    page.write_text("<!-- codes:codes another -->\n<!-- /codes:codes -->\n")
+    assert (
+        refused(capsys, folder, "--into", str(page)) == "codes: page.md: a marker names the run 'another'; runs: run\n"
+    )
     with pytest.raises(pytest.fail.Exception):
         codes.main([str(folder), "--again"])
 

@@ -53,6 +53,13 @@ def test_a_row_of_runs_stands_beside_its_ceiling(results):
     assert lines[0].count("|") == lines[1].count("|") == lines[2].count("|")
 
 
+def test_of_many_names_that_a_command_gives_the_first_is_told(results):
+    for count, told in ((6, str(tuple("abcdef"))), (30, "('shape_00', ...29 more)")):
+        many = tuple("abcdef") if count == 6 else tuple(f"shape_{number:02d}" for number in range(count))
+        (results / "001-small" / "command.txt").write_text(f'command: python launch.py "--config.data.names={many}"\n')
+        assert f"| `data.names={told}` |" in table.runs(table.read(results))
+
+
 def test_a_row_of_the_ceiling_is_a_shape(results):
     lines = table.ceiling(table.read(results)).splitlines()
     assert len(lines) == 3
