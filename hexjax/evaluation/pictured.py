@@ -353,7 +353,7 @@ def _noise(asked: Study) -> list[Scores]:
     with progress.Line(len(NOISES), "sizes of noise") as line:
         for number, size in enumerate(NOISES, 1):
             moved = [asked.codes[place] + size * deviation * noise[i] for i, place in enumerate(places)]
-            scores = [_scored(asked, item, row)[1]["v_iou"] for item, row in zip(some, moved)]
+            scores = [_scored(asked, item, row)[1]["v_iou"] or 0.0 for item, row in zip(some, moved)]
             found.append({"noise": size, "shapes": len(some), "v_iou": float(np.median(scores))})
             line.update(number)
     return found
@@ -362,8 +362,8 @@ def _noise(asked: Study) -> list[Scores]:
 def _control(asked: Study) -> Scores:
     """How well trained shapes come back by latents that are searched anew, beside their own."""
     some = asked.train[:: max(len(asked.train) // 10, 1)][:10]
-    own = [_scored(asked, item, asked.codes[asked.train.index(item)])[1]["v_iou"] for item in some]
-    again = [_scored(asked, item, row)[1]["v_iou"] for item, row in zip(some, _searched(asked, some))]
+    own = [_scored(asked, item, asked.codes[asked.train.index(item)])[1]["v_iou"] or 0.0 for item in some]
+    again = [_scored(asked, item, row)[1]["v_iou"] or 0.0 for item, row in zip(some, _searched(asked, some))]
     return {"shapes": len(some), "own": float(np.mean(own)), "searched": float(np.mean(again))}
 
 
@@ -416,14 +416,8 @@ def _draw(asked: Study, found: Scores, meshes: Meshes, folder: pathlib.Path) -> 
     lines = []
     for place in np.argsort(iou)[: pictured_page.WORST]:
         item = asked.held[place]
-        columns = {"truth": item.mesh} | {
-            label: meshes[name][place][0]
-            for label, name in (
-                (best, best),
-                (f"nearest, {UNSEEN[-1]}", f"nearest, {UNSEEN[-1]}"),
-                ("searched", "searched"),
-            )
-        }
+        others = (best, f"nearest, {UNSEEN[-1]}", "searched")
+        columns = {"truth": item.mesh} | {name: meshes[name][place][0] for name in others}
         lines.append((f"{item.name}, V-IoU {iou[place]:.2f}", asked.looks[item.name]["views"][shown][:2], columns))
     pictured_page.draw_sheet(lines, folder / "pictured_worst.png")
 
