@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import trimesh
 
+from configs import image_to_shape
+from hexjax import command, rules
 from hexjax.evaluation import pictured, pictured_page
 from hexjax.types import Mesh
 
@@ -100,3 +102,37 @@ def test_pictures_are_written_whatever_is_drawn(tmp_path):
     pictured_page.draw_ranking({"one": np.eye(3), "two": -np.eye(3)}, tmp_path / "ranking.png")
     pictured_page.draw_levels({"levels": [{"level": 0, "loss": 0.1, "exact": 0.0}]}, tmp_path / "levels.png")
     assert all((tmp_path / f"{name}.png").stat().st_size > 2000 for name in ("sheet", "ranking", "levels"))
+
+
+TOY = {"data.count": 10, "data.split": (0.6, 0.0, 0.4), "views.count": 16, "views.held": 8, "views.resolution_px": 14,
+       "sdf.pool_points": 200, "sdf.seen_points": 64, "sdf.points": 16,
+       "search.steps": 2, "search.points": 16, "model.width": 8, "model.heads": 1, "model.blocks": 1, "model.bands": 1,
+       "train.steps": 2, "train.batch_size": 4, "latent.channels": 4, "diffusion.levels": 20, "diffusion.steps": 3,
+       "extract.grid": 12, "score.samples": 100, "evaluate.pictures": 0, "evaluate.shapes": 1,
+       "inside.points": 32}  # fmt: skip
+
+
+@pytest.mark.slow
+def test_three_runs_of_one_config_are_studied_on_the_shapes_that_all_hold_out(tmp_path, capsys):
+    runs = [tmp_path / name for name in ("codes", "views", "drawn")]
+    for run, variant in zip(runs, ("codes_small", "views_small", "small")):
+        known = rules.flatten(image_to_shape.get_config(variant))
+        toy = [f"--config.{key}={value}" for key, value in TOY.items() if key in known]
+        if variant == "small":
+            toy = [word for word in toy if "data." not in word]
+            toy += [f"--config.latents.run={runs[0]}", f"--config.views.run={runs[1]}"]
+        start = [f"--config=configs/image_to_shape.py:{variant}", f"--workdir={run}"]
+        assert command.main([*start, *toy]) == 0
+    given = ["--draws=2", "--shapes=2", "--grid=12", "--samples=100"]
+    assert pictured.main([str(runs[2]), *given]) == 0
+    found = json.loads((runs[2] / "pictured.json").read_text())
+    assert (found["trained"], found["held"], found["draws"]) == (6, 2, 2)
+    assert [(row["views"], row["count"]) for row in found["recall"]][:2] == [("known", 1), ("known", 2)]
+    assert {row["source"] for row in found["likeness"]} == {"searched", "drawn, 8", "nearest, 8", "ridge, 8", "truth"}
+    assert sum(row["source"] == "drawn, 8" for row in found["likeness"]) == 4
+    assert len(found["rows"]["ceiling"]) == 2
+    assert found["verdicts"]["8"]["verdict"] in pictured.VERDICTS
+    assert {file.name for file in (runs[2] / "images").glob("pictured_*.png")} == {
+        "pictured_levels.png", "pictured_ranking.png", "pictured_worst.png",
+    }  # fmt: skip
+    assert "never trained; medians over shapes, of 2 draws" in capsys.readouterr().out
