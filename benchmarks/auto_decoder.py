@@ -303,12 +303,7 @@ def _note(row: dict[str, Any]) -> str:
         f"peak GFLOP/s: {peak}; {row['search']['rows'][1]['shapes']} shapes searched for together: "
         f"{row['search']['together_times']} times the points of one in the same time"
     )
-    if "failed" in row["check"]:
-        text += f"; PyTorch's network does not agree: {row['check']['failed']}"
-    elif row["check"]:
-        loss, norm = row["check"]["relative"]
-        text += f"; PyTorch's loss differs by {loss:.1g}, its gradient's norm by {norm:.1g} (relative)"
-    return text + "."
+    return f"{text}{steps.agreement_note(row['check'])}."
 
 
 if __name__ == "__main__":

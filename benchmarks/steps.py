@@ -219,3 +219,13 @@ def versions() -> dict[str, str]:
 
         return {"torch": torch.__version__, "torch_threads": str(torch.get_num_threads())}
     return {}
+
+
+def agreement_note(check: dict[str, Any]) -> str:
+    """What a note says of how a twin in PyTorch agrees; nothing where there is none."""
+    if "failed" in check:
+        return f"; PyTorch's network does not agree: {check['failed']}"
+    if not check:
+        return ""
+    loss, norm = check["relative"]
+    return f"; PyTorch's loss differs by {loss:.1g}, its gradient's norm by {norm:.1g} (relative)"

@@ -220,12 +220,7 @@ def _note(row: dict[str, Any]) -> str:
         f"{row['faces']:,} faces, {row['gflop_by_hand']} GFLOP a step by hand, {runners['ours']['gflop_xla']} by XLA; "
         f"peak GFLOP/s: {peak}; rendering anew costs {anew / plain - 1:+.0%} of a step"
     )
-    if "failed" in row["check"]:
-        text += f"; PyTorch's network does not agree: {row['check']['failed']}"
-    elif row["check"]:
-        loss, norm = row["check"]["relative"]
-        text += f"; PyTorch's loss differs by {loss:.1g}, its gradient's norm by {norm:.1g} (relative)"
-    return text + "."
+    return f"{text}{steps.agreement_note(row['check'])}."
 
 
 if __name__ == "__main__":

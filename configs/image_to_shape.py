@@ -5,7 +5,7 @@ python launch.py --config=configs/image_to_shape.py:views --config.data.path=SHA
 python launch.py --config=configs/image_to_shape.py --config.latents.run=CODES --config.views.run=VIEWS --workdir=RUN
 python -m hexjax.evaluation.pictured RUN
 
-:codes_small, :views_small and :small are the same for two CPU cores: with 100 shapes 10, 9 and 2 minutes. A tenth of the
+:codes_small, :views_small and :small are the same for two CPU cores: with 100 shapes some 15, 11 and 2 minutes. A tenth of the
 shapes is never trained, and 16 of the 64 views of each shape; --config.data.held_out holds out others, by name or category.
 The two runs on SHAPES hold out the same where data.names, data.split and data.held_out are the same for both. Without a
 path, solids are made in code.
