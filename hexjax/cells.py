@@ -2,21 +2,20 @@
 
 A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config. With sweep.form = vmapped a
 knob may have several values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known
-of finished cells lies in one JSON file each, and in PACK once the sweep has ended: an object a line, gzipped. With
+of finished cells lies in one JSON file each, and in PACK once the sweep has ended: an object a line, compressed. With
 sweep.form = runs a cell is a run, in a folder of its name, and its config has no sweep.
 """
 
-import gzip
 import itertools
+import lzma
 import pathlib
-import zlib
 from typing import NamedTuple
 
 import ml_collections
 
 from hexjax import names, rules
 
-PACK = "cells.jsonl.gz"
+PACK = "cells.jsonl.xz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
 BESIDE = ("checkpoints", "command.txt", "config.json", "config.sha256", "curve.png")  # beside the folders of runs
 
@@ -207,8 +206,8 @@ def written(folder: pathlib.Path) -> dict[str, bytes]:
     found = {}
     if (folder / PACK).is_file():
         try:
-            lines = gzip.decompress((folder / PACK).read_bytes()).splitlines()
-        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            lines = lzma.decompress((folder / PACK).read_bytes()).splitlines()
+        except lzma.LZMAError as error:
             raise ValueError(
                 f"{folder.parent.name}/{folder.name}/{PACK} is damaged: {error}; accepted: what --mode=sweep packs; take it "
                 "from a copy, or delete it and run again"

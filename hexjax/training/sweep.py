@@ -7,9 +7,9 @@ or has other settings is trained.
 
 import dataclasses
 import functools
-import gzip
 import hashlib
 import json
+import lzma
 import pathlib
 import sys
 import time
@@ -139,7 +139,7 @@ def pack(folder: pathlib.Path, asked: set[tuple[str, str]]) -> None:
         name, digest = _identity(text, where)
         if name not in chosen or chosen[name][0] not in asked or (name, digest) in asked:
             chosen[name] = (name, digest), text.replace(b"\n", b"") + b"\n"
-    data = gzip.compress(b"".join(chosen[name][1] for name in sorted(chosen)), mtime=0)
+    data = lzma.compress(b"".join(chosen[name][1] for name in sorted(chosen)))
     record.write_atomically(folder / cells.PACK, data)
     for name in beside:
         (folder / name).unlink()

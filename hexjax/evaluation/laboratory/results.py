@@ -1,6 +1,6 @@
 """Results of sweeps as groups of runs that differ in the seed alone.
 
-A cell lies in <folder>/<sweep>/<data>/<cell>.json or, once its sweep has ended, is a line of cells.jsonl.gz there. What it
+A cell lies in <folder>/<sweep>/<data>/<cell>.json or, once its sweep has ended, is a line of cells.jsonl.xz there. What it
 is, its `factors` and `overrides` say; its name is a name and nothing else.
 What is not finite is null there and not a number here; it is counted, never dropped. Cells that the sweep's config.json
 names and that have no file are missing: partial results are results.

@@ -1,7 +1,7 @@
 """Cells become groups of runs by what stands in them, whatever they are called; what is missing or broken is told."""
 
-import gzip
 import json
+import lzma
 import re
 
 import pytest
@@ -78,7 +78,7 @@ def test_a_broken_line_of_a_pack_is_refused_by_its_number(tmp_path):
     toys.write_cell(tmp_path, "collapse_cause", toys.CELL, [toys.make_run(0)])
     place = (tmp_path / FILE).parent
     sweep.pack(place, set())
-    (place / cells.PACK).write_bytes(gzip.compress(gzip.decompress((place / cells.PACK).read_bytes()) + b"[]\n"))
+    (place / cells.PACK).write_bytes(lzma.compress(lzma.decompress((place / cells.PACK).read_bytes()) + b"[]\n"))
     where = f"collapse_cause/solids/{cells.PACK} line 2"
     message = f"{where} holds a list; accepted: an object with {', '.join(results.KEYS)}"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
