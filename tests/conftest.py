@@ -1,11 +1,13 @@
 """Shape annotations are checked on every call; ranks do not promote; real meshes are found or the test skips."""
 
 import atexit
+import functools
 import gc
 import os
 import pathlib
 import shutil
 import tempfile
+from collections.abc import Callable
 
 import jaxtyping
 
@@ -26,11 +28,37 @@ if (
 jaxtyping.install_import_hook("hexjax", "beartype.beartype")
 
 import jax  # noqa: E402
+import numpy as np  # noqa: E402
 import pytest  # noqa: E402
+
+from hexjax.data import npz, procedural, solids, sources  # noqa: E402
+from hexjax.types import Mesh  # noqa: E402
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 gc.freeze()  # traces are many short-lived objects: to look for garbage less often spares a tenth of the time
 gc.set_threshold(20_000, 20, 20)
+
+
+MADE = procedural.head, solids.shape
+
+
+@functools.cache
+def _made(make: Callable[[int], Mesh], number: int) -> npz.Loaded:
+    """A shape made in code, of which some take seconds: all processes of one session make each once."""
+    if make not in MADE:  # a test's own
+        return make(number), {}
+    file = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"], f"{make.__module__}.{number}.npz")
+    if not file.exists():
+        with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
+            np.savez(part, *make(number))
+        os.replace(part.name, file)
+    mesh = Mesh(*np.load(file).values())
+    for array in mesh:
+        array.flags.writeable = False  # shared
+    return mesh, {}
+
+
+sources._made = _made
 
 ROOT = pathlib.Path(__file__).parent.parent
 # The longest files.
