@@ -222,6 +222,7 @@ def told(arguments: list[str], reads: set[str]) -> None:
     assert commands.run(command._replace(config=config), loaded, given) == names.DONE
 
 
+@pytest.mark.slow
 def test_some_run_of_some_config_reads_every_key(reads):
     configs = [importlib.import_module(f"configs.{name}").get_config(variant) for name, variant in VARIANTS]
     configs.append(importlib.import_module("configs.sweeps.collapse_cause").get_config())
@@ -231,6 +232,7 @@ def test_some_run_of_some_config_reads_every_key(reads):
     assert dead == {CONTROL}, f"no run reads {', '.join(sorted(dead - {CONTROL}))}"
 
 
+@pytest.mark.slow
 def test_modes_that_do_not_train_read_no_key_of_training(reads):
     for mode in ("evaluate", "encode", "sample", "ceiling"):
         training = {key for key in reads[mode] if key.startswith(("optimiser.", "train.", "checkpoint.", "validate."))}

@@ -62,6 +62,7 @@ def kill(monkeypatch, place, name, calls):
     return seen
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_programs", "coarse")
 def test_a_sweep_that_was_interrupted_goes_on_and_its_cells_are_trainings(tmp_path, capsys, monkeypatch):
     root, trained = tmp_path / "sweep", tmp_path / "trained"

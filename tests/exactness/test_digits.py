@@ -47,6 +47,7 @@ def as_nnx_starts(params):
     return {"params": {name: dict(layer, kernel=kernels[name]) for name, layer in layers.items()}}
 
 
+@pytest.mark.slow
 def test_the_tutorials_losses_are_reached_at_every_step_that_it_prints():
     train, model, optimiser = jnp.asarray(digits.binary()[0]), Tutorial(), optax.adam(1e-3)
 
