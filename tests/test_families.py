@@ -237,6 +237,7 @@ def test_one_shape_is_overfitted(name, variant):
     assert float(losses[-1]) < 0.35 * float(losses[0])
 
 
+@pytest.mark.slow
 def test_rendered_maps_cost_the_sdf_supervision_nothing(data_folder):
     """At the rendered maps the loss through the fused field is 0, and so is its gradient."""
     from hexjax.geometry import field

@@ -27,12 +27,12 @@ VARIANTS = {
     },
     "hexplane_ae": {
         "surface": ("ae_continuous", TWO_LEVELS),
-        "surface+sdf": ("ae_continuous", {"sdf.weight": 1.0}),
-        "channels": ("ae_continuous", {"reconstruction.kind": "channels"}),
-        "wide latent": ("ae_continuous", {"latent.side": 4, "model.stem_px": 2, "model.widths": (8, 16)}),
+        "surface+sdf": (
+            "ae_continuous",
+            {"sdf.weight": 1.0, "latent.side": 4, "model.stem_px": 2, "model.widths": (8, 16)},
+        ),
         "binary gaussian": ("vae_binary", {}),
-        "continuous gaussian": ("ae_continuous", {"latent.kind": "gaussian", "kl.final_weight": 1e-3}),
-        "fsq": ("fsq_continuous", {}),
+        "fsq": ("fsq_continuous", {"reconstruction.kind": "channels"}),
         "flow prior": ("vae_continuous", {}),
         "silhouettes": ("vae_binary", {"model.input": "silhouettes", "sdf.weight": 1.0}),
         "silhouette_sdf": (

@@ -37,6 +37,7 @@ def test_every_shape_has_a_row_and_every_part_a_mean(run):
         assert 0 <= told["mean"]["recall"] <= 1
 
 
+@pytest.mark.slow
 def test_it_is_evaluated_and_encoded_again_and_asked_for_no_surface(run, capsys):
     before = (run / "scores.json").read_text()
     assert command.main([f"--workdir={run}", "--mode=evaluate"]) == 0

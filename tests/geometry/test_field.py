@@ -91,6 +91,7 @@ def test_gradients_in_points_and_maps_are_right(name):
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(everything))
 
 
+@pytest.mark.slow
 def test_gradients_are_finite_however_the_program_is_compiled():
     """The largest of several views is still one of them."""
     assert maps.finite_however_compiled(field.fuse)

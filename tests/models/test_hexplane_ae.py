@@ -18,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 
 @pytest.mark.parametrize("kind", ["surface", "channels"])
 def test_true_outputs_are_the_rendered_maps_and_cost_nothing(kind):
-    config = toys.config_of("hexplane_ae", kind)
+    config = toys.config_of("hexplane_ae", "surface", **{"reconstruction.kind": kind})
     batch = toys.batch_of(config)
     truth = hexplanes.network_input(batch, "continuous")
     logit = jnp.where(batch["mask"], 60.0, -60.0)[:, :, None]

@@ -78,6 +78,7 @@ def found(items, tmp_path_factory):
     return run(make(*lines), items, tmp_path_factory.mktemp("cells"))
 
 
+@pytest.mark.slow
 def test_runs_begin_where_those_of_their_start_ended(items, tmp_path):
     lines = (
         "a: train.steps=3",

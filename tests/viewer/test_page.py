@@ -180,6 +180,7 @@ def file(of, tmp_path_factory):
     return place
 
 
+@pytest.mark.slow
 def test_a_page_in_a_file_shows_all_of_it_from_the_disk_alone(browser, file, tmp_path):
     page, told = open_page(browser, file.as_uri())
     assert not page.is_visible("#open")
