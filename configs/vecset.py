@@ -28,7 +28,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.encoder_layers = 1  # in which the queries see each other before the latent; at least 0
     config.model.decoder_layers = 8  # in which the tokens do behind it; at least 0
     config.model.expansion = 4  # widths of the perceptron behind points and queries that look at a set; at least 1
-    config.model.queries = "fps"  # what looks at the surface: fps: points of it, far apart | learned | random: any points
+    config.model.queries = (
+        "fps"  # what looks at the surface: fps: points of it, far apart | learned | random: any points
+    )
     config.model.salient = 0.0  # share of surface.points that lie on sharp edges, from 0, below 1
     config.model.target = "truncated"  # signed distance, cut | occupancy: cross-entropy of being inside
     config.model.truncation = 0.1  # world units: targets are cut at plus and minus this; of occupancy, a logit of -1

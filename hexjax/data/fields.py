@@ -107,8 +107,9 @@ def make(
     band of every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps. `sure`
     is 1 where the sign of `sdf` is. `inside` is the occupancy of points that all shapes share. `salient` are samples of
     sharp edges, or of the surface where there are none. A shape of points gives its own as `surface`: at most as many as a
-    batch takes, none twice, the same whatever their order; and none as `salient`. `cells` are those of a grid that the surface may cross, with the
-    signed distances at their corners, padded by 0; `distance_grid` are signed distances at nodes.
+    batch takes, none twice, the same whatever their order; and none as `salient`. `cells` are those of a grid that the
+    surface may cross, with the signed distances at their corners, padded by 0; `distance_grid` are signed distances at
+    nodes.
 
     Args:
         whole: pools as large as a training draws from, instead of what a batch takes.

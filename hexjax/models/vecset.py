@@ -48,8 +48,10 @@ def check(config: Any) -> None:
     """
     families.check_keys(config, KEYS)
     model, tokens = config.model, config.latent.tokens
-    if model.width % model.heads:
-        raise ValueError(f"config.model.width is {model.width}; accepted: multiples of model.heads = {model.heads}")
+    for name in ("heads", "cross_heads"):
+        if model.width % model[name]:
+            told = f"config.model.width is {model.width}; accepted: multiples of model.{name} = {model[name]}"
+            raise ValueError(told)
     _refuse_few("config.surface.points is", config.surface.points, tokens)
     sharp = edge_points(config)
     if sharp > config.salient.points:
@@ -146,8 +148,8 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration."""
     model, kl, tokens, channels = config.model, config.kl, config.latent.tokens, config.latent.channels
     bottleneck, sharp = latents.make(config.latent, tokens), edge_points(config)
-    common = dict(width=model.width, heads=model.heads, cross_heads=model.cross_heads, bands=model.bands, expansion=model.expansion)
-    common |= dict(remat=model.remat, dtype=jnp.dtype(model.dtype))
+    common = {name: model[name] for name in ("width", "heads", "cross_heads", "bands", "expansion", "remat")}
+    common["dtype"] = jnp.dtype(model.dtype)
     outputs = channels * bottleneck.statistics
     encoder = Encoder(tokens, outputs, count=model.encoder_layers, queries=model.queries, **common)
     decoder = Decoder(count=model.decoder_layers, **common)
