@@ -17,7 +17,11 @@ from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
-RATES = {"deepsdf": 1e-3, "vecset": 5e-3}  # beyond the clamp a field has no gradient: large steps end there
+RATES = {
+    "deepsdf": 1e-3,
+    "vecset": 5e-3,
+    "triplane": 5e-3,
+}  # beyond the clamp a field has no gradient: large steps end there
 ADAM = {name: optax.adam(RATES.get(name, 3e-2)) for name in toys.VARIANTS}
 POINTS = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
 SIDE = 9  # nodes

@@ -58,6 +58,16 @@ VARIANTS = {
             ("voxels", "flow_prior", "bernoulli"),
         )
     },
+    "triplane": {
+        "truncated": ("triplane", {}),
+        "occupancy, gaussian": (
+            "triplane",
+            {
+                "model.target": "occupancy", "latent.kind": "gaussian", "kl.final_weight": 1e-4,
+                "model.eikonal_weight": 0.01,
+            },
+        ),
+    },
     "vecset": {
         "truncated": ("vecset", {}),
         "occupancy, gaussian": (
@@ -90,6 +100,9 @@ def config_of(name, variant, **more):
         toy |= {"model.width": 16, "model.blocks": 1}
     if name == "deepsdf":
         toy |= {"model.width": 32, "model.depth": 4, "search.steps": 20, "search.points": 64, "inside.points": 64}
+    if name == "triplane":
+        toy |= {"model.width": 16, "model.heads": 2, "model.bands": 4, "model.plane_side": 4, "model.features": 8}
+        toy |= {"model.layers": 1, "latent.global_floats": 6, "surface.points": 24, "inside.points": 64}
     if name == "vecset":
         toy |= {"model.width": 16, "model.heads": 2, "model.decoder_layers": 1, "model.bands": 4, "latent.tokens": 6}
         toy |= {"surface.points": 24, "inside.points": 64}
