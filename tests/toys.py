@@ -58,6 +58,29 @@ VARIANTS = {
             ("voxels", "flow_prior", "bernoulli"),
         )
     },
+    "triplane": {
+        "truncated": ("triplane", {}),
+        "occupancy, gaussian": (
+            "triplane",
+            {
+                "model.target": "occupancy", "latent.kind": "gaussian", "kl.final_weight": 1e-4,
+                "model.eikonal_weight": 0.01,
+            },
+        ),
+    },
+    "vecset": {
+        "truncated": ("vecset", {}),
+        "occupancy, gaussian": (
+            "vecset",
+            {
+                "model.target": "occupancy", "model.queries": "learned", "latent.kind": "gaussian",
+                "kl.final_weight": 1e-4, "model.remat": True, "model.encoder_layers": 1,
+            },
+        ),
+        "salient, eikonal": (
+            "vecset", {"model.salient": 0.5, "model.queries": "random", "model.eikonal_weight": 0.01}
+        ),
+    },
 }  # fmt: skip
 ALL = [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
 RESOLUTION = 16
@@ -77,6 +100,12 @@ def config_of(name, variant, **more):
         toy |= {"model.width": 16, "model.blocks": 1}
     if name == "deepsdf":
         toy |= {"model.width": 32, "model.depth": 4, "search.steps": 20, "search.points": 64, "inside.points": 64}
+    if name == "triplane":
+        toy |= {"model.width": 16, "model.heads": 2, "model.bands": 4, "model.plane_side": 4, "model.features": 8}
+        toy |= {"model.layers": 1, "latent.global_floats": 6, "surface.points": 24, "inside.points": 64}
+    if name == "vecset":
+        toy |= {"model.width": 16, "model.heads": 2, "model.decoder_layers": 1, "model.bands": 4, "latent.tokens": 6}
+        toy |= {"surface.points": 24, "inside.points": 64}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 
@@ -100,10 +129,14 @@ def fields_of(resolution):
 
 def batch_of(config):
     """Maps of a torus and a sphere, and points with the distances to spheres, which matter to few tests."""
+    random = np.random.default_rng(1)
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (2, config.sdf.points, 3)).astype(np.float32)
     radii = np.float32([[0.7], [0.6]])
     distance, ones = np.linalg.norm(points, axis=-1) - radii, np.ones(points.shape[:2], np.float32)
     inside = np.linalg.norm(frame.shared_points(config.inside.points), axis=-1)[None] < radii
     batch = fields_of(config.hexplane.resolution_px) | dict(points=points, sdf=distance, slack=0 * ones, seen=ones)
-    batch |= {"inside": np.float32(inside), "item": np.arange(2, dtype=np.int32)}
+    batch |= {"inside": np.float32(inside), "item": np.arange(2, dtype=np.int32), "sure": ones}
+    for name in ("surface", "salient"):
+        ways = random.standard_normal((2, config[name].points, 3))
+        batch[name] = np.float32(ways / np.linalg.norm(ways, axis=-1, keepdims=True) * radii[..., None])
     return jax.tree.map(jnp.asarray, batch)
