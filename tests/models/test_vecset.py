@@ -23,8 +23,8 @@ pytestmark = pytest.mark.usefixtures("quick_programs")
 @functools.cache
 def made(variant="truncated", **more):
     config = toys.config_of("vecset", variant, **{name.replace("__", "."): value for name, value in more.items()})
-    family, batch = toys.family_of(config), toys.batch_of(config)
-    batch = {name: batch[name] for name in family.reads}
+    family, batch = toys.family_of(config), toys.points_of(config)
+    batch = {name: jnp.asarray(batch[name]) for name in family.reads}
     random = np.random.default_rng(2)
     params = jax.tree.map(  # layers start as the identity
         lambda leaf: leaf + 0.1 * random.standard_normal(leaf.shape).astype(np.float32),
