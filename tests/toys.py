@@ -129,14 +129,18 @@ def fields_of(resolution):
 
 def batch_of(config):
     """Maps of a torus and a sphere, and points with the distances to spheres, which matter to few tests."""
+    return jax.tree.map(jnp.asarray, fields_of(config.hexplane.resolution_px) | points_of(config))
+
+
+def points_of(config):
+    """Points in the cube with their distances to two spheres, and points on those."""
     random = np.random.default_rng(1)
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (2, config.sdf.points, 3)).astype(np.float32)
     radii = np.float32([[0.7], [0.6]])
     distance, ones = np.linalg.norm(points, axis=-1) - radii, np.ones(points.shape[:2], np.float32)
     inside = np.linalg.norm(frame.shared_points(config.inside.points), axis=-1)[None] < radii
-    batch = fields_of(config.hexplane.resolution_px) | dict(points=points, sdf=distance, slack=0 * ones, seen=ones)
-    batch |= {"inside": np.float32(inside), "item": np.arange(2, dtype=np.int32), "sure": ones}
+    batch = dict(points=points, sdf=distance, slack=0 * ones, seen=ones, sure=ones, inside=np.float32(inside))
     for name in ("surface", "salient"):
         ways = random.standard_normal((2, config[name].points, 3))
         batch[name] = np.float32(ways / np.linalg.norm(ways, axis=-1, keepdims=True) * radii[..., None])
-    return jax.tree.map(jnp.asarray, batch)
+    return batch | {"item": np.arange(2, dtype=np.int32)}

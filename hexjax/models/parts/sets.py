@@ -29,8 +29,8 @@ def farthest(
         return jnp.square(axes - place[:, None]).sum(0)
 
     reach = jnp.full(axes.shape[1], jnp.inf)
-    for seed in () if seeds is None else jnp.asarray(seeds):
-        reach = jnp.minimum(reach, squared(seed))
+    if seeds is not None:
+        reach = jax.lax.map(squared, jnp.asarray(seeds)).min(0)
     if start is None:
         start = (squared(axes.mean(1)) if seeds is None else reach).argmax()
 
