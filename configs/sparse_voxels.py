@@ -1,7 +1,7 @@
 """Voxels of signed distance as an autoencoder, judged on heads that it has not seen: cells at the surface, or a whole grid.
 
-python launch.py --config=configs/sparse_voxels.py --config.data.path=HEADS         cells of side 64, 400 K floats: meant for a GPU
-python launch.py --config=configs/sparse_voxels.py:small --config.data.path=HEADS   side 32, 16 K floats
+python launch.py --config=configs/sparse_voxels.py --config.data.path=HEADS         cells of side 64: meant for a GPU
+python launch.py --config=configs/sparse_voxels.py:small --config.data.path=HEADS   side 32, 16 K floats: two CPU cores
 
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code.
 """
@@ -47,9 +47,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.cells.side, config.cells.capacity, config.cells.coarse = 32, 4096, (1024,)
         config.latent.channels = 28
         config.optimiser.learning_rate = 2e-3
-        config.train.steps = 1000
+        config.train.steps = 1500
+        config.optimiser.warmup_steps = 20
         config.train.batch_size = 2
-        config.train.ema = 0.99
+        config.train.ema = 0.98
         config.extract.grid = 128
         config.score.samples = 20_000
     return config

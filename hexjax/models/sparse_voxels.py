@@ -9,7 +9,6 @@ Source: the structure and its levels, Xiang et al. 2024 (TRELLIS, arXiv:2412.015
 arXiv:2312.03806); distances at corners as what is encoded: ours.
 """
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -115,7 +114,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """
     statistics = latents.make(config.latent, 1).statistics
     storage = {"dense": dense, "sparse": cells}[config.model.storage](spec, config, statistics)
-    bottleneck, tokens = latents.make(config.latent, storage.layout.tokens), storage.layout.tokens
+    bottleneck = latents.make(config.latent, storage.layout.tokens)
     places = jnp.asarray(frame.shared_points(spec.fields["inside"].shape[0]))
 
     def predict(params: Params, found: Latent) -> Float[Array, "b q"]:
@@ -127,9 +126,11 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         *keys, key = jax.random.split(key, 3)
-        seen = storage.see(batch)
-        params = storage.init(seen, *keys)
-        return params | latents.init_prior(bottleneck, seen, lambda given: storage.statistics(params, given), key)
+        params = jax.jit(lambda *keys: storage.init(storage.see(batch), *keys))(
+            *keys
+        )  # nothing of the batch is left in it
+        x = storage.see(batch) if bottleneck.pseudo_inputs else batch["inside"]  # which then nobody reads
+        return params | latents.init_prior(bottleneck, x, lambda given: storage.statistics(params, given), key)
 
     def encode(params: Params, batch: Batch, key: Array | None, given: latents.Knobs | None = None) -> Latent:
         return storage.placed(fields["encode"](params, batch, key, given), storage.see(batch))
@@ -276,9 +277,8 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
     def judge(params: Params, found: Latent, seen: Seen) -> dict[str, Array]:
         """Of predicted children and, as `_given`, where each level is told the true cells of the one before."""
         true, free, told = seen.levels.keys[0], predicted(params, found), given(params, found, seen)
-        link = jax.vmap(sparse.places)(free.keys, true)
-        both, known = (at < free.keys.shape[1] for at in (link, jax.vmap(sparse.places)(true, true)))
-        again = sparse.moved(free.values, link, jax.vmap(sparse.places)(true, free.keys))
+        at = jax.vmap(sparse.places)(free.keys, true)
+        both, again = at < free.keys.shape[1], sparse.moved(free.values, at, jax.vmap(sparse.places)(true, free.keys))
         count = lambda there: there.sum(-1, dtype=jnp.float32)
         every = count(true < sparse.ABSENT) + count(free.keys < sparse.ABSENT) - count(both)
         found = {"structure_iou": count(both) / jnp.maximum(every, 1)}

@@ -11,6 +11,7 @@ Source: submanifold convolutions, Graham et al. 2018 (arXiv:1711.10275); a backw
 """
 
 import functools
+import itertools
 import zlib
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def levels(keys: Int[Array, "b n"], side: int, capacities: tuple[int, ...]) -> t
         coarse, dropped = jax.vmap(functools.partial(halved, capacity=capacity))(every[-1])
         every, lost = [*every, coarse], lost + dropped
     tables = tuple(tables_of(level, side >> number) for number, level in enumerate(every))
-    links = tuple(jax.vmap(link)(coarse, fine) for fine, coarse in zip(every, every[1:]))
+    links = tuple(jax.vmap(link)(coarse, fine) for fine, coarse in itertools.pairwise(every))
     return Levels(tuple(every), tables, links), lost
 
 
