@@ -104,7 +104,8 @@ def evaluate(
     of = step, rows.scored(config), data, checkpoint.digest(params)
     course = rows.Rows(place, of, len(plan.items), rows.FILE if own is None else rows.APART)
     ceilings, clock, seen, worst = {} if ceilings is None else ceilings, Clock(), {}, []
-    compiles, ledger, judge_one = not ceilings, written.Ledger(place), family.judge and jax.jit(family.judge)
+    compiles, ledger = not ceilings, written.Ledger(place)
+    judge_one = jax.jit(family.judge) if family.judge and family.encode else None  # others judge no observed shape
 
     def one(number: int, item: Item) -> Scores:
         is_shown, standing = number in plan.shown, plan.standings[number]
