@@ -98,14 +98,6 @@ class Storage(NamedTuple):
     judge: Callable[[Params, Latent, Any], dict[str, Array]] | None
 
 
-class Seen(NamedTuple):
-    """A batch of shapes as cells: distances at the corners of the finest ones, in cells, and how many coarse ones are lost."""
-
-    levels: sparse.Levels
-    corners: Float[Array, "b n 8"]
-    lost: Int[Array, "b"]
-
-
 def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration; how many cells a shape has room for is read from the spec's `cells`.
 
@@ -126,9 +118,8 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         *keys, key = jax.random.split(key, 3)
-        params = jax.jit(lambda *keys: storage.init(storage.see(batch), *keys))(
-            *keys
-        )  # nothing of the batch is left in it
+        start = jax.jit(lambda *keys: storage.init(storage.see(batch), *keys))  # of the batch nothing is computed
+        params = start(*keys)
         x = storage.see(batch) if bottleneck.pseudo_inputs else batch["inside"]  # which then nobody reads
         return params | latents.init_prior(bottleneck, x, lambda given: storage.statistics(params, given), key)
 
@@ -148,11 +139,10 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
             bitmap = config.latent.side**3 if config.model.storage == "sparse" else 0
             return Size(bottleneck.floats_per_shape, bottleneck.bits + bitmap)
         alive = np.asarray(found.alive).reshape(-1)
-        keys = sparse.keys_of(coarse_cells(found.place, config.latent.side).reshape(-1, 3), jnp.asarray(alive))
+        keys = sparse.keys_of(sparse.cells_at(found.place, config.latent.side).reshape(-1, 3), jnp.asarray(alive))
         stored = sparse.packed(np.asarray(keys)[alive], config.latent.side)
-        return Size(
-            int(alive.sum()) * config.latent.channels, math.ceil(bottleneck.bits * alive.mean()) + 8 * len(stored)
-        )
+        floats = int(alive.sum()) * config.latent.channels
+        return Size(floats, math.ceil(bottleneck.bits * alive.mean()) + 8 * len(stored))
 
     def judge(params: Params, batch: Batch, key: Array | None) -> dict[str, Array]:
         return storage.judge(params, encode(params, batch, None), storage.see(batch))
@@ -225,44 +215,44 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
     capacities, spacing = (spec.fields["cells"].shape[0], *config.cells.coarse), 2 / side
     encoder, decoder = networks(config, statistics, 8, capacities)
 
-    def see(batch: Batch) -> Seen:
+    def see(batch: Batch) -> voxels.Seen:
         keys, order = jax.vmap(sparse.ordered)(batch["cells"], batch["alive"])
         corners = jnp.take_along_axis(batch["corner_distance"] / spacing, order[..., None], 1)
         levels, lost = sparse.levels(keys, side, capacities[1:])
-        return Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
+        return voxels.Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
 
-    def init(seen: Seen, encoder_key: Array, decoder_key: Array) -> Params:
+    def init(seen: voxels.Seen, encoder_key: Array, decoder_key: Array) -> Params:
         one = jax.tree.map(lambda leaf: leaf[:1], seen)
         code = jnp.zeros((1, capacities[-1], latent.channels))
         first = encoder.init(encoder_key, one.corners, one.levels)
         return {"encoder": first, "decoder": decoder.init(decoder_key, code, one.levels.keys[-1], one.levels)}
 
-    def alive(seen: Seen) -> Bool[Array, "b t"]:
+    def alive(seen: voxels.Seen) -> Bool[Array, "b t"]:
         return seen.levels.keys[-1] < sparse.ABSENT
 
-    def stated(params: Params, seen: Seen) -> Float[Array, "b t e"]:
+    def stated(params: Params, seen: voxels.Seen) -> Float[Array, "b t e"]:
         """0 where there is no cell: the standard normal, or even chances, which cost nothing."""
         return jnp.where(alive(seen)[..., None], encoder.apply(params["encoder"], seen.corners, seen.levels), 0)
 
-    def placed(found: Latent, seen: Seen) -> Latent:
+    def placed(found: Latent, seen: voxels.Seen) -> Latent:
         there = alive(seen)
         centres = (jax.vmap(sparse.cells_of)(seen.levels.keys[-1]) + 0.5) * (2 / latent.side) - 1
         code = jnp.where(there[..., None], found.code, 0)
         return found._replace(code=code, place=jnp.where(there[..., None], centres, 0), alive=there)
 
-    def given(params: Params, found: Latent, seen: Seen) -> voxels.Told:
+    def given(params: Params, found: Latent, seen: voxels.Seen) -> voxels.Told:
         return decoder.apply(params["decoder"], found.code, seen.levels.keys[-1], seen.levels)
 
     def predicted(params: Params, found: Latent) -> voxels.Told:
         """With the children that are predicted, from tokens in any order."""
-        keys, order = jax.vmap(sparse.ordered)(coarse_cells(found.place, latent.side), found.alive)
+        keys, order = jax.vmap(sparse.ordered)(sparse.cells_at(found.place, latent.side), found.alive)
         code = jnp.take_along_axis(found.code, order[..., None], 1)
         return decoder.apply(params["decoder"], code, keys, None)
 
-    def fit(params: Params, found: Latent, seen: Seen) -> tuple[Array, dict[str, Array]]:
+    def fit(params: Params, found: Latent, seen: voxels.Seen) -> tuple[Array, dict[str, Array]]:
         told = given(params, found, seen)
-        error = corner_error(told.values, seen.corners, seen.levels.keys[0]).mean()
-        apart = [structure_error(*pair, config.structure.loss) for pair in zip(told.logits, seen.levels.links)]
+        error = voxels.corner_error(told.values, seen.corners, seen.levels.keys[0]).mean()
+        apart = [voxels.structure_error(*pair, config.structure.loss) for pair in zip(told.logits, seen.levels.links)]
         structure = sum(apart, jnp.zeros(()))
         parts = {"reconstruction": error, "structure": structure, "lost_cells": seen.lost.mean(dtype=jnp.float32)}
         return error + config.structure.weight * structure, parts
@@ -274,22 +264,9 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         told = predicted(params, found)
         return jax.lax.map(lambda one: nodes(*one), (told.keys, told.values))
 
-    def judge(params: Params, found: Latent, seen: Seen) -> dict[str, Array]:
-        """Of predicted children and, as `_given`, where each level is told the true cells of the one before."""
-        true, free, told = seen.levels.keys[0], predicted(params, found), given(params, found, seen)
-        at = jax.vmap(sparse.places)(free.keys, true)
-        both, again = at < free.keys.shape[1], sparse.moved(free.values, at, jax.vmap(sparse.places)(true, free.keys))
-        count = lambda there: there.sum(-1, dtype=jnp.float32)
-        every = count(true < sparse.ABSENT) + count(free.keys < sparse.ABSENT) - count(both)
-        found = {"structure_iou": count(both) / jnp.maximum(every, 1)}
-        if told.logits:
-            there, likely = seen.levels.links[0].children < true.shape[1], told.logits[0] > 0
-            likely &= (seen.levels.keys[1] < sparse.ABSENT)[..., None]
-            met, any_of = (count(a.reshape(len(a), -1)) for a in (there & likely, there | likely))
-            found["structure_iou_given"] = met / jnp.maximum(any_of, 1)
-        found["corner_error"] = spacing * corner_error(again, seen.corners, jnp.where(both, true, sparse.ABSENT))
-        found["corner_error_given"] = spacing * corner_error(told.values, seen.corners, true)
-        return found | {"overflow": (free.lost + seen.lost).astype(jnp.float32)}
+    def judge(params: Params, found: Latent, seen: voxels.Seen) -> dict[str, Array]:
+        told = voxels.compared(predicted(params, found), given(params, found, seen), seen)
+        return told | {name: spacing * value for name, value in told.items() if name.startswith("corner_error")}
 
     return Storage(
         reads=("cells", "corner_distance", "alive"),
@@ -303,28 +280,3 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         ideal=lambda seen: jax.lax.map(lambda one: nodes(*one), (seen.levels.keys[0], seen.corners)),
         judge=judge,
     )
-
-
-def coarse_cells(place: Float[Array, "*b 3"], side: int) -> Int[Array, "*b 3"]:
-    """The cells whose centres these are."""
-    return jnp.round((jnp.asarray(place) + 1) * (side / 2) - 0.5).astype(jnp.int32)
-
-
-def corner_error(found: Float[Array, "b n 8"], known: Float[Array, "b n 8"], keys: Int[Array, "b n"]) -> Array:
-    """The mean absolute difference [b] of corner distances at the cells that are there."""
-    alive = (keys < sparse.ABSENT)[..., None]
-    return jnp.where(alive, jnp.abs(found - known), 0).sum((1, 2)) / jnp.maximum(8 * alive.sum((1, 2)), 1)
-
-
-def structure_error(logits: Float[Array, "b m 8"], link: sparse.Link, kind: str) -> Float[Array, ""]:
-    """How far the predicted children of true cells are from the true ones: nats a child, or 1 - Dice's coefficient.
-
-    A cell of which there are no children is not there.
-    """
-    truth = (link.children < link.slots.shape[1]).astype(logits.dtype)
-    weight = jnp.broadcast_to(truth.max(-1, keepdims=True), truth.shape)
-    if kind == "bce":
-        return (losses.cross_entropy(logits, truth) * weight).sum() / jnp.maximum(weight.sum(), 1)
-    chance = jax.nn.sigmoid(logits) * weight
-    overlap, total = (chance * truth).sum((1, 2)), (chance + truth).sum((1, 2))
-    return (1 - (2 * overlap + 1) / (total + 1)).mean()

@@ -67,7 +67,7 @@ def test_latents_stand_at_the_cells_that_hold_some_whatever_their_order():
     cells = np.asarray(batch["cells"])[0][np.asarray(batch["alive"])[0]]
     places = np.unique(cells // 2, axis=0)
     alive = np.asarray(found.alive[0])
-    known = np.asarray(sparse_voxels.coarse_cells(found.place[0], config.latent.side))[alive]
+    known = np.asarray(sparse.cells_at(found.place[0], config.latent.side))[alive]
     assert sorted(map(tuple, known.tolist())) == sorted(map(tuple, places.tolist()))
     assert not np.asarray(found.code)[0][~alive].any()
     tokens = np.random.default_rng(1).permutation(found.code.shape[1])
@@ -79,7 +79,7 @@ def test_latents_stand_at_the_cells_that_hold_some_whatever_their_order():
 def test_a_latent_takes_the_floats_of_its_cells_and_the_bits_of_where_they_are():
     config, family, _, _, found = made()
     one = jax.tree.map(lambda leaf: leaf[0], found)
-    cells = np.asarray(sparse_voxels.coarse_cells(one.place, config.latent.side))
+    cells = np.asarray(sparse.cells_at(one.place, config.latent.side))
     keys = np.asarray(sparse.keys_of(cells, np.asarray(one.alive)))[np.asarray(one.alive)]
     size = family.size(one)
     assert size.floats == len(keys) * config.latent.channels

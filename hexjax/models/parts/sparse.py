@@ -59,6 +59,11 @@ def cells_of(keys: Int[Array, "n"]) -> Int[Array, "n 3"]:
     return jnp.stack([_gathered_bits(known >> shift) for shift in (2, 1, 0)], -1)
 
 
+def cells_at(place: Float[Array, "*b 3"], side: int) -> Int[Array, "*b 3"]:
+    """The cells whose centres these are."""
+    return jnp.round((jnp.asarray(place) + 1) * (side / 2) - 0.5).astype(jnp.int32)
+
+
 def ordered(cells: Int[Array, "n 3"], alive: Bool[Array, "n"]) -> tuple[Int[Array, "n"], Int[Array, "n"]]:
     """The sorted keys of cells, and which of the cells stands where."""
     keys = keys_of(cells, alive)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import linen
 from jaxtyping import Float, Int
 
-from hexjax.models.parts import grids, sparse
+from hexjax.models.parts import grids, losses, sparse
 from hexjax.types import Array
 
 
@@ -86,3 +86,52 @@ class Decoder(linen.Module):
         if keys is None:
             return None
         return sparse.tables_of(keys, self.side >> level) if given is None else given.tables[level]
+
+
+class Seen(NamedTuple):
+    """A batch of shapes as cells: distances at the corners of the finest ones, in cells, and how many coarse ones are lost."""
+
+    levels: sparse.Levels
+    corners: Float[Array, "b n 8"]
+    lost: Int[Array, "b"]
+
+
+def corner_error(found: Float[Array, "b n 8"], known: Float[Array, "b n 8"], keys: Int[Array, "b n"]) -> Array:
+    """The mean absolute difference [b] of corner distances at the cells that are there."""
+    alive = (keys < sparse.ABSENT)[..., None]
+    return jnp.where(alive, jnp.abs(found - known), 0).sum((1, 2)) / jnp.maximum(8 * alive.sum((1, 2)), 1)
+
+
+def structure_error(logits: Float[Array, "b m 8"], link: sparse.Link, kind: str) -> Float[Array, ""]:
+    """How far the predicted children of true cells are from the true ones: nats a child, or 1 - Dice's coefficient.
+
+    A cell of which there are no children is not there.
+    """
+    truth = (link.children < link.slots.shape[1]).astype(logits.dtype)
+    weight = jnp.broadcast_to(truth.max(-1, keepdims=True), truth.shape)
+    if kind == "bce":
+        return (losses.cross_entropy(logits, truth) * weight).sum() / jnp.maximum(weight.sum(), 1)
+    chance = jax.nn.sigmoid(logits) * weight
+    overlap, total = (chance * truth).sum((1, 2)), (chance + truth).sum((1, 2))
+    return (1 - (2 * overlap + 1) / (total + 1)).mean()
+
+
+def compared(free: Told, given: Told, seen: Seen) -> dict[str, Float[Array, "b"]]:
+    """What a decoder says of true shapes, by predicted children, and as `_given` where each level is told the true cells.
+
+    structure_iou of the finest cells; corner_error, in cells, at the true ones that are there; overflow: the cells that
+    there was no room for, of the shape's own and of those that were predicted.
+    """
+    true = seen.levels.keys[0]
+    at, back = jax.vmap(sparse.places)(free.keys, true), jax.vmap(sparse.places)(true, free.keys)
+    both, again = at < free.keys.shape[1], sparse.moved(free.values, at, back)
+    count = lambda there: there.sum(range(1, there.ndim), dtype=jnp.float32)
+    every = count(true < sparse.ABSENT) + count(free.keys < sparse.ABSENT) - count(both)
+    found = {"structure_iou": count(both) / jnp.maximum(every, 1)}
+    if given.logits:
+        parents = (seen.levels.keys[1] < sparse.ABSENT)[..., None]
+        there, likely = seen.levels.links[0].children < true.shape[1], (given.logits[0] > 0) & parents
+        found["structure_iou_given"] = count(there & likely) / jnp.maximum(count(there | likely), 1)
+    found["corner_error"] = corner_error(again, seen.corners, jnp.where(both, true, sparse.ABSENT))
+    found["corner_error_given"] = corner_error(given.values, seen.corners, true)
+    return found | {"overflow": (free.lost + seen.lost).astype(jnp.float32)}
