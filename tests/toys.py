@@ -9,7 +9,7 @@ import numpy as np
 
 from configs import base
 from hexjax.data import fields
-from hexjax.geometry import frame
+from hexjax.geometry import frame, symmetry
 from hexjax.models import family as families
 from hexjax.types import Item, Similarity
 from tests import shapes
@@ -58,6 +58,17 @@ VARIANTS = {
             ("voxels", "flow_prior", "bernoulli"),
         )
     },
+    "sparse_voxels": {
+        "sparse": ("sparse_voxels", {}),
+        "sparse gaussian": (
+            "sparse_voxels", {"latent.kind": "gaussian", "kl.final_weight": 1e-4, "structure.loss": "dice"}
+        ),
+        "dense": ("sparse_voxels", {"model.storage": "dense", "model.down": "pool", "model.up": "nearest"}),
+        "dense gaussian": (
+            "sparse_voxels",
+            {"model.storage": "dense", "model.up": "transposed", "latent.kind": "gaussian", "kl.final_weight": 1e-4},
+        ),
+    },
     "triplane": {
         "truncated": ("triplane", {}),
         "occupancy, gaussian": (
@@ -100,6 +111,15 @@ def config_of(name, variant, **more):
         toy |= {"model.width": 16, "model.blocks": 1}
     if name == "deepsdf":
         toy |= {"model.width": 32, "model.depth": 4, "search.steps": 20, "search.points": 64, "inside.points": 64}
+    if name == "sparse_voxels":
+        toy |= {
+            "model.widths": (8, 16),
+            "latent.side": 4,
+            "cells.side": 8,
+            "cells.capacity": 256,
+            "cells.coarse": (64,),
+        }
+        toy |= {"distance_grid.side": 8, "inside.points": 64}
     if name == "triplane":
         toy |= {"model.width": 16, "model.heads": 2, "model.bands": 4, "model.plane_side": 4, "model.features": 8}
         toy |= {"model.layers": 1, "latent.global_floats": 6, "surface.points": 24, "inside.points": 64}
@@ -127,6 +147,21 @@ def fields_of(resolution):
     return {name: np.stack([each[name] for each in made]) for name in names}
 
 
+@functools.cache
+def cells_of(side, capacity, nodes):
+    """The active cells of two balls, and the distances at a grid's nodes."""
+    made, axis = [], np.linspace(-1, 1, nodes, dtype=np.float32)
+    at = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    for radius in (0.7, 0.6):
+        every = np.indices((side,) * 3).reshape(3, -1).T
+        cells = every[np.abs(np.linalg.norm((every + 0.5) * 2 / side - 1, axis=1) - radius) <= 3**0.5 / side]
+        corners = (cells[:, None] + symmetry.CORNERS) * 2 / side - 1
+        found = {"cells": cells, "corner_distance": np.float32(np.linalg.norm(corners, axis=-1) - radius)}
+        found = fields.padded("a ball", found, side, capacity)
+        made.append(found | {"distance_grid": np.linalg.norm(at, axis=-1) - np.float32(radius)})
+    return {name: np.stack([each[name] for each in made]) for name in made[0]}
+
+
 def batch_of(config):
     """Maps of a torus and a sphere, and points with the distances to spheres, which matter to few tests."""
     return jax.tree.map(jnp.asarray, fields_of(config.hexplane.resolution_px) | points_of(config))
@@ -143,4 +178,6 @@ def points_of(config):
     for name in ("surface", "salient"):
         ways = random.standard_normal((2, config[name].points, 3))
         batch[name] = np.float32(ways / np.linalg.norm(ways, axis=-1, keepdims=True) * radii[..., None])
+    if config.model.family == "sparse_voxels":
+        batch |= cells_of(config.cells.side, config.cells.capacity, config.distance_grid.side)
     return batch | {"item": np.arange(2, dtype=np.int32)}

@@ -257,6 +257,15 @@ def test_sizes_of_latents_are_each_shapes_and_their_mean(tmp_path):
     assert scores["compression"] == pytest.approx(6 * 32 * 32 * 129 / 64)
 
 
+def test_what_a_familys_judge_says_stands_beside_each_shapes_scores(tmp_path):
+    judge = lambda params, batch, key: {"covered": batch["mask"].mean((1, 2, 3), dtype=jnp.float32)}
+    family = dataclasses.replace(toys.identity(), judge=judge)
+    found = evaluate.evaluate(
+        family, {"sign": jnp.float32(0)}, [toys.item()], toys.config(), tmp_path, step=7, pictures=False
+    )
+    assert 0.3 < found["items"][0]["covered"] == found["mean"]["covered"] < 1
+
+
 def test_shapes_of_the_training_are_encoded_with_their_places_and_others_without(tmp_path):
     asked, items = [], balls("a", "b")
     items[1] = items[1]._replace(source=toys.sphere(2.0, subdivisions=1))
