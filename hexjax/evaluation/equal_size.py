@@ -19,8 +19,10 @@ from hexjax.types import Scores
 
 FILE = "equal.png"
 TOLERANCE = 0.05  # of the floats that the sweep asks
-SCORED = {"v_iou": "V-IoU", "s_iou": "S-IoU ±.02", "f_score_0.01": "F@0.01", "f_score_0.02": "F@0.02", "cd_l1": "CD-L1",
-          "normal_consistency": "NC", "sharp_normal_error": "sharp normals"}  # fmt: skip
+SCORED = {
+    "v_iou": "V-IoU", "s_iou": "S-IoU ±.02", "s_iou_0.05": "S-IoU ±.05", "f_score_0.01": "F@0.01", "f_score_0.02": "F@0.02",
+    "cd_l1": "CD-L1", "normal_consistency": "NC", "sharp_normal_error": "sharp normals",
+}  # fmt: skip
 DRAWN = "v_iou"
 
 

@@ -26,7 +26,7 @@ from tests.evaluation import toys
 
 KEYS = {
     *(f"{name}_{limit}" for name in ("f_score", "precision", "recall") for limit in ("0.005", "0.01", "0.02")),
-    "cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "sharp_normal_error", "failed",
+    "cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "s_iou_0.05", "sharp_normal_error", "failed",
     *(f"{prefix}{name}" for prefix in ("", "reference_")
       for name in ("watertight", "non_manifold_edges", "components", "euler", "genus", "vertices", "faces")),
 }  # fmt: skip
