@@ -45,7 +45,7 @@ def test_the_small_networks_have_so_many_parameters():
 
 def test_a_ball_comes_back_by_its_own_distances_with_the_right_sign_everywhere():
     config, family, _, batch, _ = made()
-    nodes = np.asarray(jax.jit(family.ideal)(batch))
+    nodes = np.asarray(jax.jit(family.ideal)(batch).distance)
     axis = np.linspace(-1, 1, config.cells.side + 1)
     at = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
     for ball, radius in zip(nodes, (0.7, 0.6)):
@@ -72,7 +72,7 @@ def test_latents_stand_at_the_cells_that_hold_some_whatever_their_order():
     tokens = np.random.default_rng(1).permutation(found.code.shape[1])
     moved = found._replace(code=found.code[:, tokens], place=found.place[:, tokens], alive=found.alive[:, tokens])
     decode = jax.jit(family.decode)
-    np.testing.assert_allclose(decode(params, moved), decode(params, found), atol=1e-5)
+    np.testing.assert_allclose(decode(params, moved).distance, decode(params, found).distance, atol=1e-5)
 
 
 def test_a_latent_takes_the_floats_of_its_cells_and_the_bits_of_where_they_are():
@@ -132,8 +132,9 @@ def test_a_structure_without_cells_is_an_empty_mesh_and_no_crash():
         layer = layer | {"bias": layer["bias"] - 1e6}
         params = params | {"decoder": {"params": params["decoder"]["params"] | {name: layer}}}
     nodes = jax.jit(family.decode)(params, found)
-    assert (np.asarray(nodes) > 0).all()
-    mesh, _ = pipeline.polygonise(np.asarray(family.grid(params, nodes[0], config.extract.grid)), config)
+    assert (np.asarray(nodes.distance) > 0).all()
+    one = jax.tree.map(lambda leaf: leaf[0], nodes)
+    mesh, _ = pipeline.polygonise(np.asarray(family.grid(params, one, config.extract.grid)), config)
     assert len(mesh.faces) == 0
 
 
@@ -159,3 +160,11 @@ def test_what_does_not_fit_is_refused_in_a_line(more, text):
     with pytest.raises(ValueError) as refused:
         sparse_voxels.check(config_of(**more))
     assert str(refused.value) == text
+
+
+def test_a_latent_without_places_is_refused_in_a_line():
+    _, family, params, _, found = made()
+    with pytest.raises(ValueError) as refused:
+        family.decode(params, found._replace(place=None))
+    told = "the latent has no place and alive; accepted with model.storage = sparse: a Latent as encode gives it"
+    assert str(refused.value) == told
