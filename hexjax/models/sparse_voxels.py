@@ -79,7 +79,7 @@ def check(config: Any) -> None:
 class Storage(NamedTuple):
     """What the two storages do each in their own way; `seen` is what `see` makes of a batch.
 
-    init(seen, encoder_key, decoder_key) -> params; statistics(params, seen) -> the encoder's [b, t, s * d]
+    init(shapes of seen, encoder_key, decoder_key) -> params; statistics(params, seen) -> the encoder's [b, t, s * d]
     placed(latent, seen) -> the latent with the places of its tokens, and 0 where there is none
     fit(params, latent, seen) -> what the loss charges for what comes back with the true cells, and its parts
     decode(params, latent), ideal(seen) -> distances at the cube's nodes
@@ -119,8 +119,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         *keys, key = jax.random.split(key, 3)
-        start = jax.jit(lambda *keys: storage.init(storage.see(batch), *keys))  # of the batch nothing is computed
-        params = start(*keys)
+        params = storage.init(jax.eval_shape(storage.see, batch), *keys)
         x = storage.see(batch) if bottleneck.pseudo_inputs else batch["inside"]  # which then nobody reads
         return params | latents.init_prior(bottleneck, x, lambda given: storage.statistics(params, given), key)
 
@@ -179,10 +178,10 @@ def dense(spec: Spec, config: Any, statistics: int) -> Storage:
     side, channels = config.latent.side, config.latent.channels
     encoder, decoder = networks(config, statistics, 1, ())
 
-    def init(x: Array, encoder_key: Array, decoder_key: Array) -> Params:
-        code = jnp.zeros((1, side, side, side, channels))
-        first = encoder.init(encoder_key, x[:1, ..., None], None)
-        return {"encoder": first, "decoder": decoder.init(decoder_key, code, None, None)}
+    def init(x: Any, encoder_key: Array, decoder_key: Array) -> Params:
+        given, code = (jax.ShapeDtypeStruct(a, x.dtype) for a in ((*x.shape, 1), (1, side, side, side, channels)))
+        first = encoder.lazy_init(encoder_key, given, None)
+        return {"encoder": first, "decoder": decoder.lazy_init(decoder_key, code, None, None)}
 
     def stated(params: Params, x: Array) -> Float[Array, "b t e"]:
         return encoder.apply(params["encoder"], x[..., None], None).reshape(len(x), side**3, -1)
@@ -222,11 +221,11 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         levels, lost = sparse.levels(keys, side, capacities[1:])
         return voxels.Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
 
-    def init(seen: voxels.Seen, encoder_key: Array, decoder_key: Array) -> Params:
-        one = jax.tree.map(lambda leaf: leaf[:1], seen)
-        code = jnp.zeros((1, capacities[-1], latent.channels))
-        first = encoder.init(encoder_key, one.corners, one.levels)
-        return {"encoder": first, "decoder": decoder.init(decoder_key, code, one.levels.keys[-1], one.levels)}
+    def init(seen: Any, encoder_key: Array, decoder_key: Array) -> Params:
+        keys = seen.levels.keys[-1]
+        code = jax.ShapeDtypeStruct((*keys.shape, latent.channels), seen.corners.dtype)
+        first = encoder.lazy_init(encoder_key, seen.corners, seen.levels)
+        return {"encoder": first, "decoder": decoder.lazy_init(decoder_key, code, keys, seen.levels)}
 
     def alive(seen: voxels.Seen) -> Bool[Array, "b t"]:
         return seen.levels.keys[-1] < sparse.ABSENT

@@ -32,7 +32,7 @@ def made():
     """A family at its start, the batch of two balls, and its latents."""
     config = config_of()
     family, batch = family_of(config), toys.batch_of(config)
-    params = family.init(batch, KEY, {})
+    params = jax.jit(family.init)(batch, KEY, {})
     return config, family, params, batch, jax.jit(family.encode)(params, batch, None)
 
 
@@ -102,7 +102,7 @@ def test_a_judge_tells_the_structure_and_what_there_was_no_room_for():
 def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
     more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4}
     family, batch = family_of(config_of(**more)), made()[3]
-    params = family.init(batch, KEY, {})
+    params = jax.jit(family.init)(batch, KEY, {})
 
     @jax.jit
     def told(params, batch):
