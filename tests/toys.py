@@ -60,13 +60,10 @@ VARIANTS = {
     },
     "sparse_voxels": {
         "sparse": ("sparse_voxels", {}),
-        "sparse gaussian": (
-            "sparse_voxels", {"latent.kind": "gaussian", "kl.final_weight": 1e-4, "structure.loss": "dice"}
-        ),
-        "dense": ("sparse_voxels", {"model.storage": "dense", "model.down": "pool", "model.up": "nearest"}),
         "dense gaussian": (
             "sparse_voxels",
-            {"model.storage": "dense", "model.up": "transposed", "latent.kind": "gaussian", "kl.final_weight": 1e-4},
+            {"model.storage": "dense", "model.down": "pool", "model.up": "transposed", "latent.kind": "gaussian",
+             "kl.final_weight": 1e-4},
         ),
     },
     "triplane": {

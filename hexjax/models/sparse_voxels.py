@@ -79,10 +79,10 @@ def check(config: Any) -> None:
 class Storage(NamedTuple):
     """What the two storages do each in their own way; `seen` is what `see` makes of a batch.
 
-    init(seen, encoder_key, decoder_key) -> params; statistics(params, seen) -> the encoder's [b, t, s * d]
+    init(shapes of seen, encoder_key, decoder_key) -> params; statistics(params, seen) -> the encoder's [b, t, s * d]
     placed(latent, seen) -> the latent with the places of its tokens, and 0 where there is none
     fit(params, latent, seen) -> what the loss charges for what comes back with the true cells, and its parts
-    decode(params, latent), ideal(seen) -> distances at the cube's nodes [b, m, m, m]
+    decode(params, latent), ideal(seen) -> distances at the cube's nodes
     judge(params, latent, seen) -> named numbers [b], or None
     """
 
@@ -93,8 +93,8 @@ class Storage(NamedTuple):
     statistics: Callable[[Params, Any], Array]
     placed: Callable[[Latent, Any], Latent]
     fit: Callable[[Params, Latent, Any], tuple[Array, dict[str, Array]]]
-    decode: Callable[[Params, Latent], Array]
-    ideal: Callable[[Any], Array]
+    decode: Callable[[Params, Latent], voxels.Nodes]
+    ideal: Callable[[Any], voxels.Nodes]
     judge: Callable[[Params, Latent, Any], dict[str, Array]] | None
 
 
@@ -111,15 +111,15 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def predict(params: Params, found: Latent) -> Float[Array, "b q"]:
         """Logits of being inside at the places that all shapes share."""
-        return -jax.lax.map(lambda nodes: grids.trilinear(nodes, places), storage.decode(params, found)) / SOFTNESS
+        nodes = storage.decode(params, found).distance
+        return -jax.lax.map(lambda one: grids.trilinear(one, places), nodes) / SOFTNESS
 
     judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
     rate, fields = latents.around(bottleneck, config.kl, storage.see, storage.statistics, predict, judged)
 
     def init(batch: Batch, key: Array, parents: Params) -> Params:
         *keys, key = jax.random.split(key, 3)
-        start = jax.jit(lambda *keys: storage.init(storage.see(batch), *keys))  # of the batch nothing is computed
-        params = start(*keys)
+        params = storage.init(jax.eval_shape(storage.see, batch), *keys)
         x = storage.see(batch) if bottleneck.pseudo_inputs else batch["inside"]  # which then nobody reads
         return params | latents.init_prior(bottleneck, x, lambda given: storage.statistics(params, given), key)
 
@@ -155,8 +155,8 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         init=init,
         loss=loss,
         decode=storage.decode,
-        field=lambda params, nodes, points: grids.trilinear(nodes, points),
-        grid=lambda params, nodes, count: grids.resampled(nodes, count),
+        field=lambda params, nodes, points: grids.trilinear(nodes.distance, points),
+        grid=lambda params, nodes, count: grids.resampled(nodes.distance, count),
         ideal=lambda batch: storage.ideal(storage.see(batch)),
         judge=None if storage.judge is None else judge,
         **fields | own,
@@ -178,10 +178,10 @@ def dense(spec: Spec, config: Any, statistics: int) -> Storage:
     side, channels = config.latent.side, config.latent.channels
     encoder, decoder = networks(config, statistics, 1, ())
 
-    def init(x: Array, encoder_key: Array, decoder_key: Array) -> Params:
-        code = jnp.zeros((1, side, side, side, channels))
-        first = encoder.init(encoder_key, x[:1, ..., None], None)
-        return {"encoder": first, "decoder": decoder.init(decoder_key, code, None, None)}
+    def init(x: Any, encoder_key: Array, decoder_key: Array) -> Params:
+        given, code = (jax.ShapeDtypeStruct(a, x.dtype) for a in ((*x.shape, 1), (1, side, side, side, channels)))
+        first = encoder.lazy_init(encoder_key, given, None)
+        return {"encoder": first, "decoder": decoder.lazy_init(decoder_key, code, None, None)}
 
     def stated(params: Params, x: Array) -> Float[Array, "b t e"]:
         return encoder.apply(params["encoder"], x[..., None], None).reshape(len(x), side**3, -1)
@@ -203,8 +203,8 @@ def dense(spec: Spec, config: Any, statistics: int) -> Storage:
         statistics=stated,
         placed=lambda found, x: found,
         fit=fit,
-        decode=lambda params, found: CLAMP * values(params, found),
-        ideal=lambda x: CLAMP * x,
+        decode=lambda params, found: voxels.Nodes(CLAMP * values(params, found)),
+        ideal=lambda x: voxels.Nodes(CLAMP * x),
         judge=None,
     )
 
@@ -221,11 +221,11 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         levels, lost = sparse.levels(keys, side, capacities[1:])
         return voxels.Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
 
-    def init(seen: voxels.Seen, encoder_key: Array, decoder_key: Array) -> Params:
-        one = jax.tree.map(lambda leaf: leaf[:1], seen)
-        code = jnp.zeros((1, capacities[-1], latent.channels))
-        first = encoder.init(encoder_key, one.corners, one.levels)
-        return {"encoder": first, "decoder": decoder.init(decoder_key, code, one.levels.keys[-1], one.levels)}
+    def init(seen: Any, encoder_key: Array, decoder_key: Array) -> Params:
+        keys = seen.levels.keys[-1]
+        code = jax.ShapeDtypeStruct((*keys.shape, latent.channels), seen.corners.dtype)
+        first = encoder.lazy_init(encoder_key, seen.corners, seen.levels)
+        return {"encoder": first, "decoder": decoder.lazy_init(decoder_key, code, keys, seen.levels)}
 
     def alive(seen: voxels.Seen) -> Bool[Array, "b t"]:
         return seen.levels.keys[-1] < sparse.ABSENT
@@ -245,6 +245,10 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
 
     def predicted(params: Params, found: Latent) -> voxels.Told:
         """With the children that are predicted, from tokens in any order."""
+        if found.place is None or found.alive is None:
+            raise ValueError(
+                "the latent has no place and alive; accepted with model.storage = sparse: a Latent as encode gives it"
+            )
         keys, order = jax.vmap(sparse.ordered)(sparse.cells_at(found.place, latent.side), found.alive)
         code = jnp.take_along_axis(found.code, order[..., None], 1)
         return decoder.apply(params["decoder"], code, keys, None)
@@ -257,12 +261,13 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         parts = {"reconstruction": error, "structure": structure, "lost_cells": seen.lost.mean(dtype=jnp.float32)}
         return error + config.structure.weight * structure, parts
 
-    def nodes(keys: Int[Array, "n"], corners: Float[Array, "n 8"]) -> Float[Array, "m m m"]:
-        return grids.flooded(*grids.nodes_of(keys, spacing * corners, side), spacing, CLAMP)
+    def nodes(keys: Int[Array, "b n"], corners: Float[Array, "b n 8"]) -> voxels.Nodes:
+        one = lambda given: grids.flooded(*grids.nodes_of(given[0], spacing * given[1], side), spacing, CLAMP)
+        return voxels.Nodes(jax.lax.map(one, (keys, corners)))
 
-    def decode(params: Params, found: Latent) -> Float[Array, "b m m m"]:
+    def decode(params: Params, found: Latent) -> voxels.Nodes:
         told = predicted(params, found)
-        return jax.lax.map(lambda one: nodes(*one), (told.keys, told.values))
+        return nodes(told.keys, told.values)
 
     def judge(params: Params, found: Latent, seen: voxels.Seen) -> dict[str, Array]:
         told = voxels.compared(predicted(params, found), given(params, found, seen), seen)
@@ -277,6 +282,6 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         placed=placed,
         fit=fit,
         decode=decode,
-        ideal=lambda seen: jax.lax.map(lambda one: nodes(*one), (seen.levels.keys[0], seen.corners)),
+        ideal=lambda seen: nodes(seen.levels.keys[0], seen.corners),
         judge=judge,
     )

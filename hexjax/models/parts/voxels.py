@@ -32,6 +32,12 @@ class Encoder(linen.Module):
         return linen.Dense(self.channels, dtype=self.dtype)(x).astype(jnp.float32)
 
 
+class Nodes(NamedTuple):
+    """What is decoded: signed distances at the cube's nodes, or no more than their signs away from the surface."""
+
+    distance: Float[Array, "*b m m m"]
+
+
 class Told(NamedTuple):
     """What a decoder says of cells: distances at the corners of the finest level's, and which those are.
 

@@ -76,9 +76,8 @@ def test_a_residual_block_starts_as_the_identity():
     np.testing.assert_array_equal(block.apply(block.init(KEY, x, None), x, None), x)
 
 
-@pytest.mark.parametrize("kind", grids.UP)
-@pytest.mark.parametrize("down", grids.DOWN)
-def test_levels_halve_and_double_boxes(kind, down):
+@pytest.mark.parametrize(("down", "kind"), [("conv", "shuffle"), ("pool", "nearest"), ("conv", "transposed")])
+def test_levels_halve_and_double_boxes(down, kind):
     x, dtype = jax.random.normal(KEY, (1, 2, 4, 6, 3)), jnp.dtype("float32")
     half = grids.Down(5, down, dtype)
     small = half.apply(half.init(KEY, x, None), x, None)
