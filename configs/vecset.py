@@ -1,11 +1,11 @@
 """A set of tokens that points of a surface are looked at with, and that say the signed distance where they are asked.
 
 python launch.py --config=configs/vecset.py --config.data.path=HEADS         512 tokens x 32, width 256: meant for a GPU
-python launch.py --config=configs/vecset.py:full --config.data.path=SHAPES   512 tokens x 64, width 512, bfloat16: as published
-python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128 tokens x 16, width 128: 12 minutes on two CPU
-                                                                             cores, and 3 to score
+python launch.py --config=configs/vecset.py:full --config.data.path=SHAPES   512 tokens x 64, width 512, 2 + 16 layers: the same
+python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128 tokens x 16, width 128: 15 minutes of CPU time
 
-HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code.
+HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. Open meshes want --config.data.close=True:
+where the sign of the distance is doubtful nothing is learnt, and the scores ask there too.
 """
 
 import ml_collections
@@ -23,7 +23,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.family = "vecset"
     config.model.width = 256  # of all layers; a multiple of the heads
     config.model.heads = 8  # of the layers
-    config.model.cross_heads = 1  # where queries look at points, and points at tokens; at least 1
+    config.model.cross_heads = 4  # where queries look at points, and points at tokens; at least 1
     config.model.bands = 8  # octaves of sines and cosines of a place, 0 to 16
     config.model.encoder_layers = 1  # in which the queries see each other before the latent; at least 0
     config.model.decoder_layers = 8  # in which the tokens do behind it; at least 0
@@ -57,6 +57,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     if variant == "full":
         config.model.width, config.model.encoder_layers, config.model.decoder_layers = 512, 2, 16
         config.model.dtype = "bfloat16"
+        config.model.cross_heads = 1  # as Zhang et al.
         config.latent.channels = 64
         config.surface.points, config.sdf.points = 4096, 8192
         config.optimiser.learning_rate = 1e-4

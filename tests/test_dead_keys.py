@@ -41,7 +41,7 @@ TOY = {
     "model.blocks": 1, "views.resolution_px": 14, "views.count": 4, "views.held": 1, "views.shown": 1, "views.drawn": 2,
     "diffusion.levels": 4, "diffusion.steps": 2, "search.steps": 2, "search.points": 8, "sdf.seen_points": 16,
     "inside.points": 16, "evaluate.shapes": 1, "latent.tokens": 4, "surface.points": 16, "surface.pool_points": 32,
-    "model.plane_side": 4, "model.encoder_layers": 1, "model.decoder_layers": 1,
+    "model.plane_side": 4, "model.encoder_layers": 1, "model.decoder_layers": 1, "model.cross_heads": 1,
 }  # fmt: skip
 MORE = {"sparse_voxels": {"model.widths": (4, 4), "cells.side": 4, "cells.capacity": 64, "cells.coarse": (8,)}}
 SWEEP = {

@@ -121,8 +121,8 @@ def config_of(name, variant, **more):
         toy |= {"model.width": 16, "model.heads": 2, "model.bands": 4, "model.plane_side": 4, "model.features": 8}
         toy |= {"model.layers": 1, "latent.global_floats": 6, "surface.points": 24, "inside.points": 64}
     if name == "vecset":
-        toy |= {"model.width": 16, "model.heads": 2, "model.decoder_layers": 1, "model.bands": 4, "latent.tokens": 6}
-        toy |= {"surface.points": 24, "inside.points": 64}
+        toy |= {"model.width": 16, "model.heads": 2, "model.cross_heads": 1, "model.bands": 4}
+        toy |= {"model.decoder_layers": 1, "latent.tokens": 6, "surface.points": 24, "inside.points": 64}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 
