@@ -26,6 +26,7 @@ from benchmarks import (
     views,
 )
 from configs import base
+from configs.sweeps import equal_size
 from tests import own, shapes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -299,3 +300,10 @@ def test_the_published_table_tells_what_the_folders_of_its_runs_hold(tmp_path):
     alone = published_table.table(found | {"unfinished": [], "runs": []})
     assert "no whole run" in alone
     assert "no run ended" in alone
+
+
+def test_steps_of_families_at_equal_size_are_from_the_medians_that_were_measured():
+    file = common.RESULTS / "equal_size.json"
+    known = json.loads(file.read_text())["variants"]
+    for variant, families in equal_size.STEP_SECONDS.items():
+        assert families == {name: told["seconds"] for name, told in known[variant or "floats_2k"].items()}

@@ -18,11 +18,10 @@ from hexjax import rules
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
-from hexjax.models.parts import attention, fourier, latents, losses, sets
+from hexjax.models.parts import attention, fourier, latents, losses, sets, targets
 from hexjax.types import Array, Batch, Latent, Layout, Params, Spec
 
-SOFTNESS = 0.01  # world units: a signed distance over it is the logit of being outside, for diagnostics alone
-KEYS = {
+KEYS = targets.KEYS | {
     "latent.tokens": rules.whole(1),
     "model.width": rules.whole(1),
     "model.heads": rules.whole(1),
@@ -33,9 +32,6 @@ KEYS = {
     "model.expansion": rules.whole(1),
     "model.queries": rules.choice("fps", "learned", "random"),
     "model.salient": rules.number(" from 0, below 1", lambda value: 0 <= value < 1),
-    "model.target": rules.choice("truncated", "occupancy"),
-    "model.truncation": rules.POSITIVE,
-    "model.eikonal_weight": rules.NOT_NEGATIVE,
     "model.remat": rules.FLAG,
 }
 
@@ -154,7 +150,6 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     encoder = Encoder(tokens, outputs, count=model.encoder_layers, queries=model.queries, **common)
     decoder = Decoder(count=model.decoder_layers, **common)
     places = jnp.asarray(frame.shared_points(spec.fields["inside"].shape[0]))
-    softness = model.truncation if model.target == "occupancy" else SOFTNESS
 
     def see(batch: Batch) -> Array:
         """The points [b, p, 3] that are looked at."""
@@ -185,28 +180,17 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def predict(params: Params, found: Latent) -> Array:
         """Logits [b, q] of being inside at the places that all shapes share."""
-        return -jax.lax.map(lambda one: field(params, one, places), decode(params, found)) / softness
+        return -jax.lax.map(lambda one: field(params, one, places), decode(params, found)) / targets.softness(model)
 
     judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
     rate, fields = latents.around(bottleneck, kl, see, statistics, predict, judged)
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
         found = bottleneck.encode(statistics(params, see(batch)), key, knobs)
-        decoded, points, distance, sure = decode(params, found), batch["points"], batch["sdf"], batch["sure"]
-        mean = lambda values: (values * sure).sum() / jnp.maximum(sure.sum(), 1)
-        values = field(params, decoded, points)
-        if model.target == "occupancy":
-            fit = mean(losses.cross_entropy(-values / softness, distance < 0))
-        else:
-            fit = mean(jnp.abs(values - jnp.clip(distance, -model.truncation, model.truncation))) / model.truncation
-        parts = {"reconstruction": fit, "sign": mean(1.0 * ((values < 0) == (distance < 0)))}
-        if model.eikonal_weight:
-            slope = jax.grad(lambda points: field(params, decoded, points).sum())(points)
-            off = jnp.square(jnp.sqrt(jnp.square(slope).sum(-1) + 1e-12) - 1)
-            near = jnp.abs(distance) < model.truncation
-            parts["eikonal"] = model.eikonal_weight * mean(off * near)
+        decoded = decode(params, found)
+        fit, parts = targets.fit(model, lambda points: field(params, decoded, points), batch)
         term, told = latents.charge(bottleneck, rate(params, found, knobs), fit, step, knobs, kl)
-        return fit + parts.get("eikonal", 0.0) + term, parts | told
+        return fit + term, parts | told
 
     sees = ("surface", "salient") if sharp else ("surface",)
     return Family(

@@ -14,6 +14,7 @@ from hexjax.evaluation import restore
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models import vecset
+from hexjax.models.parts import targets
 from tests import toys
 
 KEY = jax.random.key(0)
@@ -137,7 +138,7 @@ def test_points_are_asked_on_their_own_and_those_that_diagnostics_ask_too():
 
     values, parts, logits = ask(params, batch)
     np.testing.assert_allclose(parts, values, atol=1e-5)
-    np.testing.assert_allclose(logits, -values / vecset.SOFTNESS, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(logits, -values / targets.SOFTNESS, rtol=1e-4, atol=1e-3)
 
 
 def test_half_precision_says_much_the_same():
