@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hexjax import names, workdirs
-from hexjax.data import meshfile
+from hexjax.data import meshfile, npz
 from hexjax.geometry import blocks, distance, field, hexplane, hulls, isosurface
 from hexjax.geometry import mesh as meshes
 from hexjax.types import Hexplane, Mesh, Scores, Similarity
@@ -160,13 +160,23 @@ def surface(mesh: Mesh, report: Scores) -> Mesh:
 def _ready(given: Any, name: str = "mesh") -> Mesh:
     if isinstance(given, Ready):
         return given
-    mesh, report = meshfile.inspect(given, name)
+    mesh, report = _inspected(given, name)
     words, was_doubtful = meshfile.mended(report), bool(getattr(given, "winding_doubtful", False))
     if was_doubtful:  # told before
         words.pop(meshfile.DOUBTFUL, None)
     if words:
         _warn(f"{_named(given, name)}: {'; '.join(words.values())}")
     return own(mesh._replace(winding_doubtful=mesh.winding_doubtful or was_doubtful))
+
+
+def _inspected(given: Any, name: str) -> tuple[Mesh, dict[str, Any]]:
+    """What `meshfile.inspect` tells, or of an NPZ archive of one shape its reader."""
+    if not isinstance(given, str | os.PathLike) or not os.fspath(given).lower().endswith(".npz"):
+        return meshfile.inspect(given, name)
+    found = npz.shapes(names.expand(os.fspath(given)))
+    if len(found) != 1:
+        raise ValueError(f"{_named(given, name)}: has {len(found)} shapes; accepted: an archive of one")
+    return found[0][1]()
 
 
 def _named(given: Any, name: str) -> str:

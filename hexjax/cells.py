@@ -3,7 +3,8 @@
 A cell is a line "name: key=value key=value" of config.sweep.cells, over the rest of the config. With sweep.form = vmapped a
 knob may have several values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known
 of finished cells lies in one JSON file each, and in PACK once the sweep has ended: an object a line, compressed. With
-sweep.form = runs a cell is a run, in a folder of its name, and its config has no sweep.
+sweep.form = runs a cell is a run, in a folder of its name, and its config has no sweep; with config.sweep.bases it starts
+from the one it names, "name: base=NAME key=value", and has what `SHARED` tells of the sweep's.
 """
 
 import itertools
@@ -15,8 +16,10 @@ import ml_collections
 
 from hexjax import names, rules
 
+BASE = "base"  # of a cell: the one of config.sweep.bases that it starts from
 PACK = "cells.jsonl.xz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
+SHARED = ("seed", "data", "extract", "evaluate", "score")  # what cells of several bases have in common
 BESIDE = ("checkpoints", "command.txt", "config.json", "config.sha256", "curve.png")  # beside the folders of runs
 
 
@@ -102,9 +105,12 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     if are_runs(config):
         _check_folder(name)
         knobs, mode, resolved.name = [], "train", name
+        resolved = _started(name, resolved, overrides)
         del resolved.sweep
     try:
         for key, value in overrides.items():
+            if key == BASE:
+                continue
             values = value.split("|")
             if len(values) > 1 and key not in knobs:
                 known = f"for: {', '.join(knobs)}" if knobs else f"with sweep.form = {names.RUNS}: one"
@@ -130,6 +136,24 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
     products = itertools.product(*several.values())
     settings = tuple({key: float(value) for key, value in zip(several, values)} for values in products)
     return Cell(name, resolved, settings, overrides)
+
+
+def _started(name: str, config: ml_collections.ConfigDict, overrides: dict[str, str]) -> ml_collections.ConfigDict:
+    """What a cell begins with: the sweep's config, or where that has bases the one that the cell names."""
+    bases = config.sweep.get("bases")
+    if bases is None:
+        return config
+    if overrides.get(BASE) not in bases:
+        raise ValueError(
+            f"config.sweep.cells, {names.cut(name)}: {BASE} is {names.shown(overrides.get(BASE, ''))}; accepted: "
+            f"{', '.join(bases)}"
+        )
+    found = ml_collections.ConfigDict(bases[overrides[BASE]].to_dict())
+    found.name = config.name
+    for key in SHARED:
+        found[key] = config[key]
+    found.sweep = config.sweep
+    return found
 
 
 def _check_starts(found: list[Cell]) -> None:

@@ -38,7 +38,8 @@ def observe(item: Item, family: Family, config: Any, place: int | None = None) -
         place: among the training shapes, for one of them.
     """
     more = fields.MAPS if {*family.sees} & {*fields.MAPS, *fields.DERIVED} else ()
-    more += ("inside",) if family.probe is not None and "inside" in family.reads else ()  # what a probe may observe
+    if family.probe is not None and "inside" in family.reads and len(item.mesh.faces):
+        more += ("inside",)  # what a probe may observe
     names = dict.fromkeys((*family.sees, *family.conditions, *more))
     batch = {name: jnp.asarray(value)[None] for name, value in fields.make(item, [*names], config, config.seed).items()}
     if "views" in family.conditions:

@@ -20,11 +20,13 @@ from benchmarks import (
     published,
     published_table,
     render,
+    sparse,
     steps,
     summary,
     views,
 )
 from configs import base
+from configs.sweeps import equal_size
 from tests import own, shapes
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -170,6 +172,24 @@ def test_pytorch_computes_what_the_auto_decoder_does(decoder_row):
     assert max(decoder_row["check"]["relative"]) < steps.TOLERANCE
 
 
+def test_sparse_layers_are_told_with_their_ratios():
+    times = lambda seconds: {
+        "first_seconds": 9.0,
+        "seconds": seconds,
+        "fastest": seconds / 2,
+        "cpu_seconds": 2 * seconds,
+    }
+    ways = {"sparse": times(0.25), "dense": times(10.0), "27 products": times(8.0)}
+    layers = {"side": 8, "cells": 64, "channels": 4, "rounds": 3, "table": times(0.001), "forward": ways}
+    layers |= {"forward_and_backward": ways, "relative_difference": {"dense": 1e-6, "27 products": 2e-6}}
+    up = {"side": 2, "channels": [4, 2], "shapes": 1, "rounds": 3}
+    up["forward_and_backward"] = {"shuffle": times(1.0), "nearest": times(0.5), "transposed": times(3.0)}
+    machine = {"cpu": "a processor", "cores": 2, "load_average_before": 0.0, "versions": {"jax": "0"}}
+    text = sparse.table({"command": "python", "machine": machine, "goal": 30.0, "layers": layers, "doubled": up})
+    assert "| dense | 10000.0 | 20000.0 | 10000.0 | 20000.0 | 40.0 × | 40.0 × | 1.0e-06 |" in text
+    assert "| transposed | 3000.0 | 6000.0 | 3.00 × |" in text
+
+
 def test_meshes_are_chosen_evenly_over_the_powers_of_their_sizes():
     assert views.spread([1, 10, 11, 100, 12, 1000], 4) == [0, 1, 3, 5]
     assert views.spread([5, 5, 5], 2) == [0, 1]
@@ -280,3 +300,10 @@ def test_the_published_table_tells_what_the_folders_of_its_runs_hold(tmp_path):
     alone = published_table.table(found | {"unfinished": [], "runs": []})
     assert "no whole run" in alone
     assert "no run ended" in alone
+
+
+def test_steps_of_families_at_equal_size_are_from_the_medians_that_were_measured():
+    file = common.RESULTS / "equal_size.json"
+    known = json.loads(file.read_text())["variants"]
+    for variant, families in equal_size.STEP_SECONDS.items():
+        assert families == {name: told["seconds"] for name, told in known[variant or "floats_2k"].items()}

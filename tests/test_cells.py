@@ -5,8 +5,9 @@ import pathlib
 
 import pytest
 
-from configs.sweeps import collapse_cause
+from configs.sweeps import collapse_cause, equal_size
 from hexjax import cells, rules
+from hexjax.data import fields
 from hexjax.models import family as families
 
 SWEEPS = sorted(file.stem for file in (pathlib.Path(__file__).parent.parent / "configs" / "sweeps").glob("*.py"))
@@ -168,3 +169,41 @@ def test_cells_that_would_have_one_file_are_refused(names, told):
         "differ in more than case, and / for -"
     )
     assert refusal(*(f"{name}: seed=0" for name in names)) == message
+
+
+def test_a_cell_starts_from_the_base_that_it_names_and_shares_data_and_scores_with_the_others():
+    config = equal_size.get_config()
+    config.data.path, config.score.samples = str(pathlib.Path(__file__).parent), 123
+    found = {cell.name: cell for cell in cells.read(config)}
+    assert len(found) == 6 * equal_size.SEEDS
+    vecset, codes = found["vecset_2"].config, found["autodecoder_0"].config
+    assert (vecset.model.family, vecset.seed, vecset.latent.tokens) == ("vecset", 2, 128)
+    assert (codes.model.family, codes.latent.channels, codes.code.weight) == ("deepsdf", 2048, 1e-5)
+    assert "sweep" not in vecset
+    assert "code" not in vecset
+    for cell in found.values():
+        assert (cell.config.data.path, cell.config.score.samples) == (config.data.path, 123)
+        assert cell.config.train.steps == int(cell.overrides["train.steps"])
+
+
+def test_a_cell_of_no_base_is_refused_in_a_line():
+    config = equal_size.get_config()
+    for line in ("a: seed=1", "a: base=octree"):
+        config.sweep.cells = (line,)
+        with pytest.raises(ValueError) as refused:
+            cells.read(config)
+        base = line.partition("base=")[2]
+        known = "autodecoder, dense, hexplane, sparse, triplane, vecset"
+        assert str(refused.value) == f"config.sweep.cells, a: base is '{base}'; accepted: {known}"
+
+
+@pytest.mark.parametrize("variant", equal_size.VARIANTS)
+def test_families_of_equal_size_have_its_floats(variant):
+    config = equal_size.get_config(variant)
+    for cell in cells.read(config):
+        if cell.name.endswith("_0"):
+            family = families.make(fields.spec(cell.config, ())._replace(shapes=160), cell.config)
+            floats = family.latent_floats
+            if family.layout.kind == "cells":  # of heads, in the mean
+                floats = {8: 140, 16: 594}[family.layout.sides[0]] * family.layout.channels
+            assert floats == pytest.approx(config.sweep.floats, rel=0.05), cell.name

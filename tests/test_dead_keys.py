@@ -40,8 +40,10 @@ TOY = {
     "train.batch_size": 1, "model.components": 8, "model.width": 4, "witness.components": 2, "model.heads": 1,
     "model.blocks": 1, "views.resolution_px": 14, "views.count": 4, "views.held": 1, "views.shown": 1, "views.drawn": 2,
     "diffusion.levels": 4, "diffusion.steps": 2, "search.steps": 2, "search.points": 8, "sdf.seen_points": 16,
-    "inside.points": 16, "evaluate.shapes": 1,
+    "inside.points": 16, "evaluate.shapes": 1, "latent.tokens": 4, "surface.points": 16, "surface.pool_points": 32,
+    "model.plane_side": 4, "model.encoder_layers": 1, "model.decoder_layers": 1, "model.cross_heads": 1,
 }  # fmt: skip
+MORE = {"sparse_voxels": {"model.widths": (4, 4), "cells.side": 4, "cells.capacity": 64, "cells.coarse": (8,)}}
 SWEEP = {
     "hexplane.resolution_px": 8, "model.widths": (4,), "latent.side": 2, "train.steps": 1, "train.batch_size": 2,
     "witness.classes": 2, "witness.components": 2, "sweep.seeds": 1, "sweep.measure_every_steps": 1,
@@ -163,7 +165,7 @@ def run_all(folder: pathlib.Path, found: dict[str, set[str]]) -> None:
         trimesh.creation.box((1, 1 + number, 2)).export(folder / "boxes" / f"box_{number}.ply")
     for name, variant in dict(VARIANTS).items():  # the last variant of each: they read alike
         known = rules.flatten(importlib.import_module(f"configs.{name}").get_config(variant))
-        toy = [f"--config.{key}={value}" for key, value in TOY.items() if key in known]
+        toy = [f"--config.{key}={value}" for key, value in (TOY | MORE.get(name, {})).items() if key in known]
         if name in ("vae_binary_healthy", "latent_dit"):
             continue  # another value of a key of vae_binary; below
         config = f"--config={ROOT / 'configs' / name}.py" + (f":{variant}" if variant else "")

@@ -17,7 +17,11 @@ from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
-RATES = {"deepsdf": 1e-3}  # beyond the clamp a field has no gradient: large steps end there
+RATES = {
+    "deepsdf": 1e-3,
+    "vecset": 5e-3,
+    "triplane": 5e-3,
+}  # beyond the clamp a field has no gradient: large steps end there
 ADAM = {name: optax.adam(RATES.get(name, 3e-2)) for name in toys.VARIANTS}
 POINTS = np.random.default_rng(0).uniform(-1, 1, (11, 3)).astype(np.float32)
 SIDE = 9  # nodes
@@ -159,7 +163,7 @@ def test_encoding_needs_only_what_is_seen_and_a_perfect_decoder_gives_what_decod
 @pytest.mark.parametrize(("name", "variant"), toys.ALL)
 def test_draws_have_the_form_of_codes(name, variant):
     config, family, _, params, _ = made(name, variant)
-    assert (family.sample is None) == (config.latent.kind == "deterministic")
+    assert (family.sample is None) == (config.latent.kind == "deterministic" or family.layout.kind == "cells")
     if family.sample is not None:
         drawn = jax.eval_shape(family.sample, params, KEY, {"draw": jnp.arange(3)})
         assert drawn.code.shape == (3, family.layout.tokens, family.layout.channels)
@@ -187,8 +191,14 @@ def test_shapes_and_sizes_are_as_told(name, variant):
     config, family, _, _, _ = made(name, variant)
     found = seen(name, variant)
     assert found.mean.code[0].size == found.drawn.code[0].size == family.latent_floats
-    size = family.size(None)
-    assert family.size(jax.tree.map(lambda leaf: leaf[0], found.mean)) == size  # of one shape, the same for all
+    size, own = family.size(None), family.size(jax.tree.map(lambda leaf: leaf[0], found.mean))
+    if family.layout.kind == "cells":  # of one shape those that are there, and where
+        alive, places = int(found.mean.alive[0].sum()), 8 * 2**10
+        assert own.floats == alive * family.layout.channels < size.floats
+        assert own.floats * config.latent.bits < own.bits < own.floats * config.latent.bits + places
+        size = size._replace(bits=size.bits - config.latent.side**3)
+    else:
+        assert own == size
     assert size.floats == family.latent_floats
     if family.probe.codes == 0:
         assert size.bits == size.floats * config.latent.bits
@@ -198,8 +208,11 @@ def test_shapes_and_sizes_are_as_told(name, variant):
     if family.layout.kind == "planes":
         views, side = family.layout.sides
         assert views * side**2 == family.layout.tokens
+    elif family.layout.kind in ("cells", "grid"):
+        assert family.layout.sides == (config.latent.side,)
+        assert family.layout.kind == "cells" or config.latent.side**3 == family.layout.tokens
     else:
-        assert (family.layout.kind, family.layout.sides) == ("vector", ())
+        assert (family.layout.kind in ("vector", "set"), family.layout.sides) == (True, ())
     assert all(leaf.shape[0] == 2 for leaf in jax.tree.leaves(found.decoded))
     assert (found.values.shape, found.values.dtype) == ((11,), jnp.float32)
     assert np.isfinite(found.values).all()

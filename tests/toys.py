@@ -9,7 +9,7 @@ import numpy as np
 
 from configs import base
 from hexjax.data import fields
-from hexjax.geometry import frame
+from hexjax.geometry import frame, symmetry
 from hexjax.models import family as families
 from hexjax.types import Item, Similarity
 from tests import shapes
@@ -58,6 +58,37 @@ VARIANTS = {
             ("voxels", "flow_prior", "bernoulli"),
         )
     },
+    "sparse_voxels": {
+        "sparse": ("sparse_voxels", {}),
+        "dense gaussian": (
+            "sparse_voxels",
+            {"model.storage": "dense", "model.down": "pool", "model.up": "transposed", "latent.kind": "gaussian",
+             "kl.final_weight": 1e-4},
+        ),
+    },
+    "triplane": {
+        "truncated": ("triplane", {}),
+        "occupancy, gaussian": (
+            "triplane",
+            {
+                "model.target": "occupancy", "latent.kind": "gaussian", "kl.final_weight": 1e-4,
+                "model.eikonal_weight": 0.01,
+            },
+        ),
+    },
+    "vecset": {
+        "truncated": ("vecset", {}),
+        "occupancy, gaussian": (
+            "vecset",
+            {
+                "model.target": "occupancy", "model.queries": "learned", "latent.kind": "gaussian",
+                "kl.final_weight": 1e-4, "model.remat": True, "model.encoder_layers": 1,
+            },
+        ),
+        "salient, eikonal": (
+            "vecset", {"model.salient": 0.5, "model.queries": "random", "model.eikonal_weight": 0.01}
+        ),
+    },
 }  # fmt: skip
 ALL = [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
 RESOLUTION = 16
@@ -77,6 +108,21 @@ def config_of(name, variant, **more):
         toy |= {"model.width": 16, "model.blocks": 1}
     if name == "deepsdf":
         toy |= {"model.width": 32, "model.depth": 4, "search.steps": 20, "search.points": 64, "inside.points": 64}
+    if name == "sparse_voxels":
+        toy |= {
+            "model.widths": (8, 16),
+            "latent.side": 4,
+            "cells.side": 8,
+            "cells.capacity": 256,
+            "cells.coarse": (64,),
+        }
+        toy |= {"distance_grid.side": 8, "inside.points": 64}
+    if name == "triplane":
+        toy |= {"model.width": 16, "model.heads": 2, "model.bands": 4, "model.plane_side": 4, "model.features": 8}
+        toy |= {"model.layers": 1, "latent.global_floats": 6, "surface.points": 24, "inside.points": 64}
+    if name == "vecset":
+        toy |= {"model.width": 16, "model.heads": 2, "model.cross_heads": 1, "model.bands": 4}
+        toy |= {"model.decoder_layers": 1, "latent.tokens": 6, "surface.points": 24, "inside.points": 64}
     config.update_from_flattened_dict(toy | overrides | more)
     return config
 
@@ -98,12 +144,37 @@ def fields_of(resolution):
     return {name: np.stack([each[name] for each in made]) for name in names}
 
 
+@functools.cache
+def cells_of(side, capacity, nodes):
+    """The active cells of two balls, and the distances at a grid's nodes."""
+    made, axis = [], np.linspace(-1, 1, nodes, dtype=np.float32)
+    at = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), -1)
+    for radius in (0.7, 0.6):
+        every = np.indices((side,) * 3).reshape(3, -1).T
+        cells = every[np.abs(np.linalg.norm((every + 0.5) * 2 / side - 1, axis=1) - radius) <= 3**0.5 / side]
+        corners = (cells[:, None] + symmetry.CORNERS) * 2 / side - 1
+        found = {"cells": cells, "corner_distance": np.float32(np.linalg.norm(corners, axis=-1) - radius)}
+        found = fields.padded("a ball", found, side, capacity)
+        made.append(found | {"distance_grid": np.linalg.norm(at, axis=-1) - np.float32(radius)})
+    return {name: np.stack([each[name] for each in made]) for name in made[0]}
+
+
 def batch_of(config):
     """Maps of a torus and a sphere, and points with the distances to spheres, which matter to few tests."""
+    return jax.tree.map(jnp.asarray, fields_of(config.hexplane.resolution_px) | points_of(config))
+
+
+def points_of(config):
+    """Points in the cube with their distances to two spheres, and points on those."""
+    random = np.random.default_rng(1)
     points = np.random.default_rng(0).uniform(-0.9, 0.9, (2, config.sdf.points, 3)).astype(np.float32)
     radii = np.float32([[0.7], [0.6]])
     distance, ones = np.linalg.norm(points, axis=-1) - radii, np.ones(points.shape[:2], np.float32)
     inside = np.linalg.norm(frame.shared_points(config.inside.points), axis=-1)[None] < radii
-    batch = fields_of(config.hexplane.resolution_px) | dict(points=points, sdf=distance, slack=0 * ones, seen=ones)
-    batch |= {"inside": np.float32(inside), "item": np.arange(2, dtype=np.int32)}
-    return jax.tree.map(jnp.asarray, batch)
+    batch = dict(points=points, sdf=distance, slack=0 * ones, seen=ones, sure=ones, inside=np.float32(inside))
+    for name in ("surface", "salient"):
+        ways = random.standard_normal((2, config[name].points, 3))
+        batch[name] = np.float32(ways / np.linalg.norm(ways, axis=-1, keepdims=True) * radii[..., None])
+    if config.model.family == "sparse_voxels":
+        batch |= cells_of(config.cells.side, config.cells.capacity, config.distance_grid.side)
+    return batch | {"item": np.arange(2, dtype=np.int32)}

@@ -61,6 +61,7 @@ def spec(
     """
     side, categories = config.hexplane.resolution_px, categories_of(items)
     sizes = {"item": ((), np.int32), "surface": ((config.surface.points, 3), np.float32)}
+    sizes["salient"] = (config.salient.points, 3), np.float32
     if all(len(item.mesh.faces) for item in items):
         p, square = config.sdf.points, (len(frame.VIEWS), side, side)
         sizes |= {"depth": (square, np.float32), "normal": ((*square, 3), np.float32), "mask": (square, np.bool_)}
@@ -68,7 +69,7 @@ def spec(
         sizes |= {"points": ((p, 3), np.float32), "surface_normal": ((config.surface.points, 3), np.float32)}
         sizes |= dict.fromkeys(("sdf", "sure", *JUDGED), ((p,), np.float32))
         sizes |= {"inside": ((config.inside.points,), np.float32)}
-        sizes |= dict.fromkeys(("salient", "salient_normal"), ((config.salient.points, 3), np.float32))
+        sizes["salient_normal"] = sizes["salient"]
         n, nodes = config.cells.capacity, config.distance_grid.side
         sizes |= {"cells": ((n, 3), np.int32), "corner_distance": ((n, 8), np.float32), "alive": ((n,), np.bool_)}
         sizes |= {"distance_grid": ((nodes,) * 3, np.float32)}
@@ -105,8 +106,10 @@ def make(
     forgives it is 0 at the rendered maps. `seen` is 1 within the band of a surface that some view sees, and outside the
     band of every surface where the maps give the right sign; else 0: hidden places cannot be learnt from the maps. `sure`
     is 1 where the sign of `sdf` is. `inside` is the occupancy of points that all shapes share. `salient` are samples of
-    sharp edges, or of the surface where there are none. `cells` are those of a grid that the surface may cross, with the
-    signed distances at their corners, padded by 0; `distance_grid` are signed distances at nodes.
+    sharp edges, or of the surface where there are none. A shape of points gives its own as `surface`: at most as many as a
+    batch takes, none twice, the same whatever their order; and none as `salient`. `cells` are those of a grid that the
+    surface may cross, with the signed distances at their corners, padded by 0; `distance_grid` are signed distances at
+    nodes.
 
     Args:
         whole: pools as large as a training draws from, instead of what a batch takes.
@@ -118,7 +121,7 @@ def make(
     """
     asked, found, mesh, px = set(names), {}, item.mesh, config.hexplane.resolution_px
     for name in names:
-        if name not in ("surface", "item", "category", *LATENT):
+        if name not in ("surface", "item", "category", *LATENT, *(() if whole else ("salient",))):
             meshes.refuse_points(item.name, mesh, f"the field {name}")
     kept = functools.partial(cache.kept, cache.digest(mesh))
     if asked & {*MAPS, *DERIVED, *JUDGED}:
@@ -355,6 +358,9 @@ def stack(meshes: Sequence[Mesh]) -> Mesh:
 def _pool(section: str, mesh: Mesh, config: Any, seed: int, whole: bool) -> tuple[dict[str, Any], Callable[[], Any]]:
     """What a pool of points depends on, and how it is made."""
     size = batches.pool_size(config, section)[not whole]
+    if not whole and not len(mesh.faces):
+        own = functools.partial(_own_points, mesh, size if section == "surface" else 0, seed)
+        return {section: size, "seed": seed, "own": True}, lambda: {section: own()}
     if section != "sdf":
         return {section: size, "seed": seed}, functools.partial(_POOLED[section], mesh, size, seed)
     size, law = size if whole else config.sdf.seen_points or size, config.sdf.near
@@ -387,6 +393,12 @@ def _surface_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:
     if not len(mesh.faces):
         return {"surface": mesh.vertices[random.integers(0, len(mesh.vertices), count)].astype(np.float32)}
     return dict(zip(batches.POOLS["surface"], _samples(mesh, count, random)))
+
+
+def _own_points(mesh: Mesh, count: int, seed: int) -> np.ndarray:
+    """At most so many of a shape's points, none twice, in an order that does not depend on theirs."""
+    found = np.unique(np.asarray(mesh.vertices, np.float32), axis=0)
+    return found[np.random.default_rng((seed, 1)).permutation(len(found))[:count]]
 
 
 def _salient_pool(mesh: Mesh, count: int, seed: int) -> dict[str, np.ndarray]:

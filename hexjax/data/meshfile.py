@@ -35,7 +35,7 @@ NOTABLE_SHARE = 0.01  # of the faces: fewer dropped ones are not told
 BULK_SHARE = 0.01  # of the longest side: 98 % of the vertices on each axis in less than that are told
 WHOLE = dict.fromkeys(
     ("faces", "polygons_in_file", "unused_vertices", "welded_vertices", "collapsed_faces", "doubled_faces",
-     "doubtful_polygons", "parts", "turned_share", "winding_doubtful"), 0,
+     "doubtful_polygons", "parts", "turned_share", "winding_doubtful", "doubled_points"), 0,
 )  # what `inspect` finds of points  # fmt: skip
 ROUNDING_LIMIT = 1e-3  # the largest step between positions, as a share of the longest side
 
@@ -104,7 +104,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
             raise ValueError(f"has no faces ({len(source.positions)} vertices)")
         vertices, near = _rounded(source.positions, "points")
         found = dict.fromkeys(("vertices", "vertices_in_file"), len(vertices)) | {"bulk_share": _bulk_share(near)}
-        found["told"] = source.told
+        found |= {"told": source.told, "doubled_points": len(near) - len(_weld(near)[0])}
         return Mesh(np.ascontiguousarray(vertices), np.zeros((0, 3), np.int32)), WHOLE | found
     used, corners = np.unique(source.corners, return_inverse=True)
     vertices, near = _rounded(source.positions[used])
@@ -137,6 +137,7 @@ def clean(source: Polygons) -> tuple[Mesh, dict[str, Any]]:
         "parts": orientation.parts,
         "turned_share": float(np.mean(orientation.turned)),
         "winding_doubtful": orientation.doubtful,
+        "doubled_points": 0,
         "bulk_share": bulk,
         "told": source.told,
     }
@@ -151,6 +152,8 @@ def mended(found: dict[str, Any]) -> dict[str, str]:
         told["faces turned to face outward"] = f"{turned:.1%} of the faces turned to face outward"
     if doubtful:
         told[DOUBTFUL] = DOUBTFUL
+    if doubled := found["doubled_points"]:
+        told["points where others are"] = f"{doubled / found['vertices']:.1%} of the points where others are"
     if dropped >= NOTABLE_SHARE:
         told["faces dropped, doubled or collapsed"] = f"{dropped:.1%} of the faces dropped, doubled or collapsed"
     if found["bulk_share"] < BULK_SHARE:

@@ -79,9 +79,9 @@ def evaluate(
     the run's own, that of a folder of its own (`rows`). Each shape's row is on the disk once it is there.
 
     `compression` is the bits of what is encoded, float32 or one bit a pixel of silhouettes and voxels, over those of the
-    latent. `active_units` is null for fewer than two shapes or a family without a latent to judge;
-    `verdict` and its figures are of the first `diagnostics.shapes` shapes. `seconds` of the row with `compiled` hold
-    compilation.
+    latent. `active_units` is null for fewer than two shapes or a family without a latent to judge; what the family's
+    own `judge` says stands beside a shape's scores; `verdict` and its figures are of the first `diagnostics.shapes`
+    shapes. `seconds` of the row with `compiled` hold compilation.
 
     Args:
         folder: of the run.
@@ -105,6 +105,7 @@ def evaluate(
     course = rows.Rows(place, of, len(plan.items), rows.FILE if own is None else rows.APART)
     ceilings, clock, seen, worst = {} if ceilings is None else ceilings, Clock(), {}, []
     compiles, ledger = not ceilings, written.Ledger(place)
+    judge_one = jax.jit(family.judge) if family.judge and family.encode else None  # others judge no observed shape
 
     def one(number: int, item: Item) -> Scores:
         is_shown, standing = number in plan.shown, plan.standings[number]
@@ -116,6 +117,10 @@ def evaluate(
         row, found = _score(mesh, report, item, config, clock.stage), {"reconstruction": mesh}
         with clock.stage("score"):
             row |= pipeline.score_field(decoded, family, params, item.mesh, config)
+        if judge_one is not None:
+            with clock.stage("judge"):
+                told = judge_one(params, {name: batch[name] for name in family.sees}, jax.random.key(config.seed))
+                row |= {name: float(value[0]) for name, value in told.items()}
         pipeline.tell(item.name, report)
         best, best_row = ceilings.get(item.name, (None, None))
         if best_row is None or (is_shown and best is None):

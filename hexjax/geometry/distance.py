@@ -24,7 +24,7 @@ from hexjax.types import Array, Mesh, Scores
 Ask = Callable[[Float[np.ndarray, "p 3"]], Array]  # a field, as `thin` asks it
 THRESHOLDS = (0.005, 0.01, 0.02)  # world units
 FINEST = 0.005  # the threshold that a grid may be too coarse for
-SHELL = 0.02  # world units: how far the points of S-IoU are moved off the reference
+SHELLS = {"s_iou": 0.02, "s_iou_0.05": 0.05}  # world units: how far the points of an S-IoU are moved off the reference
 FARTHEST = 2 * 3**0.5  # the cube's diagonal: a failed extraction's distance
 
 VIEWS = 22  # of the sharp normal error: both ends of 11 axes
@@ -38,13 +38,13 @@ LARGEST_NORMAL_ERROR = 4 / 3  # of opposite unit normals, as a mean over three c
 class Asked(NamedTuple):
     """What is asked of a reference, whatever is scored against it: samples of its surface, and points in the cube.
 
-    `inside` is of points uniform in the cube, and after them of as many beside the reference.
+    `inside` is of points uniform in the cube, and after them of as many beside the reference for each of `SHELLS`.
     """
 
     surface: Float[np.ndarray, "p 3"]
     face: Int[np.ndarray, "p"]
-    points: Float[np.ndarray, "2p 3"]
-    inside: Bool[np.ndarray, "2p"]
+    points: Float[np.ndarray, "3p 3"]
+    inside: Bool[np.ndarray, "3p"]
 
 
 def score(mesh: Mesh, reference: Mesh, samples: int = 100_000, seed: int = 0, spacing: float | None = None) -> Scores:
@@ -167,7 +167,7 @@ def _comparison(mesh: Mesh, reference: Mesh, samples: int, seed: int) -> Scores:
     scores["normal_consistency"] = float(np.abs(cosines).mean())
     wound = _wound(mesh) and _wound(reference)
     scores["flipped_normals"] = float((cosines < 0).mean()) if wound else None
-    scores["v_iou"], scores["s_iou"] = _volume_overlaps(mesh, asked, seed)
+    scores |= dict(zip(("v_iou", *SHELLS), _volume_overlaps(mesh, asked, seed)))
     scores["sharp_normal_error"] = sharp_normal_error(mesh, reference)
     return scores
 
@@ -175,7 +175,7 @@ def _comparison(mesh: Mesh, reference: Mesh, samples: int, seed: int) -> Scores:
 def _failure() -> Scores:
     scores = {f"{name}_{limit}": 0.0 for limit in THRESHOLDS for name in ("f_score", "precision", "recall")}
     scores |= {"cd_l1": 2 * FARTHEST, "cd_l2": 2 * FARTHEST**2, "normal_consistency": 0.0, "flipped_normals": None}
-    return scores | {"v_iou": 0.0, "s_iou": 0.0, "sharp_normal_error": LARGEST_NORMAL_ERROR}
+    return scores | dict.fromkeys(("v_iou", *SHELLS), 0.0) | {"sharp_normal_error": LARGEST_NORMAL_ERROR}
 
 
 @functools.lru_cache(maxsize=1)  # a mesh and the ceiling are scored against one reference, one after the other
@@ -183,19 +183,20 @@ def _asked(vertices: tuple[bytes, str], faces: tuple[bytes, str], samples: int, 
     reference = _mesh(vertices, faces)
     points, face = surface.sample(reference, samples, _random(seed, "reference"))
     uniform = _random(seed, "volume").uniform(-1, 1, (samples, 3))
-    beside = points + surface.offsets(samples, SHELL, _random(seed, "shell"))
-    both = np.concatenate([uniform, beside])
+    streams = zip(("shell", "wide shell"), SHELLS.values())
+    beside = [points + surface.offsets(samples, reach, _random(seed, stream)) for stream, reach in streams]
+    both = np.concatenate([uniform, *beside])
     return Asked(points, face, both, sdf.inside(reference, both)[0])
 
 
-def _volume_overlaps(mesh: Mesh, asked: Asked, seed: int) -> tuple[float | None, float | None]:
-    """V-IoU on the points uniform in the cube, and S-IoU on those beside the reference.
+def _volume_overlaps(mesh: Mesh, asked: Asked, seed: int) -> tuple[float | None, ...]:
+    """V-IoU on the points uniform in the cube, and the S-IoU of each of `SHELLS` on those beside the reference.
 
     What the mesh encloses outside the cube, which holds the reference, is found by as many points in its box.
     """
     count, inside = len(asked.surface), sdf.inside(mesh, asked.points)[0]
     both, either = (
-        [int(np.sum(part)) for part in np.split(found, [count])]
+        [int(np.sum(part)) for part in np.split(found, 1 + len(SHELLS))]
         for found in (inside & asked.inside, inside | asked.inside)
     )
     either[0] += _outside(mesh, count, seed)
@@ -314,4 +315,6 @@ def _wound(mesh: Mesh) -> bool:
 
 
 def _random(seed: int, stream: str) -> np.random.Generator:
-    return np.random.default_rng([seed, ("mesh", "reference", "volume", "shell", "outside", "field").index(stream)])
+    return np.random.default_rng(
+        [seed, ("mesh", "reference", "volume", "shell", "outside", "field", "wide shell").index(stream)]
+    )

@@ -379,12 +379,19 @@ def test_a_shape_of_points_gives_its_own_points_and_refuses_what_needs_faces(clo
     found = fields.make(cloud, ("surface",), config, 0)["surface"]
     assert (found.shape, found.dtype) == ((DRAWN, 3), np.float32)
     assert {tuple(point) for point in found} <= {tuple(point) for point in np.float32(cloud.mesh.vertices)}
-    assert len({tuple(point) for point in found}) > DRAWN / 2
-    assert set(fields.spec(config, [cloud, items[0]]).fields) == {"item", "surface"}
+    assert found.shape == np.unique(found, axis=0).shape
+    turned = cloud._replace(mesh=cloud.mesh._replace(vertices=cloud.mesh.vertices[::-1].repeat(2, 0)))
+    np.testing.assert_array_equal(fields.make(turned, ("surface",), config, 0)["surface"], found)
+    config.surface.points = 1000
+    every = fields.make(cloud, ("surface", "salient"), config, 0)
+    np.testing.assert_array_equal(np.unique(every["surface"], axis=0), np.unique(cloud.mesh.vertices, axis=0))
+    assert every["salient"].shape == (0, 3)
+    assert set(fields.spec(config, [cloud, items[0]]).fields) == {"item", "surface", "salient"}
     for name in set(MADE) - {"surface"}:
+        pool = name == "salient"
         text = f"cloud is points without faces; accepted for the field {name}: meshes with faces"
         with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
-            fields.make(cloud, ("surface", name), config, 0, fuse=fields.Fuse(ball, ""))
+            fields.make(cloud, ("surface", name), config, 0, pool, fields.Fuse(ball, ""))
     assert build([items[0], cloud], ("surface",)).fields["surface"].shape == (2, POINTS, 3)
 
 

@@ -26,7 +26,7 @@ from tests.evaluation import toys
 
 KEYS = {
     *(f"{name}_{limit}" for name in ("f_score", "precision", "recall") for limit in ("0.005", "0.01", "0.02")),
-    "cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "sharp_normal_error", "failed",
+    "cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "s_iou_0.05", "sharp_normal_error", "failed",
     *(f"{prefix}{name}" for prefix in ("", "reference_")
       for name in ("watertight", "non_manifold_edges", "components", "euler", "genus", "vertices", "faces")),
 }  # fmt: skip
@@ -255,6 +255,15 @@ def test_sizes_of_latents_are_each_shapes_and_their_mean(tmp_path):
     assert [row["latent_floats"] for row in scores["items"]] == [4, 12]
     assert (scores["latent_floats"], scores["latent_bits"], scores["parameters"]) == (8, 64, 1)
     assert scores["compression"] == pytest.approx(6 * 32 * 32 * 129 / 64)
+
+
+def test_what_a_familys_judge_says_stands_beside_each_shapes_scores(tmp_path):
+    judge = lambda params, batch, key: {"covered": batch["mask"].mean((1, 2, 3), dtype=jnp.float32)}
+    family = dataclasses.replace(toys.identity(), judge=judge)
+    found = evaluate.evaluate(
+        family, {"sign": jnp.float32(0)}, [toys.item()], toys.config(), tmp_path, step=7, pictures=False
+    )
+    assert 0.3 < found["items"][0]["covered"] == found["mean"]["covered"] < 1
 
 
 def test_shapes_of_the_training_are_encoded_with_their_places_and_others_without(tmp_path):

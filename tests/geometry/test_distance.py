@@ -15,7 +15,17 @@ from tests import shapes
 TOPOLOGY = {"watertight", "non_manifold_edges", "components", "euler", "genus", "vertices", "faces"}
 KEYS = (
     {f"{name}_{limit}" for name in ("f_score", "precision", "recall") for limit in ("0.005", "0.01", "0.02")}
-    | {"cd_l1", "cd_l2", "normal_consistency", "flipped_normals", "v_iou", "s_iou", "sharp_normal_error", "failed"}
+    | {
+        "cd_l1",
+        "cd_l2",
+        "normal_consistency",
+        "flipped_normals",
+        "v_iou",
+        "s_iou",
+        "s_iou_0.05",
+        "sharp_normal_error",
+        "failed",
+    }
     | TOPOLOGY
     | {f"reference_{name}" for name in TOPOLOGY}
 )
@@ -23,6 +33,7 @@ PERFECT = {f"{name}_{limit}": 1.0 for name in ("f_score", "precision", "recall")
     "normal_consistency": 1.0,
     "v_iou": 1.0,
     "s_iou": 1.0,
+    "s_iou_0.05": 1.0,
 }
 
 
@@ -108,6 +119,7 @@ def test_surface_iou_of_spheres_closer_than_its_shell_has_the_closed_form():
     scores = distance.score(sphere(0.81, 5), sphere(0.8, 5), samples=20_000)
     # An offset's part along the normal is below half of the largest offset for (1 + (1 + log 2) / 2) / 2 of the points.
     assert scores["s_iou"] == pytest.approx(0.5 / (0.5 + 0.25 * (1 + np.log(2))), abs=0.02)
+    assert scores["s_iou_0.05"] == pytest.approx(0.5 / (0.5 + 0.1 * (1 + np.log(5))), abs=0.02)  # a fifth of it
 
 
 def test_precision_is_of_the_mesh_and_recall_of_the_reference():

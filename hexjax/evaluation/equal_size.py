@@ -1,0 +1,171 @@
+"""Representations at equal size: a table and a plot of the runs of a sweep over families, made from their scores; never typed.
+
+`python -m hexjax.evaluation.equal_size results/equal_size --into docs/representations.md` replaces what stands between
+`<!-- equal:NAME -->` and `<!-- /equal:NAME -->` for NAME = table or picture, and draws results/equal_size/equal.png. A cell
+is FAMILY_SEED; figures are means over the same held-out shapes, and over seeds with half their range.
+"""
+
+import io
+import json
+import os
+import pathlib
+import statistics
+import sys
+from typing import NamedTuple
+
+from hexjax.evaluation import baselines, curve, page, rows, size_curve, table
+from hexjax.training import record
+from hexjax.types import Scores
+
+FILE = "equal.png"
+TOLERANCE = 0.05  # of the floats that the sweep asks
+SCORED = {
+    "v_iou": "V-IoU", "s_iou": "S-IoU ±.02", "s_iou_0.05": "S-IoU ±.05", "f_score_0.01": "F@0.01", "f_score_0.02": "F@0.02",
+    "cd_l1": "CD-L1", "normal_consistency": "NC", "sharp_normal_error": "sharp normals",
+}  # fmt: skip
+DRAWN = "v_iou"
+
+
+class Results(NamedTuple):
+    """Runs of each family by seed, the floats that are asked of a latent, and what the sweep names beside."""
+
+    families: dict[str, list[Scores]]
+    floats: int
+    missing: tuple[str, ...]  # cells without a finished run
+    picture: str  # where the plot lies, as a page links it
+
+
+def read(folder: pathlib.Path) -> Results:
+    """The finished runs in the folder of a sweep over families.
+
+    Raises:
+        ValueError: as `size_curve.read`; for a folder of another sweep, and a run whose latent has other floats than asked.
+    """
+    found = size_curve.read(folder)
+    try:
+        floats = json.loads((folder / "config.json").read_text("utf-8"))["sweep"]["floats"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder.name} is no sweep over families; accepted: results/equal_size") from error
+    families: dict[str, list[Scores]] = {}
+    for name, scores in sorted(found.runs):
+        mine = scores["parts"][rows.HELD_OUT]["mean"]["latent_floats"]
+        if abs(mine / floats - 1) > TOLERANCE:
+            raise ValueError(
+                f"{folder.name}: {name} has {mine:,.0f} floats; accepted: within {TOLERANCE:.0%} of {floats:,.0f}"
+            )
+        families.setdefault(name.rpartition("_")[0], []).append(scores)
+    order = {family: -statistics.mean(_values(runs, DRAWN)) for family, runs in families.items()}
+    return Results(dict(sorted(families.items(), key=lambda each: order[each[0]])), floats, found.missing, FILE)
+
+
+def rows_of(results: Results) -> str:
+    """One row a family, the best volume first, then what learns nothing; and which cells are missing."""
+    head = ("family", "runs", "floats", "parameters", "steps", *SCORED.values(), "ceiling V-IoU",
+            "of it", "ceiling F@0.02", "of it", "trained V-IoU", "watertight", "parts", "failed", "kB stored", "encode s",
+            "mesh s")  # fmt: skip
+    lines = [_row(name, runs) for name, runs in results.families.items()]
+    first = next(iter(results.families.values()))[0]
+    for key, label in baselines.LABELS.items():
+        mean = first.get("baselines", {}).get(key, {}).get("mean")
+        if mean is not None:
+            lines.append((f"*{label}*", *[None] * 4, *(_number(mean[name]) for name in SCORED), *[None] * 11))
+    text = table.markdown(head, lines)
+    return text + (f"\nNot run to the end yet: {', '.join(results.missing)}.\n" if results.missing else "")
+
+
+def _row(name: str, runs: list[Scores]) -> tuple[str | int | None, ...]:
+    held = [row for scores in runs for row in scores["items"] if row.get("part") == rows.HELD_OUT]
+    seconds = {key: statistics.median(row["seconds"][key] for row in held) for key in ("encode", "field", "polygonise")}
+    ceilings = [_both(runs, key) for key in (DRAWN, "f_score_0.02")]
+    trained = [each["parts"][rows.TRAINED]["mean"][DRAWN] for each in runs if rows.TRAINED in each["parts"]]
+    bits = statistics.mean(row["latent_bits"] for row in held)
+    return (
+        name, len(runs), f"{statistics.mean(row['latent_floats'] for row in held):,.0f}", f"{runs[0]['parameters']:,}",
+        f"{statistics.median(each['step'] for each in runs):,.0f}", *(_spread(_values(runs, key)) for key in SCORED),
+        *(cell for pair in ceilings for cell in pair), _spread(trained) if trained else None,
+        f"{statistics.mean(row['watertight'] for row in held):.0%}",
+        f"{statistics.mean(row['components'] for row in held if row['components'] is not None):.1f}",
+        f"{sum(row['failed'] for row in held)} of {len(held)}", f"{bits / 8000:.1f}", f"{seconds['encode']:.2f}",
+        f"{seconds['field'] + seconds['polygonise']:.2f}",
+    )  # fmt: skip
+
+
+def _values(runs: list[Scores], key: str) -> list[float]:
+    return [scores["parts"][rows.HELD_OUT]["mean"][key] for scores in runs]
+
+
+def _both(runs: list[Scores], key: str) -> tuple[str, str]:
+    """The ceiling of a score, and the share of it that is reached."""
+    ceiling = statistics.mean(scores["parts"][rows.HELD_OUT]["mean"]["ceiling"][key] for scores in runs)
+    return _number(ceiling), f"{statistics.mean(_values(runs, key)) / ceiling:.0%}"
+
+
+def _spread(values: list[float]) -> str:
+    """The mean, and of several half their range."""
+    told = _number(statistics.mean(values))
+    return f"{told} ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else told
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def picture(results: Results) -> str:
+    """The plot, under what it says."""
+    return f"![{title(results)}]({results.picture})\n"
+
+
+TABLES: page.Tables = {"table": rows_of, "picture": picture}
+
+
+def title(results: Results) -> str:
+    """What the runs say, counted from them."""
+    (best, runs), *_ = results.families.items()
+    told = f"{best} {statistics.mean(_values(runs, DRAWN)):.3f}"
+    return f"Held-out {SCORED[DRAWN]} at {results.floats:,} floats and equal seconds: {told} first of {len(results.families)}"
+
+
+def draw(results: Results) -> bytes:
+    """The plot as a PNG: of each family its runs, their ceiling and the trained shapes, and lines of what learns nothing."""
+    made, first = io.BytesIO(), next(iter(results.families.values()))[0]
+    with curve.axes_of(title(results), "", made, 10) as axes:
+        for place, runs in enumerate(results.families.values()):
+            own = _values(runs, DRAWN)
+            ceiling = statistics.mean(each["parts"][rows.HELD_OUT]["mean"]["ceiling"][DRAWN] for each in runs)
+            trained = [each["parts"][rows.TRAINED]["mean"][DRAWN] for each in runs if rows.TRAINED in each["parts"]]
+            labels = ("held-out shapes", "trained shapes", "ceiling") if place == 0 else (None,) * 3
+            axes.plot([place] * len(own), own, "o", color=size_curve.OWN, ms=6, label=labels[0])
+            axes.plot([place] * len(trained), trained, "o", color=size_curve.TRAINED, ms=4, label=labels[1])
+            axes.plot([place], [ceiling], "_", color="#222222", ms=18, label=labels[2])
+        for color, (key, label) in zip(curve.LINES, baselines.LABELS.items()):
+            mean = first.get("baselines", {}).get(key, {}).get("mean")
+            if mean is not None:
+                axes.axhline(mean[DRAWN], color=color, lw=1, ls="--", label=label)
+        axes.set_xticks(range(len(results.families)), list(results.families))
+        axes.set_ylabel(SCORED[DRAWN])
+    return made.getvalue()
+
+
+def make(folder: pathlib.Path, pages: list[pathlib.Path]) -> None:
+    """Nothing; the table is printed, or in the pages, and then the plot is drawn.
+
+    Raises:
+        ValueError: for a folder that is no such sweep, or a page that cannot be filled.
+    """
+    found, file = read(folder), folder / FILE
+    for one in pages:
+        link = os.path.relpath(file.resolve(), one.resolve().parent)
+        page.publish([one], "equal", TABLES, found._replace(picture=pathlib.PurePath(link).as_posix()))
+    if not pages:
+        return page.publish([], "equal", TABLES, found)
+    record.write_atomically(file, draw(found))
+
+
+def main(arguments: list[str]) -> int:
+    """Exit code 0, or 2 for what is refused."""
+    what = "Representations at equal size."
+    return page.main(arguments, "equal_size", what, "folder of a sweep's runs: results/equal_size", make)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

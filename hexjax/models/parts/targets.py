@@ -1,0 +1,49 @@
+"""What a field is asked to be at the points of a query pool: a cut distance, or inside and outside. Pure functions.
+
+Points whose sign is not sure do not count. A family with these keys has `KEYS` among its own.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from hexjax import rules
+from hexjax.models.parts import losses
+from hexjax.types import Array, Batch
+
+SOFTNESS = 0.01  # world units: a signed distance over it is the logit of being outside, for diagnostics alone
+KEYS = {
+    "model.target": rules.choice("truncated", "occupancy"),
+    "model.truncation": rules.POSITIVE,
+    "model.eikonal_weight": rules.NOT_NEGATIVE,
+}
+
+
+def softness(model: Any) -> float:
+    """World units that a logit of being outside stands for."""
+    return model.truncation if model.target == "occupancy" else SOFTNESS
+
+
+def fit(model: Any, ask: Callable[[Array], Array], batch: Batch) -> tuple[Array, dict[str, Array]]:
+    """The loss of a field at a batch's points, and its parts; a distance counts in truncations.
+
+    Args:
+        ask: from points [b, p, 3] to signed distances [b, p], which are never cut themselves.
+    """
+    points, distance, sure = batch["points"], batch["sdf"], batch["sure"]
+    mean = lambda values: (values * sure).sum() / jnp.maximum(sure.sum(), 1)
+    values = ask(points)
+    if model.target == "occupancy":
+        error = mean(losses.cross_entropy(-values / softness(model), distance < 0))
+    else:
+        cut = jnp.clip(distance, -model.truncation, model.truncation)
+        error = mean(jnp.abs(values - cut)) / model.truncation
+    parts = {"reconstruction": error, "sign": mean(1.0 * ((values < 0) == (distance < 0)))}
+    if not model.eikonal_weight:
+        return error, parts
+    slope = jax.grad(lambda points: ask(points).sum())(points)
+    off = jnp.square(jnp.sqrt(jnp.square(slope).sum(-1) + 1e-12) - 1)
+    parts["eikonal"] = model.eikonal_weight * mean(off * (jnp.abs(distance) < model.truncation))
+    return error + parts["eikonal"], parts

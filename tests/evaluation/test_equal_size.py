@@ -1,0 +1,64 @@
+"""The table of families at equal size is made from the scores of runs, and of latents of the size that was asked."""
+
+import json
+import re
+
+import pytest
+
+from hexjax import names
+from hexjax.evaluation import equal_size
+
+SETTINGS = {"data": "heads", "grid": 128, "resolution_px": 128, "samples": 20000, "digest": "abc"}
+PAGE = "<!-- equal:table -->\n<!-- /equal:table -->\n<!-- equal:picture -->\n<!-- /equal:picture -->\n"
+
+
+def scores_of(value, floats):
+    mean = dict.fromkeys(equal_size.SCORED, value)
+    row = {"part": "test", "watertight": True, "components": 2, "latent_floats": floats, "latent_bits": 32 * floats,
+           "seconds": {"encode": 0.1, "field": 0.2, "polygonise": 0.3}}  # fmt: skip
+    failed = row | {"name": "b", "failed": True, "watertight": False, "components": None}
+    items = [row | {"name": "a", "failed": False}, failed]
+    parts = {"test": {"shapes": 2, "mean": mean | {"latent_floats": floats, "ceiling": dict.fromkeys(mean, 1.0)}},
+             "train": {"mean": mean}}  # fmt: skip
+    return {"mode": "evaluate", "step": 2, "settings": SETTINGS, "items": items, "parts": parts, "latent_floats": floats,
+            "parameters": 1234, "baselines": {"nearest": {"mean": dict.fromkeys(mean, 0.5)}}}  # fmt: skip
+
+
+@pytest.fixture
+def sweep(tmp_path):
+    """Three finished runs of two families, and one that was not begun."""
+    for name, value, floats in (("sets_0", 0.7, 1000), ("sets_1", 0.8, 1000), ("cells_0", 0.9, 960)):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "scores.json").write_text(json.dumps(scores_of(value, floats)))
+        (tmp_path / name / "config.json").write_text(json.dumps({"train": {"steps": 2}}))
+    cells = ["sets_0: base=a", "cells_0: base=b", "sets_1: base=a", "cells_1: base=b"]
+    (tmp_path / "config.json").write_text(json.dumps({"sweep": {"cells": cells, "floats": 1000}}))
+    return tmp_path
+
+
+def test_a_family_has_a_row_with_its_spread_the_best_first_and_what_is_missing_is_told(sweep):
+    page = sweep / "page.md"
+    page.write_text(PAGE)
+    assert equal_size.main([str(sweep), "--into", str(page)]) == names.DONE
+    lines = page.read_text().splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if line.startswith("| ")]
+    head, _, first, second, nearest = rows
+    told = dict(zip(head, second))
+    assert (first[0], first[1], first[2], first[5]) == ("cells", "1", "960", "0.900")
+    assert (second[0], told["V-IoU"], told["parameters"]) == ("sets", "0.750 ± 0.050", "1,234")
+    assert (told["watertight"], told["parts"], told["failed"], told["kB stored"]) == ("50%", "2.0", "2 of 4", "4.0")
+    assert (nearest[0], nearest[5], nearest[-1]) == ("*nearest training shape, told by an oracle*", "0.500", "–")
+    assert "Not run to the end yet: cells_1." in lines
+    assert "![Held-out V-IoU at 1,000 floats and equal seconds: cells 0.900 first of 2](equal.png)" in lines
+    assert (sweep / "equal.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_latent_of_another_size_or_another_sweep_is_refused_in_a_line(sweep):
+    (sweep / "cells_0" / "scores.json").write_text(json.dumps(scores_of(0.9, 940)))
+    told = f"{sweep.name}: cells_0 has 940 floats; accepted: within 5% of 1,000"
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        equal_size.read(sweep)
+    (sweep / "config.json").write_text(json.dumps({"sweep": {"cells": []}}))
+    told = f"{sweep.name} is no sweep over families; accepted: results/equal_size"
+    with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
+        equal_size.read(sweep)
