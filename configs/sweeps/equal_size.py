@@ -7,8 +7,9 @@ python -m hexjax.evaluation.equal_size results/equal_size --into docs/representa
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. A cell is a run of a family's `:small`
 with another latent; the first seed of every family comes first, and what is finished is not done again. Steps are
 SECONDS over the family's median step, all measured side by side in one run on two CPU cores
-(python -m benchmarks.equal_size --path=HEADS), so that each trains as long as the others. Floats are within 5 % of each other: of
-sparse voxels in the mean of the training heads, where 140 of 8^3 and 594 of 16^3 cells hold some that are active of 32^3.
+(python -m benchmarks.equal_size --path=HEADS), so that each trains as long as the others. Floats are within 5 % of each
+other: of sparse voxels in the mean of the training heads, where 140 of 8^3 and 594 of 16^3 cells hold some that are
+active of 32^3.
 """
 
 import ml_collections
