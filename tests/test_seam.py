@@ -111,7 +111,8 @@ def test_a_training_on_points_alone_names_them_where_a_field_needs_faces(mixed, 
         f"--mode={mode}",
     ]
     assert command.main([*given, f"--workdir={tmp_path}/run"]) == 2
-    told = f"the family of config.model.family reads {field!r}; these data give: item, surface, salient, as dots is points without faces"
+    given = "these data give: item, surface, salient, as dots is points without faces"
+    told = f"the family of config.model.family reads {field!r}; {given}"
     assert capsys.readouterr().err.splitlines()[-1].endswith(told)
     assert not (tmp_path / "run").exists()
 
