@@ -33,7 +33,9 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.eikonal_weight = 0.0  # of the slope's squared distance from 1 near the surface; 0: not asked
     config.latent.side = 16  # cells a side of each of the three planes; model.plane_side is it times a power of two
     config.latent.channels = 21
-    config.latent.global_floats = 64  # of the global code, at least 1; it fills whole tokens
+    config.latent.global_floats = (
+        64  # of the global code, at least 1; it fills whole tokens, so that 64 are 84 at 21 channels
+    )
     config.surface.points = 4096
     config.sdf.points = 4096
     config.data.count = 200

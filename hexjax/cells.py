@@ -4,7 +4,7 @@ A cell is a line "name: key=value key=value" of config.sweep.cells, over the res
 knob may have several values, "kl.final_weight=1|8": each is a setting of its own, and all are trained together. What is known
 of finished cells lies in one JSON file each, and in PACK once the sweep has ended: an object a line, compressed. With
 sweep.form = runs a cell is a run, in a folder of its name, and its config has no sweep; with config.sweep.bases it starts
-from the one it names, "name: base=NAME key=value", and has what `SHARED` tells of the sweep's.
+from the one it names, "name: base=NAME key=value", and has what `rules.SHARED` tells of the sweep's.
 """
 
 import itertools
@@ -19,7 +19,6 @@ from hexjax import names, rules
 BASE = "base"  # of a cell: the one of config.sweep.bases that it starts from
 PACK = "cells.jsonl.xz"
 OTHERS = ("config.json", "data.json")  # in the same folder, and no cells
-SHARED = ("seed", "data", "extract", "evaluate", "score")  # what cells of several bases have in common
 BESIDE = ("checkpoints", "command.txt", "config.json", "config.sha256", "curve.png")  # beside the folders of runs
 
 
@@ -109,7 +108,7 @@ def _read(line: str, config: ml_collections.ConfigDict) -> Cell:
         del resolved.sweep
     try:
         for key, value in overrides.items():
-            if key == BASE:
+            if key == BASE and "bases" in config.sweep:
                 continue
             values = value.split("|")
             if len(values) > 1 and key not in knobs:
@@ -150,7 +149,7 @@ def _started(name: str, config: ml_collections.ConfigDict, overrides: dict[str, 
         )
     found = ml_collections.ConfigDict(bases[overrides[BASE]].to_dict())
     found.name = config.name
-    for key in SHARED:
+    for key in rules.SHARED:
         found[key] = config[key]
     found.sweep = config.sweep
     return found

@@ -194,6 +194,7 @@ SWEEP_RULES = {  # of configs/sweeps/
     "sweep.forget": FLAG,
 }
 
+SHARED = ("seed", "data", "extract", "evaluate", "score")  # of a sweep, what its cells of several bases have in common
 OPEN = {"optimiser.scale": NOT_NEGATIVE}  # what every key of such a section accepts: here, groups of parameters
 
 # Values of keys with which nothing is trained, and train.steps is 0: a run has what its family's `init` gives.

@@ -5,7 +5,7 @@ import fnmatch
 import ml_collections
 
 from hexjax import names
-from hexjax.rules import SWEEP_RULES
+from hexjax.rules import SHARED, SWEEP_RULES
 
 FORMLESS = ("sweep.form", "sweep.cells")  # what sweeps of every form have
 CHARGED = (*names.GAUSSIAN, "bernoulli", "categorical")  # latents that pay for their rate
@@ -51,4 +51,9 @@ def lines(config: ml_collections.ConfigDict, given: set[str]) -> tuple[str, ...]
             value = config[section][name]
             told = "set" if setting == "data.path" else f"= {value:g}" if isinstance(value, float) else f"= {value}"
             lines.append(f"config.{', config.'.join(keys)} set, but not read with {setting} {told}")
+    if "bases" in config.get("sweep", ()):
+        told = ("sweep", *SHARED)
+        if keys := sorted(key for key in given if key.partition(".")[0] not in told):
+            instead = ", ".join(f"config.sweep.bases.NAME.{key}" for key in keys)
+            lines.append(f"config.{', config.'.join(keys)} set, but not read with sweep.bases; {instead} is")
     return tuple(lines)

@@ -25,6 +25,9 @@ if (
     os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="hexjax-tests-")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0.2"
     atexit.register(shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True)
+if "HEXJAX_TESTS_SHAPES" not in os.environ:  # so are shapes made in code
+    os.environ["HEXJAX_TESTS_SHAPES"] = tempfile.mkdtemp(prefix="hexjax-shapes-")
+    atexit.register(shutil.rmtree, os.environ["HEXJAX_TESTS_SHAPES"], ignore_errors=True)
 jaxtyping.install_import_hook("hexjax", "beartype.beartype")
 
 import jax  # noqa: E402
@@ -47,13 +50,14 @@ def _made(make: Callable[[int], Mesh], number: int) -> npz.Loaded:
     """A shape made in code, of which some take seconds: all processes of one session make each once."""
     if make not in MADE:  # a test's own
         return make(number), {}
-    file = pathlib.Path(os.environ["JAX_COMPILATION_CACHE_DIR"], f"{make.__module__}.{number}.npz")
+    file = pathlib.Path(os.environ["HEXJAX_TESTS_SHAPES"], f"{make.__module__}.{number}.npz")
     if not file.exists():
+        mesh = make(number)
         with tempfile.NamedTemporaryFile(dir=file.parent, delete=False) as part:
-            np.savez(part, *make(number))
+            np.savez(part, mesh.vertices, mesh.faces)
         os.replace(part.name, file)
     mesh = Mesh(*np.load(file).values())
-    for array in mesh:
+    for array in (mesh.vertices, mesh.faces):
         array.flags.writeable = False  # shared
     return mesh, {}
 

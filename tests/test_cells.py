@@ -5,8 +5,8 @@ import pathlib
 
 import pytest
 
-from configs.sweeps import collapse_cause, equal_size
-from hexjax import cells, rules
+from configs.sweeps import collapse_cause, equal_size, size_heads
+from hexjax import cells, rules, unread
 from hexjax.data import fields
 from hexjax.models import family as families
 
@@ -195,6 +195,15 @@ def test_a_cell_of_no_base_is_refused_in_a_line():
         base = line.partition("base=")[2]
         known = "autodecoder, dense, hexplane, sparse, triplane, vecset"
         assert str(refused.value) == f"config.sweep.cells, a: base is '{base}'; accepted: {known}"
+    config = size_heads.get_config()
+    config.sweep.cells = ("a: base=vecset seed=1",)
+    with pytest.raises(ValueError, match=r"^config\.sweep\.cells, a: config\.base is unknown"):
+        cells.read(config)
+
+
+def test_keys_that_no_base_takes_are_told():
+    told = unread.lines(equal_size.get_config(), {"train.steps", "data.count", "sweep.cells"})
+    assert told == ("config.train.steps set, but not read with sweep.bases; config.sweep.bases.NAME.train.steps is",)
 
 
 @pytest.mark.parametrize("variant", equal_size.VARIANTS)

@@ -54,7 +54,7 @@ def read(folder: pathlib.Path) -> Results:
                 f"{folder.name}: {name} has {mine:,.0f} floats; accepted: within {TOLERANCE:.0%} of {floats:,.0f}"
             )
         families.setdefault(name.rpartition("_")[0], []).append(scores)
-    order = {family: -statistics.mean(_values(runs, DRAWN)) for family, runs in families.items()}
+    order = {family: -(_mean(_values(runs, DRAWN)) or 0) for family, runs in families.items()}
     return Results(dict(sorted(families.items(), key=lambda each: order[each[0]])), floats, found.missing, FILE)
 
 
@@ -84,30 +84,45 @@ def _row(name: str, runs: list[Scores]) -> tuple[str | int | None, ...]:
         f"{statistics.median(each['step'] for each in runs):,.0f}", *(_spread(_values(runs, key)) for key in SCORED),
         *(cell for pair in ceilings for cell in pair), _spread(trained) if trained else None,
         f"{statistics.mean(row['watertight'] for row in held):.0%}",
-        f"{statistics.mean(row['components'] for row in held if row['components'] is not None):.1f}",
+        _count([row["components"] for row in held if not row["failed"]]),
         f"{sum(row['failed'] for row in held)} of {len(held)}", f"{bits / 8000:.1f}", f"{seconds['encode']:.2f}",
         f"{seconds['field'] + seconds['polygonise']:.2f}",
     )  # fmt: skip
 
 
 def _values(runs: list[Scores], key: str) -> list[float]:
-    return [scores["parts"][rows.HELD_OUT]["mean"][key] for scores in runs]
+    """Of each run the mean over its held-out shapes, where it has one."""
+    found = [scores["parts"][rows.HELD_OUT]["mean"][key] for scores in runs]
+    return [value for value in found if value is not None]
 
 
-def _both(runs: list[Scores], key: str) -> tuple[str, str]:
+def _ceiling(runs: list[Scores], key: str) -> float | None:
+    return _mean([scores["parts"][rows.HELD_OUT]["mean"]["ceiling"][key] for scores in runs])
+
+
+def _both(runs: list[Scores], key: str) -> tuple[str | None, str | None]:
     """The ceiling of a score, and the share of it that is reached."""
-    ceiling = statistics.mean(scores["parts"][rows.HELD_OUT]["mean"]["ceiling"][key] for scores in runs)
-    return _number(ceiling), f"{statistics.mean(_values(runs, key)) / ceiling:.0%}"
+    ceiling, mean = _ceiling(runs, key), _mean(_values(runs, key))
+    return _number(ceiling), f"{mean / ceiling:.0%}" if ceiling and mean is not None else None
 
 
-def _spread(values: list[float]) -> str:
+def _mean(values: list[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.mean(known) if known else None
+
+
+def _count(values: list[int]) -> str | None:
+    return f"{statistics.mean(values):.1f}" if values else None
+
+
+def _spread(values: list[float]) -> str | None:
     """The mean, and of several half their range."""
-    told = _number(statistics.mean(values))
+    told = _number(_mean(values))
     return f"{told} ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else told
 
 
-def _number(value: float) -> str:
-    return f"{value:.3f}"
+def _number(value: float | None) -> str | None:
+    return None if value is None else f"{value:.3f}"
 
 
 def picture(results: Results) -> str:
@@ -121,7 +136,7 @@ TABLES: page.Tables = {"table": rows_of, "picture": picture}
 def title(results: Results) -> str:
     """What the runs say, counted from them."""
     (best, runs), *_ = results.families.items()
-    told = f"{best} {statistics.mean(_values(runs, DRAWN)):.3f}"
+    told = f"{best} {_number(_mean(_values(runs, DRAWN)))}"
     return f"Held-out {SCORED[DRAWN]} at {results.floats:,} floats and equal seconds: {told} first of {len(results.families)}"
 
 
@@ -131,12 +146,11 @@ def draw(results: Results) -> bytes:
     with curve.axes_of(title(results), "", made, 10) as axes:
         for place, runs in enumerate(results.families.values()):
             own = _values(runs, DRAWN)
-            ceiling = statistics.mean(each["parts"][rows.HELD_OUT]["mean"]["ceiling"][DRAWN] for each in runs)
             trained = [each["parts"][rows.TRAINED]["mean"][DRAWN] for each in runs if rows.TRAINED in each["parts"]]
             labels = ("held-out shapes", "trained shapes", "ceiling") if place == 0 else (None,) * 3
             axes.plot([place] * len(own), own, "o", color=size_curve.OWN, ms=6, label=labels[0])
             axes.plot([place] * len(trained), trained, "o", color=size_curve.TRAINED, ms=4, label=labels[1])
-            axes.plot([place], [ceiling], "_", color="#222222", ms=18, label=labels[2])
+            axes.plot([place], [_ceiling(runs, DRAWN)], "_", color="#222222", ms=18, label=labels[2])
         for color, (key, label) in zip(curve.LINES, baselines.LABELS.items()):
             mean = first.get("baselines", {}).get(key, {}).get("mean")
             if mean is not None:

@@ -120,7 +120,7 @@ def evaluate(
         if judge_one is not None:
             with clock.stage("judge"):
                 told = judge_one(params, {name: batch[name] for name in family.sees}, jax.random.key(config.seed))
-                row |= {name: float(value[0]) for name, value in told.items()}
+                row |= {name: float(value[0]) if np.isfinite(value[0]) else None for name, value in told.items()}
         pipeline.tell(item.name, report)
         best, best_row = ceilings.get(item.name, (None, None))
         if best_row is None or (is_shown and best is None):

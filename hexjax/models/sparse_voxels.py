@@ -22,11 +22,10 @@ from hexjax import rules
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
-from hexjax.models.parts import grids, latents, losses, sparse, voxels
+from hexjax.models.parts import grids, latents, losses, sparse, targets, voxels
 from hexjax.types import Array, Batch, Latent, Layout, Params, Size, Spec
 
 CLAMP = frame.CLAMP
-SOFTNESS = 0.01  # world units: a signed distance over it is the logit of being outside, for diagnostics alone
 CAPACITIES = rules.Rule(
     tuple,
     'whole numbers above 0, as in "(704,)"; one for each of model.widths after the first',
@@ -69,10 +68,10 @@ def check(config: Any) -> None:
             f"config.cells.coarse is {config.cells.coarse}; accepted: {count} of {CAPACITIES.accepted.split(';')[0]}, one "
             "for each of model.widths after the first"
         )
-    if latent.kind == "vamp_prior":
+    if latent.kind in ("vamp_prior", "flow_prior"):
         raise ValueError(
-            "config.latent.kind is 'vamp_prior'; accepted with model.storage = sparse: a kind without pseudo-inputs, which "
-            "would have no cells"
+            f"config.latent.kind is {latent.kind!r}; accepted with model.storage = sparse: a kind without a learned prior, "
+            "which would need as many cells for every shape"
         )
 
 
@@ -112,7 +111,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     def predict(params: Params, found: Latent) -> Float[Array, "b q"]:
         """Logits of being inside at the places that all shapes share."""
         nodes = storage.decode(params, found).distance
-        return -jax.lax.map(lambda one: grids.trilinear(one, places), nodes) / SOFTNESS
+        return -jax.lax.map(lambda one: grids.trilinear(one, places), nodes) / targets.SOFTNESS
 
     judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
     rate, fields = latents.around(bottleneck, config.kl, storage.see, storage.statistics, predict, judged)
@@ -231,7 +230,7 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         return seen.levels.keys[-1] < sparse.ABSENT
 
     def stated(params: Params, seen: voxels.Seen) -> Float[Array, "b t e"]:
-        """0 where there is no cell: the standard normal, or even chances, which cost nothing."""
+        """0 where there is no cell: the standard normal, or even chances, which cost nothing under such a prior."""
         return jnp.where(alive(seen)[..., None], encoder.apply(params["encoder"], seen.corners, seen.levels), 0)
 
     def placed(found: Latent, seen: voxels.Seen) -> Latent:

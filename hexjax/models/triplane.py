@@ -3,7 +3,7 @@
 What the surface's points say is averaged where they fall on each of three planes through the centre; convolutions and
 attention among the planes' cells make few cells of it, and these are planes again behind the latent. At a point the
 features of its three places and those of the global code are summed, and a small perceptron says the signed distance.
-The last tokens of the latent are the global code.
+The last tokens of the latent are the global code. On a GPU sums over points may come in another order each time.
 
 Source: Peng et al. 2020 (arXiv:2003.04618) and Chan et al. 2022 (arXiv:2112.07945), with an autoencoder's latent between.
 """
@@ -83,7 +83,7 @@ def look(planes: Float[Array, "3 n n d"], points: Float[Array, "p 3"]) -> Float[
     for first in (0, 1):
         for second in (0, 1):
             corner = jnp.minimum(low + jnp.asarray([first, second])[None, None], side - 1)
-            weight = jnp.abs(1 - first - share[..., 0]) * jnp.abs(1 - second - share[..., 1])
+            weight = math.prod(share[..., k] if high else 1 - share[..., k] for k, high in enumerate((first, second)))
             index = jnp.arange(3)[None] * side**2 + corner[..., 0] * side + corner[..., 1]
             total = total + (flat[index] * weight[..., None]).sum(-2)
     return total

@@ -2,7 +2,8 @@
 
 The surface's points, as sines and cosines, are looked at by queries: some of the points themselves, or learnt ones. What
 the queries saw is the latent. Behind it the tokens see each other, once a shape (`decode`); a point of space looks at them
-alone (`field`). Nothing depends on the order of the points, and they are all that is seen: a shape needs no faces.
+alone (`field`). Nothing depends on the order of the points, but `random` queries, which are the first of them. A shape needs
+no faces.
 
 Source: Zhang et al. 2023 (arXiv:2301.11445), with the surface's edges as Chen et al. 2024 (arXiv:2412.17808) sample them.
 """

@@ -16,7 +16,7 @@ def scores_of(value, floats):
     mean = dict.fromkeys(equal_size.SCORED, value)
     row = {"part": "test", "watertight": True, "components": 2, "latent_floats": floats, "latent_bits": 32 * floats,
            "seconds": {"encode": 0.1, "field": 0.2, "polygonise": 0.3}}  # fmt: skip
-    failed = row | {"name": "b", "failed": True, "watertight": False, "components": None}
+    failed = row | {"name": "b", "failed": True, "watertight": False, "components": 0}
     items = [row | {"name": "a", "failed": False}, failed]
     parts = {"test": {"shapes": 2, "mean": mean | {"latent_floats": floats, "ceiling": dict.fromkeys(mean, 1.0)}},
              "train": {"mean": mean}}  # fmt: skip

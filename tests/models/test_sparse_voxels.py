@@ -151,7 +151,7 @@ REFUSED = [
     ({"cells.side": 2048, "latent.side": 1024}, "config.cells.side is 2048; accepted with model.storage = sparse: at most "
      "1024"),
     ({"latent.kind": "vamp_prior"}, "config.latent.kind is 'vamp_prior'; accepted with model.storage = sparse: a kind without "
-     "pseudo-inputs, which would have no cells"),
+     "a learned prior, which would need as many cells for every shape"),
 ]  # fmt: skip
 
 

@@ -30,6 +30,15 @@ def test_between_cells_a_plane_is_linear_as_scipys_and_the_planes_are_summed():
     np.testing.assert_allclose(triplane.look(jnp.asarray(planes), jnp.asarray(points)), want, atol=1e-5)
 
 
+def test_at_a_cells_centre_the_slope_is_that_of_the_side_ahead():
+    planes, side, ahead = np.random.default_rng(4).standard_normal((3, 4, 4, 1)).astype(np.float32), 4, 1e-3
+    point = jnp.asarray((np.array([[1, 2, 1]]) + 0.5) / side * 2 - 1, jnp.float32)
+    look = lambda points: triplane.look(jnp.asarray(planes), points)
+    slope = jax.grad(lambda point: look(point).sum())(point)[0]
+    steps = ahead * jnp.eye(3, dtype=jnp.float32)
+    np.testing.assert_allclose(slope, (look(point + steps) - look(point))[:, 0] / ahead, rtol=1e-2, atol=1e-2)
+
+
 def test_a_cell_holds_the_mean_of_the_points_that_fall_into_it():
     found, side = np.random.default_rng(2).standard_normal((40, 3)).astype(np.float32), 4
     got = np.asarray(triplane.gather(jnp.asarray(found), jnp.asarray(POINTS), side))

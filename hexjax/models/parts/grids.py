@@ -1,8 +1,8 @@
 """Grids over xyz: patches and channels, residual blocks, levels of half and double the side, and the field of nodes.
 
 The blocks take dense grids [b, d, h, w, c], or with tables and links of `parts.sparse` the features [b, n, c] of the cells
-that are there: the same parameters, and the same numbers at the cells where all others are 0. Arithmetic runs in `dtype`,
-parameters are float32, outputs keep `dtype`.
+that are there: with the same parameters. A convolution gives the same numbers at the cells where all others are 0.
+Arithmetic runs in `dtype`, parameters are float32, outputs keep `dtype`.
 """
 
 import functools

@@ -103,9 +103,9 @@ class Seen(NamedTuple):
 
 
 def corner_error(found: Float[Array, "b n 8"], known: Float[Array, "b n 8"], keys: Int[Array, "b n"]) -> Array:
-    """The mean absolute difference [b] of corner distances at the cells that are there."""
+    """The mean absolute difference [b] of corner distances at the cells that are there; NaN where none is."""
     alive = (keys < sparse.ABSENT)[..., None]
-    return jnp.where(alive, jnp.abs(found - known), 0).sum((1, 2)) / jnp.maximum(8 * alive.sum((1, 2)), 1)
+    return jnp.where(alive, jnp.abs(found - known), 0).sum((1, 2)) / (8 * alive.sum((1, 2)))
 
 
 def structure_error(logits: Float[Array, "b m 8"], link: sparse.Link, kind: str) -> Float[Array, ""]:
