@@ -16,26 +16,6 @@ from hexjax.types import Array
 Keys = tuple[Float[Array, "*b t k h"], Float[Array, "*b t k h"]]  # and values, of k heads
 
 
-def attend(
-    query: Float[Array, "*b q k d"],
-    key: Float[Array, "*b t k d"],
-    value: Float[Array, "*b t k d"],
-    mask: Bool[Array, "*b t"] | None = None,
-) -> Float[Array, "*b q k d"]:
-    """Values weighted by the softmax of scaled products, for k heads; float32 but for the products' factors.
-
-    Args:
-        mask: which of the t are there; None: all. At least one is.
-    """
-    query = query * query.shape[-1] ** -0.5
-    products = jnp.einsum("...qkd,...tkd->...kqt", query, key, preferred_element_type=jnp.float32)
-    if mask is not None:
-        products = jnp.where(mask[..., None, None, :], products, -jnp.inf)
-    weights = jnp.exp(products - jax.lax.stop_gradient(products.max(-1, keepdims=True)))
-    sums = jnp.einsum("...kqt,...tkd->...kqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
-    return jnp.swapaxes(sums / weights.sum(-1, keepdims=True), -3, -2).astype(value.dtype)
-
-
 class Cross(linen.Module):
     """Queries that look at a set, and a perceptron of `expansion` widths; both are added to the queries.
 
@@ -63,7 +43,7 @@ class Cross(linen.Module):
         self, queries: Float[Array, "*b q d"], keys: Keys, mask: Bool[Array, "*b t"] | None = None
     ) -> Float[Array, "*b q d"]:
         """What queries become that look at the keys of a set; each on its own."""
-        found = attend(self._split(self.query(self.query_norm(queries))), *keys, mask)
+        found = blocks.attend(self._split(self.query(self.query_norm(queries))), *keys, mask)
         queries = queries + self.out(found.reshape(queries.shape))
         return queries + self.back(jax.nn.gelu(self.hidden(self.hidden_norm(queries))))
 

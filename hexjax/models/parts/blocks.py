@@ -6,7 +6,7 @@ Arithmetic runs in `dtype`, parameters are float32, outputs keep `dtype`; the ca
 import jax
 import jax.numpy as jnp
 from flax import linen
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from hexjax.types import Array
 
@@ -59,17 +59,25 @@ class ResidualConvolution(linen.Module):
 
 
 def attend(
-    query: Float[Array, "b t k d"], key: Float[Array, "b t k d"], value: Float[Array, "b t k d"]
-) -> Float[Array, "b t k d"]:
+    query: Float[Array, "*b q k d"],
+    key: Float[Array, "*b t k d"],
+    value: Float[Array, "*b t k d"],
+    mask: Bool[Array, "*b t"] | None = None,
+) -> Float[Array, "*b q k d"]:
     """Values weighted by the softmax of scaled products, for k heads; float32 but for the products' factors.
 
     The sum of the weights divides the few outputs, not the many weights, and the largest product has no gradient.
+
+    Args:
+        mask: which of the t are there; None: all. At least one is.
     """
     query = query * query.shape[-1] ** -0.5
-    products = jnp.einsum("bqkd,btkd->bkqt", query, key, preferred_element_type=jnp.float32)
+    products = jnp.einsum("...qkd,...tkd->...kqt", query, key, preferred_element_type=jnp.float32)
+    if mask is not None:
+        products = jnp.where(mask[..., None, None, :], products, -jnp.inf)
     weights = jnp.exp(products - jax.lax.stop_gradient(products.max(-1, keepdims=True)))
-    sums = jnp.einsum("bkqt,btkd->bkqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
-    return jnp.swapaxes(sums / weights.sum(-1, keepdims=True), 1, 2).astype(value.dtype)
+    sums = jnp.einsum("...kqt,...tkd->...kqd", weights.astype(value.dtype), value, preferred_element_type=jnp.float32)
+    return jnp.swapaxes(sums / weights.sum(-1, keepdims=True), -3, -2).astype(value.dtype)
 
 
 def feed_forward(x: Float[Array, "*b d"], dtype: jnp.dtype) -> Float[Array, "*b d"]:

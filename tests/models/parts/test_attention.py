@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from flax import linen
 
-from hexjax.models.parts import attention
+from hexjax.models.parts import attention, blocks
 
 KEY = jax.random.key(0)
 RANDOM = np.random.default_rng(0)
@@ -72,7 +72,7 @@ def test_half_precision_is_that_of_the_arithmetic_alone():
     assert {leaf.dtype for leaf in jax.tree.leaves(params)} == {np.dtype(np.float32)}
     np.testing.assert_allclose(np.float32(found), block()[0](params, QUERIES, GIVEN), atol=0.1)
     ones = jnp.ones((1, 1000, 1, 1), jnp.bfloat16)
-    weighed = attention.attend(ones, ones, ones)  # 1000 weights summed in bfloat16 would end at 256
+    weighed = blocks.attend(ones, ones, ones)  # 1000 weights summed in bfloat16 would end at 256
     np.testing.assert_array_equal(np.float32(weighed), 1)
 
 
