@@ -5,6 +5,7 @@ Evaluation runs through these functions. `stage` wraps each arrow, so that a cal
 
 import contextlib
 import functools
+import json
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from hexjax import progress
-from hexjax.data import batches, fields
+from hexjax.data import batches, cache, fields
 from hexjax.geometry import coarse, distance, isosurface, sdf
 from hexjax.geometry import mesh as meshes
 from hexjax.geometry.thin import Ask
@@ -23,6 +24,7 @@ from hexjax.models.family import Family
 from hexjax.types import Batch, Item, Latent, Mesh, Params, Scores
 
 Stage = Callable[[str], contextlib.AbstractContextManager]
+OWN = 1  # of how a mesh comes back from its own distance: a new number makes all anew
 CHUNK = 2**14  # points asked of a family's field at once: a level of a grid seldom fills its last chunk
 
 
@@ -101,21 +103,32 @@ def reconstruct(
 def ceiling(item: Item, batch: Batch, family: Family, config: Any, stage: Stage = untimed) -> tuple[Mesh, Scores]:
     """What the representation itself can give back of a shape: no network between what is seen and the field.
 
-    Of a family without an ideal it is the mesh's own signed distance on the same grid.
+    Of a family without an ideal it is the mesh's own signed distance on the same grid, and kept on disk with the fields.
 
     Raises:
         ValueError: for a shape of points.
     """
     meshes.refuse_points(item.name, item.mesh, "a ceiling")
+    if family.ideal is None:
+        settings = {"own": OWN, "grid": config.extract.grid, "min_part_share": config.extract.min_part_share}
+        make = functools.partial(_own, item.mesh, config, stage)
+        made = cache.kept(cache.digest(item.mesh), settings, make, packed=True)
+        return Mesh(made["vertices"], made["faces"]), json.loads(str(made["report"]))
     with stage("field"):
-        if family.ideal is None:
-            ask = lambda points: sdf.signed_distance(item.mesh, points)[0]
-            values, share = coarse.grid(ask, config.extract.grid, CHUNK)
-        else:
-            decoded = jax.tree.map(lambda leaf: leaf[0], family.ideal(batch))
-            values, share, ask = family_grid(decoded, family, None, config)
+        decoded = jax.tree.map(lambda leaf: leaf[0], family.ideal(batch))
+        values, share, ask = family_grid(decoded, family, None, config)
     surface, report = polygonise(values, config, stage, ask)
     return surface, report | {"asked_share": share}
+
+
+def _own(mesh: Mesh, config: Any, stage: Stage) -> dict[str, Any]:
+    """The mesh that its own signed distance gives on the configured grid, and the report as JSON."""
+    ask = lambda points: sdf.signed_distance(mesh, points)[0]
+    with stage("field"):
+        values, share = coarse.grid(ask, config.extract.grid, CHUNK)
+    surface, report = polygonise(values, config, stage, ask)
+    report = json.dumps(report | {"asked_share": share}, default=lambda number: number.item())
+    return {"vertices": surface.vertices, "faces": surface.faces, "report": report}
 
 
 def polygonise(

@@ -221,3 +221,21 @@ def test_every_arrow_is_a_stage(sphere):
     pipeline.reconstruct(batch, toys.identity(), PARAMS, config, stage)
     pipeline.score(surface, item.mesh, config, stage)
     assert passed == ["field", "polygonise", "encode", "decode", "field", "polygonise", "score"]
+
+
+def test_the_ceiling_of_a_family_without_an_ideal_is_made_once_and_comes_back_as_it_was(tmp_path, monkeypatch):
+    monkeypatch.setenv("HEXJAX_CACHE", str(tmp_path))
+    config, family = toy_config(), dataclasses.replace(toys.identity(), ideal=None)
+    item = variants.item_of(shapes.torus(), "torus")
+    config.extract.grid = 24
+    first, report = pipeline.ceiling(item, {}, family, config)
+    asked = []
+    with monkeypatch.context() as patch:
+        patch.setattr(sdf, "signed_distance", lambda *given: asked.append(given))
+        again, told = pipeline.ceiling(item, {}, family, config)
+    assert (asked, told) == ([], report)
+    for mine, theirs in zip(first[:2], again[:2]):
+        np.testing.assert_array_equal(mine, theirs)
+    config.extract.grid = 20
+    other, _ = pipeline.ceiling(item, {}, family, config)
+    assert len(other.vertices) < len(first.vertices)
