@@ -3,7 +3,8 @@
 python launch.py --config=configs/triplane.py --config.data.path=HEADS         16 K floats, width 256: meant for a GPU
 python launch.py --config=configs/triplane.py:small --config.data.path=HEADS   2 K floats, width 128
 
-HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code.
+HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. A step of `:small` takes .22 s on two
+cores, so 9 minutes in all; no run has been scored yet.
 """
 
 import ml_collections

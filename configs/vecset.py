@@ -5,7 +5,8 @@ python launch.py --config=configs/vecset.py:full --config.data.path=SHAPES   512
 python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128 tokens x 16, width 128: 15 minutes of CPU time
 
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. Open meshes want --config.data.close=True:
-where the sign of the distance is doubtful nothing is learnt, and the scores ask there too.
+where the sign of the distance is doubtful nothing is learnt, and the scores ask there too. After 1 850 steps of `:small` on
+96 closed heads (3.3 minutes on two cores) unseen ones have a V-IoU of about .85, below the nearest of them: it underfits.
 """
 
 import ml_collections
