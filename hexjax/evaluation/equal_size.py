@@ -64,11 +64,9 @@ def rows_of(results: Results) -> str:
             "of it", "ceiling F@0.02", "of it", "trained V-IoU", "watertight", "parts", "failed", "kB stored", "encode s",
             "mesh s")  # fmt: skip
     lines = [_row(name, runs) for name, runs in results.families.items()]
-    first = next(iter(results.families.values()))[0]
-    for key, label in baselines.LABELS.items():
-        mean = first.get("baselines", {}).get(key, {}).get("mean")
-        if mean is not None:
-            lines.append((f"*{label}*", *[None] * 4, *(_number(mean[name]) for name in SCORED), *[None] * 11))
+    for label, mean in _beside(results):
+        scored = [_number(mean[name]) for name in SCORED]
+        lines.append((f"*{label}*", *[None] * 4, *scored, *[None] * (len(head) - 5 - len(scored))))
     text = table.markdown(head, lines)
     return text + (f"\nNot run to the end yet: {', '.join(results.missing)}.\n" if results.missing else "")
 
@@ -88,6 +86,12 @@ def _row(name: str, runs: list[Scores]) -> tuple[str | int | None, ...]:
         f"{sum(row['failed'] for row in held)} of {len(held)}", f"{bits / 8000:.1f}", f"{seconds['encode']:.2f}",
         f"{seconds['field'] + seconds['polygonise']:.2f}",
     )  # fmt: skip
+
+
+def _beside(results: Results) -> list[tuple[str, Scores]]:
+    """What learns nothing, as the first run tells it: labels and means over the held-out shapes, which all runs share."""
+    found = next(iter(results.families.values()))[0].get("baselines", {})
+    return [(label, found[key]["mean"]) for key, label in baselines.LABELS.items() if key in found]
 
 
 def _values(runs: list[Scores], key: str) -> list[float]:
@@ -136,13 +140,14 @@ TABLES: page.Tables = {"table": rows_of, "picture": picture}
 def title(results: Results) -> str:
     """What the runs say, counted from them."""
     (best, runs), *_ = results.families.items()
-    told = f"{best} {_number(_mean(_values(runs, DRAWN)))}"
-    return f"Held-out {SCORED[DRAWN]} at {results.floats:,} floats and equal seconds: {told} first of {len(results.families)}"
+    told, count = f"{best} {_number(_mean(_values(runs, DRAWN)))}", len(results.families)
+    told += f", first of {count}" if count > 1 else ", and no other family yet"
+    return f"Held-out {SCORED[DRAWN]} at {results.floats:,} floats and equal seconds: {told}"
 
 
 def draw(results: Results) -> bytes:
     """The plot as a PNG: of each family its runs, their ceiling and the trained shapes, and lines of what learns nothing."""
-    made, first = io.BytesIO(), next(iter(results.families.values()))[0]
+    made = io.BytesIO()
     with curve.axes_of(title(results), "", made, 10) as axes:
         for place, runs in enumerate(results.families.values()):
             own = _values(runs, DRAWN)
@@ -151,10 +156,8 @@ def draw(results: Results) -> bytes:
             axes.plot([place] * len(own), own, "o", color=size_curve.OWN, ms=6, label=labels[0])
             axes.plot([place] * len(trained), trained, "o", color=size_curve.TRAINED, ms=4, label=labels[1])
             axes.plot([place], [_ceiling(runs, DRAWN)], "_", color="#222222", ms=18, label=labels[2])
-        for color, (key, label) in zip(curve.LINES, baselines.LABELS.items()):
-            mean = first.get("baselines", {}).get(key, {}).get("mean")
-            if mean is not None:
-                axes.axhline(mean[DRAWN], color=color, lw=1, ls="--", label=label)
+        for color, (label, mean) in zip(curve.LINES, _beside(results)):
+            axes.axhline(mean[DRAWN], color=color, lw=1, ls="--", label=label)
         axes.set_xticks(range(len(results.families)), list(results.families))
         axes.set_ylabel(SCORED[DRAWN])
     return made.getvalue()

@@ -49,7 +49,7 @@ def test_a_family_has_a_row_with_its_spread_the_best_first_and_what_is_missing_i
     assert (told["watertight"], told["parts"], told["failed"], told["kB stored"]) == ("50%", "2.0", "2 of 4", "4.0")
     assert (nearest[0], nearest[5], nearest[-1]) == ("*nearest training shape, told by an oracle*", "0.500", "–")
     assert "Not run to the end yet: cells_1." in lines
-    assert "![Held-out V-IoU at 1,000 floats and equal seconds: cells 0.900 first of 2](equal.png)" in lines
+    assert "![Held-out V-IoU at 1,000 floats and equal seconds: cells 0.900, first of 2](equal.png)" in lines
     assert (sweep / "equal.png").read_bytes().startswith(b"\x89PNG")
 
 
