@@ -18,10 +18,9 @@ from flax import linen
 from jaxtyping import Float
 
 from hexjax import rules
-from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
-from hexjax.models.parts import blocks, fourier, latents, losses, targets
+from hexjax.models.parts import blocks, fourier, latents, targets
 from hexjax.types import Array, Batch, Latent, Layout, Params, Spec
 
 AXES = ((0, 1), (1, 2), (2, 0))  # of a point, that a plane's two axes are
@@ -169,7 +168,7 @@ class Head(linen.Module):
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration."""
-    model, kl, latent, more = config.model, config.kl, config.latent, global_tokens(config)
+    model, latent, more = config.model, config.latent, global_tokens(config)
     tokens = 3 * latent.side**2 + more
     bottleneck, dtype = latents.make(latent, tokens), jnp.dtype(model.dtype)
     common = dict(side=latent.side, plane_side=model.plane_side, width=model.width, heads=model.heads, dtype=dtype)
@@ -177,7 +176,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     outputs = latent.channels * bottleneck.statistics
     encoder = Encoder(global_tokens=more, outputs=outputs, bands=model.bands, **common)
     decoder, head = Decoder(features=model.features, **common), Head(model.features, model.layers, dtype)
-    places = jnp.asarray(frame.shared_points(spec.fields["inside"].shape[0]))
+    count = spec.fields["inside"].shape[0]
     see = lambda batch: batch["surface"]
 
     def statistics(params: Params, points: Array) -> Array:
@@ -200,31 +199,12 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         }
         return params | latents.init_prior(bottleneck, points, lambda points: statistics(params, points), prior_key)
 
-    def predict(params: Params, found: Latent) -> Array:
-        """Logits [b, q] of being inside at the places that all shapes share."""
-        ask = lambda decoded: field(params, decoded, places)
-        return -jax.lax.map(ask, decode(params, found)) / targets.softness(model)
-
-    judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
-    rate, fields = latents.around(bottleneck, kl, see, statistics, predict, judged)
-
-    def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
-        found = bottleneck.encode(statistics(params, see(batch)), key, knobs)
-        decoded = decode(params, found)
-        ask = lambda points: jax.vmap(lambda one, points: field(params, one, points))(decoded, points)
-        fit, parts = targets.fit(model, ask, batch)
-        term, told = latents.charge(bottleneck, rate(params, found, knobs), fit, step, knobs, kl)
-        return fit + term, parts | told
-
     return Family(
         reads=("surface", "points", "sdf", "sure", "inside"),
         sees=("surface",),
         layout=Layout("set", tokens, latent.channels),
         init=init,
-        loss=loss,
-        decode=decode,
-        field=field,
-        **fields,
+        **targets.autoencoder(config, bottleneck, count, see, statistics, decode, field),
     )
 
 

@@ -16,10 +16,9 @@ from flax import linen
 from jaxtyping import Float
 
 from hexjax import rules
-from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models.family import Family, Parents
-from hexjax.models.parts import attention, fourier, latents, losses, sets, targets
+from hexjax.models.parts import attention, fourier, latents, sets, targets
 from hexjax.types import Array, Batch, Latent, Layout, Params, Spec
 
 KEYS = targets.KEYS | {
@@ -143,14 +142,14 @@ class Decoder(linen.Module):
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:
     """The family for one configuration."""
-    model, kl, tokens, channels = config.model, config.kl, config.latent.tokens, config.latent.channels
+    model, tokens, channels = config.model, config.latent.tokens, config.latent.channels
     bottleneck, sharp = latents.make(config.latent, tokens), edge_points(config)
     common = {name: model[name] for name in ("width", "heads", "cross_heads", "bands", "expansion", "remat")}
     common["dtype"] = jnp.dtype(model.dtype)
     outputs = channels * bottleneck.statistics
     encoder = Encoder(tokens, outputs, count=model.encoder_layers, queries=model.queries, **common)
     decoder = Decoder(count=model.decoder_layers, **common)
-    places = jnp.asarray(frame.shared_points(spec.fields["inside"].shape[0]))
+    count = spec.fields["inside"].shape[0]
 
     def see(batch: Batch) -> Array:
         """The points [b, p, 3] that are looked at."""
@@ -179,28 +178,11 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         }
         return params | latents.init_prior(bottleneck, points, lambda points: statistics(params, points), prior_key)
 
-    def predict(params: Params, found: Latent) -> Array:
-        """Logits [b, q] of being inside at the places that all shapes share."""
-        return -jax.lax.map(lambda one: field(params, one, places), decode(params, found)) / targets.softness(model)
-
-    judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
-    rate, fields = latents.around(bottleneck, kl, see, statistics, predict, judged)
-
-    def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: dict[str, Array]) -> tuple[Array, dict]:
-        found = bottleneck.encode(statistics(params, see(batch)), key, knobs)
-        decoded = decode(params, found)
-        fit, parts = targets.fit(model, lambda points: field(params, decoded, points), batch)
-        term, told = latents.charge(bottleneck, rate(params, found, knobs), fit, step, knobs, kl)
-        return fit + term, parts | told
-
     sees = ("surface", "salient") if sharp else ("surface",)
     return Family(
         reads=(*sees, "points", "sdf", "sure", "inside"),
         sees=sees,
         layout=Layout("set", tokens, channels),
         init=init,
-        loss=loss,
-        decode=decode,
-        field=field,
-        **fields,
+        **targets.autoencoder(config, bottleneck, count, see, statistics, decode, field),
     )

@@ -1,4 +1,4 @@
-"""What a field is asked to be at the points of a query pool: a cut distance, or inside and outside. Pure functions.
+"""What a field is asked to be at the points of a query pool: a cut distance, or inside and outside; and autoencoders of it.
 
 Points whose sign is not sure do not count. A family with these keys has `KEYS` among its own.
 """
@@ -10,8 +10,9 @@ import jax
 import jax.numpy as jnp
 
 from hexjax import rules
-from hexjax.models.parts import losses
-from hexjax.types import Array, Batch
+from hexjax.geometry import frame
+from hexjax.models.parts import latents, losses
+from hexjax.types import Array, Batch, Latent, Params
 
 SOFTNESS = 0.01  # world units: a signed distance over it is the logit of being outside, for diagnostics alone
 KEYS = {
@@ -47,3 +48,38 @@ def fit(model: Any, ask: Callable[[Array], Array], batch: Batch) -> tuple[Array,
     off = jnp.square(jnp.sqrt(jnp.square(slope).sum(-1) + 1e-12) - 1)
     parts["eikonal"] = model.eikonal_weight * mean(off * (jnp.abs(distance) < model.truncation))
     return error + parts["eikonal"], parts
+
+
+def autoencoder(
+    config: Any,
+    bottleneck: latents.Bottleneck,
+    count: int,
+    see: Callable[[Batch], Array],
+    statistics: Callable[[Params, Array], Array],
+    decode: Callable[[Params, Latent], Any],
+    field: Callable[[Params, Any, Array], Array],
+) -> dict[str, Any]:
+    """The fields of a Family that encodes a shape and is fitted to its distances: all but names, layout and `init`.
+
+    Args:
+        count: of the places that all shapes share, for diagnostics. see, statistics: as in `latents.around`.
+        decode, field: as in a Family.
+    """
+    model, kl, places = config.model, config.kl, jnp.asarray(frame.shared_points(count))
+
+    def predict(params: Params, found: Latent) -> Array:
+        """Logits [b, q] of being inside at the places that all shapes share."""
+        return -jax.lax.map(lambda one: field(params, one, places), decode(params, found)) / softness(model)
+
+    judged = dict(observe=lambda batch: batch["inside"], coverage=lambda x: x, **losses.probe("bernoulli"))
+    rate, fields = latents.around(bottleneck, kl, see, statistics, predict, judged)
+
+    def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: latents.Knobs) -> tuple[Array, dict]:
+        found = bottleneck.encode(statistics(params, see(batch)), key, knobs)
+        decoded = decode(params, found)
+        ask = lambda points: jax.vmap(lambda one, points: field(params, one, points))(decoded, points)
+        error, parts = fit(model, ask, batch)
+        term, told = latents.charge(bottleneck, rate(params, found, knobs), error, step, knobs, kl)
+        return error + term, parts | told
+
+    return dict(loss=loss, decode=decode, field=field, **fields)
