@@ -40,8 +40,8 @@ FREE_TO_READ = ("train.steps", "*.every_steps", "evaluate.*", "data.*", "extract
 TOLD = 8  # keys that a refusal lists
 # Keys that an older run may lack: it has those of base.py, where what concerns a training is off.
 ADDED = ("evaluate.*", "sample.*", "export.*", "surface.*", "salient.*", "cells.*", "distance_grid.*", "inside.*",
-         "checkpoint.keep_every_steps", "optimiser.halve_every_steps", "optimiser.epsilon", "train.ema", "data.split",
-         "data.split_seed", "data.held_out", "data.close", "data.augment", "reconstruction.depth_knee",
+         "checkpoint.keep_every_steps", "optimiser.kind", "optimiser.halve_every_steps", "optimiser.epsilon", "train.ema",
+         "data.split", "data.split_seed", "data.held_out", "data.close", "data.augment", "reconstruction.depth_knee",
          "reconstruction.depth_quantile")  # fmt: skip
 # Keys of one family that its older runs may lack, and what these did.
 ADDED_TO = {"view_encoder": {"views.encoder": "own", "views.weights": ""}}

@@ -136,6 +136,7 @@ RULES = {
     "cells.capacity": whole(1),
     "distance_grid.side": whole(2, 512),
     "inside.points": whole(1),
+    "optimiser.kind": choice("adam", "muon"),
     "optimiser.learning_rate": POSITIVE,
     "optimiser.beta2": number(" from 0, below 1", lambda value: 0 <= value < 1),
     "optimiser.epsilon": POSITIVE,

@@ -54,7 +54,7 @@ REFUSED = {
     (SMALL, "--config.learning_rate=1"): "config.learning_rate is unknown; nearest: optimiser.learning_rate",
     (SMALL, "--config.optimiser=adam"): (
         "config.optimiser is a section; its keys: optimiser.beta2, optimiser.clip_norm, optimiser.decay, "
-        "optimiser.epsilon, optimiser.halve_every_steps, optimiser.learning_rate, optimiser.warmup_steps"
+        "optimiser.epsilon, optimiser.halve_every_steps, optimiser.kind, optimiser.learning_rate, optimiser.warmup_steps"
     ),
     (SMALL, "--config.optimiser.scale=0"): (
         "config.optimiser.scale is a section; its keys are optimiser.scale.NAME, groups of parameters"

@@ -80,7 +80,8 @@ def test_two_and_two_steps_equal_four(trained, tmp_path):
 
 
 def test_an_average_is_scored_and_restored_and_two_and_two_steps_equal_four(tmp_path):
-    changes, scored, (whole, parts) = {"train.ema": 0.9}, {}, (tmp_path / "whole", tmp_path / "parts")
+    changes = {"train.ema": 0.9, "optimiser.kind": "muon"}
+    scored, (whole, parts) = {}, (tmp_path / "whole", tmp_path / "parts")
 
     def score(params, step, stopped):
         scored[step] = checkpoint.digest(params)

@@ -1,4 +1,5 @@
-"""Adam; the learning rate is a knob times a schedule, and the clipping norm a knob, so that a sweep can batch them.
+"""Adam, or Muon for the weights of layers; the learning rate is a knob times a schedule, and the clipping norm a knob, so
+that a sweep can batch them.
 
 Parameters are a dict, and its top-level names are groups, each of which may have a share of the learning rate.
 """
@@ -12,6 +13,8 @@ import optax
 from jaxtyping import Float, Int
 
 from hexjax.types import Array, Params
+
+ADAM_RMS = 0.2  # of an element of Adam's usual step; Muon's is made as long, so that one learning rate serves both
 
 
 class Optimiser(NamedTuple):
@@ -86,7 +89,9 @@ def make(config: ml_collections.ConfigDict) -> Optimiser:
     """The optimiser of `config.optimiser` and `config.train.ema`; a cosine decay ends at `config.train.steps`.
 
     Raises:
-        ValueError: for an unknown `config.optimiser.decay`.
+        ValueError: for an unknown `config.optimiser.kind` or `decay`.
+
+    Source: Muon, Jordan et al. 2024, at the step length of Adam as Liu et al. 2025 (arXiv:2502.16982) scale it.
     """
     given, decay_steps, halve_every_steps = config.optimiser, float("inf"), 0
     if given.decay == "cosine":
@@ -95,6 +100,35 @@ def make(config: ml_collections.ConfigDict) -> Optimiser:
         halve_every_steps = given.halve_every_steps
     elif given.decay != "none":
         raise ValueError(f"config.optimiser.decay is {given.decay!r}; accepted: none | cosine | halving")
-    direction = optax.chain(optax.scale_by_adam(b2=given.beta2, eps=given.epsilon), optax.scale(-1.0))
+    if given.kind == "muon":
+        direction = optax.contrib.muon(
+            1.0,
+            adam_b2=given.beta2,
+            eps=given.epsilon,
+            consistent_rms=ADAM_RMS,
+            muon_weight_dimension_numbers=_matrices,
+        )
+    elif given.kind == "adam":
+        direction = optax.chain(optax.scale_by_adam(b2=given.beta2, eps=given.epsilon), optax.scale(-1.0))
+    else:
+        raise ValueError(f"config.optimiser.kind is {given.kind!r}; accepted: adam | muon")
     scale = {name: float(share) for name, share in given.scale.items()}
     return Optimiser(direction, given.warmup_steps, decay_steps, halve_every_steps, scale, float(config.train.ema))
+
+
+def _matrices(params: Params) -> Params:
+    """Which axis of a layer's weights is its output, the others its input; None for all that are no such weights.
+
+    Codes of shapes and learnt queries are matrices too, but each row is for itself.
+    """
+
+    def axes(path: tuple, leaf: Array) -> optax.contrib.MuonDimensionNumbers | None:
+        *_, layer, name = (getattr(part, "key", "") for part in ("", *path))
+        if leaf.ndim < 2 or name != "kernel":
+            return None
+        first = (
+            1 if layer in ("query", "key", "value") else leaf.ndim - 1
+        )  # of the output; those have one for the heads
+        return optax.contrib.MuonDimensionNumbers(tuple(range(first)), tuple(range(first, leaf.ndim)))
+
+    return jax.tree_util.tree_map_with_path(axes, params)

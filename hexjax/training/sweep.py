@@ -41,6 +41,7 @@ ALSO = ("data.close", "extract.threshold", "sdf.weight")
 BESIDE = ("sweep.cells", "sweep.form")
 MAKING = batches.POOLS | {"cells": batches.CELLS, "distance_grid": ("distance_grid",), "inside": ("inside",)}
 OFF = {
+    "optimiser.kind": "adam",
     "optimiser.epsilon": 1e-8,
     "data.close": False,
     "sweep.start": "",

@@ -1,10 +1,11 @@
-"""The schedule's closed form, clipping, and Adam against its textbook loop."""
+"""The schedule's closed form, clipping, Adam against its textbook loop, and the laws of Muon."""
 
 import math
 import re
 
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from hexjax.training import optimiser
@@ -76,6 +77,28 @@ def test_direction_is_adam():
         first, second = 0.9 * first + 0.1 * gradient, 0.999 * second + 0.001 * gradient**2
         expected = -(first / (1 - 0.9**count)) / (np.sqrt(second / (1 - 0.999**count)) + 1e-8)
         np.testing.assert_allclose(update, expected, rtol=1e-4)
+
+
+def test_muon_turns_the_weights_of_layers_by_as_much_along_every_axis_and_leaves_the_rest_to_adam():
+    random = np.random.default_rng(0)
+    normal = lambda *shape: jnp.asarray(random.normal(size=shape), jnp.float32)
+    query, out = {"kernel": normal(32, 4, 8), "bias": normal(4, 8)}, {"kernel": normal(4, 8, 48)}
+    gradient = {"query": query, "out": out, "codes": normal(6, 16)}
+    update = lambda direction: direction.update(gradient, direction.init(gradient), gradient)[0]
+    muon, adam = update(make(kind="muon").direction), update(optax.adam(1.0, nesterov=True))
+    for name, shape in (("query", (32, 32)), ("out", (32, 48))):
+        turned = np.asarray(muon[name]["kernel"]).reshape(shape)
+        lengths = np.linalg.svd(turned, compute_uv=False) / (optimiser.ADAM_RMS * math.sqrt(max(shape)))
+        assert lengths.min() > 0.6  # five iterations bring them close to 1, not to it
+        assert lengths.max() < 1.3
+        assert (turned * np.asarray(gradient[name]["kernel"]).reshape(shape)).sum() < 0
+    np.testing.assert_array_equal(muon["codes"], adam["codes"])
+    np.testing.assert_array_equal(muon["query"]["bias"], adam["query"]["bias"])
+
+
+def test_an_unknown_kind_is_refused():
+    with pytest.raises(ValueError, match=re.escape("config.optimiser.kind is 'sgd'; accepted: adam | muon")):
+        make(kind="sgd")
 
 
 def test_clipping_scales_only_gradients_above_the_norm():
