@@ -114,7 +114,9 @@ def get_config() -> ml_collections.ConfigDict:
     inside.points = 4096  # places, the same for all shapes, whose occupancy diagnostics ask
 
     config.optimiser = optimiser = ml_collections.ConfigDict()
-    optimiser.kind = "adam"  # adam | muon, whose steps turn the weights of a layer as a whole; for all else Adam, with Nesterov
+    optimiser.kind = (
+        "adam"  # adam | muon, whose steps turn the weights of a layer as a whole; for all else Adam, with Nesterov
+    )
     optimiser.learning_rate = 1e-4  # of both
     optimiser.beta2 = 0.999  # Adam's memory of squared gradients; shorter for short runs
     optimiser.epsilon = 1e-8  # Adam's: parameters whose gradients are smaller hardly move

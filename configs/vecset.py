@@ -2,11 +2,12 @@
 
 python launch.py --config=configs/vecset.py --config.data.path=HEADS         512 tokens x 32, width 256: meant for a GPU
 python launch.py --config=configs/vecset.py:full --config.data.path=SHAPES   512 tokens x 64, width 512, 2 + 16 layers: the same
-python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128 tokens x 16, width 128: 15 minutes of CPU time
+python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128 tokens x 16, width 128: 11 minutes of CPU time
 
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. Open meshes want --config.data.close=True:
-where the sign of the distance is doubtful nothing is learnt, and the scores ask there too. After 1 850 steps of `:small` on
-96 closed heads (3.3 minutes on two cores) unseen ones have a V-IoU of about .85, below the nearest of them: it underfits.
+where the sign of the distance is doubtful nothing is learnt, and the scores ask there too. `:small` was chosen by 12 closed
+heads of the validation part, at equal CPU seconds: Muon reached in 60 of them what Adam had not in 190, and one layer behind
+the latent was as good as two and four.
 """
 
 import ml_collections
@@ -65,18 +66,19 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
         config.train.batch_size = 32
         config.train.steps = 100_000
     if variant == "small":
-        config.model.width, config.model.heads, config.model.decoder_layers = 128, 4, 4
+        config.model.width, config.model.heads, config.model.decoder_layers = 128, 4, 1
         config.model.encoder_layers = 0
         config.model.expansion = 2
         config.latent.tokens, config.latent.channels = 128, 16
         config.surface.points, config.surface.pool_points = 1024, 32768
         config.sdf.points, config.sdf.pool_points = 512, 32768
         config.model.bands = 6
-        config.optimiser.learning_rate = 2e-3
+        config.optimiser.kind = "muon"
+        config.optimiser.learning_rate = 5e-3
         config.optimiser.beta2 = 0.99
-        config.optimiser.warmup_steps = 100
+        config.optimiser.warmup_steps = 50
         config.train.batch_size = 4
-        config.train.steps = 5000
+        config.train.steps = 3000
         config.train.ema = 0.99
         config.diagnostics.every_steps = 600
         config.validate.every_steps = 300

@@ -5,9 +5,9 @@ python launch.py --mode=sweep --config=configs/sweeps/equal_size.py:floats_16k -
 python -m hexjax.evaluation.equal_size results/equal_size --into docs/representations.md
 
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. A cell is a run of a family's `:small`
-with another latent; the first seed of every family comes first, and what is finished is not done again. Steps are
-SECONDS over the family's median step, all measured side by side in one run on two CPU cores
-(python -m benchmarks.equal_size --path=HEADS), so that each trains as long as the others. Floats are within 5 % of each
+with another latent; the first seed of every family comes first, and what is finished is not done again. Each trains as
+long as the others: STEPS of the hexplane, and of a family as many as take that time by the medians of a step, all measured
+side by side in one run on two CPU cores (python -m benchmarks.equal_size --path=HEADS). Floats are within 5 % of each
 other: of sparse voxels in the mean of the training heads, where 140 of 8^3 and 594 of 16^3 cells hold some that are
 active of 32^3.
 """
@@ -16,8 +16,9 @@ import ml_collections
 
 from configs import ae_heads, base, deepsdf, sparse_voxels, triplane, vecset
 
-SECONDS = 180  # of training, a run
+STEPS = 500  # of the hexplane: a minute and a half on two quiet cores, four on busy ones
 SEEDS = 3
+POOL = 32_768  # points of a shape with their distances, and as many of its surface: the same for all families, so made once
 BASES = {
     "hexplane": ae_heads, "vecset": vecset, "sparse": sparse_voxels, "dense": sparse_voxels, "triplane": triplane,
     "autodecoder": deepsdf,
@@ -42,15 +43,11 @@ SIZES = {  # floats, and what makes them of each family
 # Median seconds of a step, of all families in one run: results/benchmarks/equal_size.json.
 STEP_SECONDS = {
     "": {
-        "hexplane": 0.17728,
-        "vecset": 0.09706,
-        "sparse": 0.16186,
-        "dense": 0.67131,
-        "triplane": 0.21864,
-        "autodecoder": 0.03535,
+        "hexplane": 0.45976, "vecset": 0.20513, "sparse": 0.28002, "dense": 1.10325, "triplane": 0.59045,
+        "autodecoder": 0.07207,
     },
-    "floats_16k": {"hexplane": 0.18228, "vecset": 0.33883, "sparse": 0.16017, "dense": 0.7008, "triplane": 0.44249},
-}
+    "floats_16k": {"hexplane": 0.42086, "vecset": 0.44075, "sparse": 0.29561, "dense": 1.0993, "triplane": 0.91884},
+}  # fmt: skip
 VARIANTS = tuple(SIZES)
 
 
@@ -70,6 +67,8 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     sweep.form = "runs"
     sweep.floats = floats  # of a latent, within 5 %
     sweep.bases = ml_collections.ConfigDict({name: BASES[name].get_config("small") for name in families})
+    for one in sweep.bases.values():
+        one.sdf.pool_points = one.surface.pool_points = POOL
     sweep.cells = tuple(
         f"{name}_{seed}: base={name} seed={seed} train.steps={_steps(variant, name)} {more}"
         for seed in range(SEEDS)
@@ -79,5 +78,6 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
 
 
 def _steps(variant: str, family: str) -> int:
-    """How many fit into SECONDS, in whole fifties."""
-    return max(50, round(SECONDS / STEP_SECONDS[variant][family] / 50) * 50)
+    """How many take as long as STEPS of the hexplane, in whole fifties."""
+    seconds = STEP_SECONDS[variant]
+    return max(50, round(STEPS * seconds["hexplane"] / seconds[family] / 50) * 50)

@@ -40,7 +40,10 @@ def closed(items: Sequence[Item]) -> list[Item]:
         for number, item in enumerate(items, 1):
             try:
                 made = cache.kept(
-                    cache.digest(item.mesh), {"closed": close.CELLS}, lambda mesh=item.mesh: _closed(mesh), True
+                    cache.digest(item.mesh),
+                    {"closed": (close.CELLS, close.FACES)},
+                    lambda mesh=item.mesh: _closed(mesh),
+                    True,
                 )
                 found.append(item._replace(mesh=Mesh(made["vertices"], made["faces"])))
                 errors.append(made["errors"])

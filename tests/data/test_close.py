@@ -103,6 +103,17 @@ def test_boxes_that_cut_each_other_become_one_solid():
     assert sdf.parity_holds(found.mesh)
 
 
+def test_fewer_faces_are_the_same_solid():
+    ball = shapes.sphere(0.7, 4)
+    found = close._simplified(ball, 1200)
+    assert_closed(found)
+    assert len(found.faces) == 1200 < len(ball.faces)
+    assert meshes.topology(found)["euler"] == 2
+    np.testing.assert_allclose(volume(found), volume(ball), rtol=5e-3)
+    assert surface.closest(ball, found.vertices)[0].max() < 0.01
+    assert close._simplified(ball, len(ball.faces)) is ball
+
+
 @pytest.mark.parametrize("name", ["demosthenes", "makehuman_male_young", "leeperrysmith_5500"])
 def test_heads_become_closed(data_folder, name):
     mesh = shapes.head(data_folder, name)
