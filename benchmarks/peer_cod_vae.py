@@ -38,7 +38,7 @@ CELL = (
     "checkpoint.every_steps=1000000",
 )  # fmt: skip
 TOY = (
-    "model.width=32", "model.heads=2", "model.cross_heads=1", "model.bands=2", "model.decoder_layers=1", "latent.tokens=8",
+    "model.width=36", "model.heads=2", "model.cross_heads=1", "model.bands=2", "model.decoder_layers=1", "latent.tokens=8",
     "latent.channels=4", "surface.points=64", "surface.pool_points=256", "sdf.points=32", "sdf.pool_points=1024",
     "inside.points=64", "extract.grid=24", "score.samples=400", "data.count=10", "train.batch_size=2", "evaluate.shapes=1",
     "evaluate.baselines=False",

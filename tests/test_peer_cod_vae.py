@@ -98,18 +98,22 @@ def test_the_width_is_the_one_nearest_to_our_parameters_and_within_the_bounds():
     assert str(refusal.value) == told
 
 
+@pytest.fixture(scope="module")
+def cell():
+    return configuration.parse(peer_cod_vae.arguments_of(peer_cod_vae.parser().parse_args([]))).config
+
+
 @PEER
-def test_the_peer_has_our_floats_and_about_our_parameters():
+def test_the_peer_has_our_floats_and_about_our_parameters(cell):
     from cod_vae import init_params
 
-    config = configuration.parse(peer_cod_vae.arguments_of(peer_cod_vae.parser().parse_args([]))).config
-    shape = peer_cod_vae_side.sized(1_071_377, config, peer_cod_vae_side.SHAPE)
+    shape = peer_cod_vae_side.sized(1_071_377, cell, peer_cod_vae_side.SHAPE)
     assert shape.num_latents * shape.latent_dim == 2048
     assert peer_cod_vae_side.count(init_params(shape)) == 1_076_554
 
 
-def test_our_parameters_are_those_of_the_network(config):
-    assert peer_cod_vae_side.our_parameters(config) == 0
+def test_our_parameters_are_those_of_the_network(cell):
+    assert peer_cod_vae_side.our_parameters(cell) == 1_071_377
 
 
 def test_the_clock_starts_when_the_second_batch_is_begun(monkeypatch):
