@@ -39,13 +39,9 @@ def table(found: Mapping[str, Any]) -> str:
     ]
     for label, mean in _beside(rows.get("ours", {})):
         lines.append(_scores(f"*{label}*", mean, ""))
-    if any("train" in row for row in rows.values()):
-        lines += ["", f"| trained shapes {head}", f"|---{'|---' * (len(SCORES) + 1)}|"]
-        lines += [
-            _scores(labels[name], row["train"], "")
-            for name, row in rows.items()
-            if "train" in row and name != "weights"
-        ]
+    trained = [_scores(labels[name], row["train"], "") for name, row in rows.items() if {"steps", "train"} <= {*row}]
+    if trained:
+        lines += ["", f"| trained shapes {head}", f"|---{'|---' * (len(SCORES) + 1)}|", *trained]
     return "\n".join(lines) + "\n"
 
 
