@@ -137,9 +137,7 @@ def arguments_of(given: argparse.Namespace) -> list[str]:
     """The arguments of launch.py for our row, but for its folder."""
     from configs.sweeps import equal_size
 
-    steps = given.steps or (
-        6 if given.toy else round(equal_size.SECONDS / equal_size.STEP_SECONDS[""]["vecset"] / 50) * 50
-    )
+    steps = given.steps or (6 if given.toy else equal_size.steps("", "vecset"))
     first, *more = CELL
     more += TOY if given.toy else ()
     more += [f"train.steps={steps}", f"data.close={given.close}"]

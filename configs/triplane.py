@@ -30,6 +30,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.features = 32  # that a plane says of a point, and width of the perceptron behind; at least 1
     config.model.layers = 2  # of that perceptron, before its last; at least 1
     config.model.target = "truncated"  # signed distance, cut | occupancy: cross-entropy of being inside
+    config.model.error = "l1"  # of distances: l1, their absolute | l2, squared errors, in truncations
     config.model.truncation = 0.1  # world units: targets are cut at plus and minus this; of occupancy, a logit of -1
     config.model.eikonal_weight = 0.0  # of the slope's squared distance from 1 near the surface; 0: not asked
     config.latent.side = 16  # cells a side of each of the three planes; model.plane_side is it times a power of two

@@ -35,6 +35,7 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     )
     config.model.salient = 0.0  # share of surface.points that lie on sharp edges, from 0, below 1
     config.model.target = "truncated"  # signed distance, cut | occupancy: cross-entropy of being inside
+    config.model.error = "l1"  # of distances: l1, their absolute | l2, squared errors, in truncations
     config.model.truncation = 0.1  # world units: targets are cut at plus and minus this; of occupancy, a logit of -1
     config.model.eikonal_weight = 0.0  # of the slope's squared distance from 1 near the surface; 0: not asked
     config.model.remat = False  # layers are computed again for the gradient, which takes time and spares memory

@@ -44,7 +44,11 @@ ADDED = ("evaluate.*", "sample.*", "export.*", "surface.*", "salient.*", "cells.
          "data.split", "data.split_seed", "data.held_out", "data.close", "data.augment", "reconstruction.depth_knee",
          "reconstruction.depth_quantile")  # fmt: skip
 # Keys of one family that its older runs may lack, and what these did.
-ADDED_TO = {"view_encoder": {"views.encoder": "own", "views.weights": ""}}
+ADDED_TO = {
+    "view_encoder": {"views.encoder": "own", "views.weights": ""},
+    "vecset": {"model.error": "l1"},
+    "triplane": {"model.error": "l1"},
+}
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 
 Saved = dict[int, ml_collections.ConfigDict]  # by the checkpoint's step, the newest first

@@ -86,7 +86,8 @@ VARIANTS = {
             },
         ),
         "salient, eikonal": (
-            "vecset", {"model.salient": 0.5, "model.queries": "random", "model.eikonal_weight": 0.01}
+            "vecset",
+            {"model.salient": 0.5, "model.queries": "random", "model.eikonal_weight": 0.01, "model.error": "l2"},
         ),
     },
 }  # fmt: skip

@@ -70,14 +70,14 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     for one in sweep.bases.values():
         one.sdf.pool_points = one.surface.pool_points = POOL
     sweep.cells = tuple(
-        f"{name}_{seed}: base={name} seed={seed} train.steps={_steps(variant, name)} {more}"
+        f"{name}_{seed}: base={name} seed={seed} train.steps={steps(variant, name)} {more}"
         for seed in range(SEEDS)
         for name, more in families.items()
     )
     return config
 
 
-def _steps(variant: str, family: str) -> int:
+def steps(variant: str, family: str) -> int:
     """How many take as long as STEPS of the hexplane, in whole fifties."""
     seconds = STEP_SECONDS[variant]
     return max(50, round(STEPS * seconds["hexplane"] / seconds[family] / 50) * 50)

@@ -17,6 +17,7 @@ from hexjax.types import Array, Batch, Latent, Params
 SOFTNESS = 0.01  # world units: a signed distance over it is the logit of being outside, for diagnostics alone
 KEYS = {
     "model.target": rules.choice("truncated", "occupancy"),
+    "model.error": rules.choice("l1", "l2"),
     "model.truncation": rules.POSITIVE,
     "model.eikonal_weight": rules.NOT_NEGATIVE,
 }
@@ -40,7 +41,8 @@ def fit(model: Any, ask: Callable[[Array], Array], batch: Batch) -> tuple[Array,
         error = mean(losses.cross_entropy(-values / softness(model), distance < 0))
     else:
         cut = jnp.clip(distance, -model.truncation, model.truncation)
-        error = mean(jnp.abs(values - cut)) / model.truncation
+        off = (values - cut) / model.truncation
+        error = mean(jnp.square(off) if model.error == "l2" else jnp.abs(off))
     parts = {"reconstruction": error, "sign": mean(1.0 * ((values < 0) == (distance < 0)))}
     if not model.eikonal_weight:
         return error, parts
