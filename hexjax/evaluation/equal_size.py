@@ -11,6 +11,7 @@ import os
 import pathlib
 import statistics
 import sys
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hexjax.evaluation import baselines, curve, page, rows, size_curve, table
@@ -54,7 +55,7 @@ def read(folder: pathlib.Path) -> Results:
                 f"{folder.name}: {name} has {mine:,.0f} floats; accepted: within {TOLERANCE:.0%} of {floats:,.0f}"
             )
         families.setdefault(name.rpartition("_")[0], []).append(scores)
-    order = {family: -(_mean(_values(runs, DRAWN)) or 0) for family, runs in families.items()}
+    order = {family: -(_mean(values(runs, DRAWN)) or 0) for family, runs in families.items()}
     return Results(dict(sorted(families.items(), key=lambda each: order[each[0]])), floats, found.missing, FILE)
 
 
@@ -67,8 +68,12 @@ def rows_of(results: Results) -> str:
     for label, mean in _beside(results):
         scored = [_number(mean[name]) for name in SCORED]
         lines.append((f"*{label}*", *[None] * 4, *scored, *[None] * (len(head) - 5 - len(scored))))
-    text = table.markdown(head, lines)
-    return text + (f"\nNot run to the end yet: {', '.join(results.missing)}.\n" if results.missing else "")
+    return table.markdown(head, lines) + lacking(results.missing)
+
+
+def lacking(cells: Sequence[str]) -> str:
+    """The line under a table that names the cells without a finished run."""
+    return f"\nNot run to the end yet: {', '.join(cells)}.\n" if cells else ""
 
 
 def _row(name: str, runs: list[Scores]) -> tuple[str | int | None, ...]:
@@ -79,8 +84,8 @@ def _row(name: str, runs: list[Scores]) -> tuple[str | int | None, ...]:
     bits = statistics.mean(row["latent_bits"] for row in held)
     return (
         name, len(runs), f"{statistics.mean(row['latent_floats'] for row in held):,.0f}", f"{runs[0]['parameters']:,}",
-        f"{statistics.median(each['step'] for each in runs):,.0f}", *(_spread(_values(runs, key)) for key in SCORED),
-        *(cell for pair in ceilings for cell in pair), _spread(trained) if trained else None,
+        f"{statistics.median(each['step'] for each in runs):,.0f}", *(spread(values(runs, key)) for key in SCORED),
+        *(cell for pair in ceilings for cell in pair), spread(trained) if trained else None,
         f"{statistics.mean(row['watertight'] for row in held):.0%}",
         _count([row["components"] for row in held if not row["failed"]]),
         f"{sum(row['failed'] for row in held)} of {len(held)}", f"{bits / 8000:.1f}", f"{seconds['encode']:.2f}",
@@ -94,7 +99,7 @@ def _beside(results: Results) -> list[tuple[str, Scores]]:
     return [(label, found[key]["mean"]) for key, label in baselines.LABELS.items() if key in found]
 
 
-def _values(runs: list[Scores], key: str) -> list[float]:
+def values(runs: list[Scores], key: str) -> list[float]:
     """Of each run the mean over its held-out shapes, where it has one."""
     found = [scores["parts"][rows.HELD_OUT]["mean"][key] for scores in runs]
     return [value for value in found if value is not None]
@@ -106,7 +111,7 @@ def _ceiling(runs: list[Scores], key: str) -> float | None:
 
 def _both(runs: list[Scores], key: str) -> tuple[str | None, str | None]:
     """The ceiling of a score, and the share of it that is reached."""
-    ceiling, mean = _ceiling(runs, key), _mean(_values(runs, key))
+    ceiling, mean = _ceiling(runs, key), _mean(values(runs, key))
     return _number(ceiling), f"{mean / ceiling:.0%}" if ceiling and mean is not None else None
 
 
@@ -119,7 +124,7 @@ def _count(values: list[int]) -> str | None:
     return f"{statistics.mean(values):.1f}" if values else None
 
 
-def _spread(values: list[float]) -> str | None:
+def spread(values: list[float]) -> str | None:
     """The mean, and of several half their range."""
     told = _number(_mean(values))
     return f"{told} ± {(max(values) - min(values)) / 2:.3f}" if len(values) > 1 else told
@@ -140,7 +145,7 @@ TABLES: page.Tables = {"table": rows_of, "picture": picture}
 def title(results: Results) -> str:
     """What the runs say, counted from them."""
     (best, runs), *_ = results.families.items()
-    told, count = f"{best} {_number(_mean(_values(runs, DRAWN)))}", len(results.families)
+    told, count = f"{best} {_number(_mean(values(runs, DRAWN)))}", len(results.families)
     told += f", first of {count}" if count > 1 else ", and no other family yet"
     return f"Held-out {SCORED[DRAWN]} at {results.floats:,} floats and equal seconds: {told}"
 
@@ -150,7 +155,7 @@ def draw(results: Results) -> bytes:
     made = io.BytesIO()
     with curve.axes_of(title(results), "", made, 10) as axes:
         for place, runs in enumerate(results.families.values()):
-            own = _values(runs, DRAWN)
+            own = values(runs, DRAWN)
             trained = [each["parts"][rows.TRAINED]["mean"][DRAWN] for each in runs if rows.TRAINED in each["parts"]]
             labels = ("held-out shapes", "trained shapes", "ceiling") if place == 0 else (None,) * 3
             axes.plot([place] * len(own), own, "o", color=size_curve.OWN, ms=6, label=labels[0])
