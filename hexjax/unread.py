@@ -32,7 +32,6 @@ ROWS = (
      "reconstruction.kind"),
     ("extract.threshold", lambda config: config.model.input not in (*names.HULLS, "voxels"), "model.input"),
     ("sdf.p*", lambda config: config.sdf.weight == 0 and config.model.family.startswith("hexplane_"), "sdf.weight"),
-    ("model.error", lambda config: config.model.target != "truncated", "model.target"),
     ("optimiser.*", lambda config: config.train.steps == 0, "train.steps"),
     ("optimiser.halve_every_steps", lambda config: config.optimiser.decay != "halving", "optimiser.decay"),
     ("data.names", lambda config: config.data.path == "", "data.path"),

@@ -113,7 +113,7 @@ def test_the_peer_has_our_floats_and_about_our_parameters(cell):
 
 
 def test_our_parameters_are_those_of_the_network(cell):
-    assert peer_cod_vae_side.our_parameters(cell) == 1_071_377
+    assert peer_cod_vae_side.our_parameters(cell) == 477_329
 
 
 def test_the_clock_starts_when_the_second_batch_is_begun(monkeypatch):
