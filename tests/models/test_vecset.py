@@ -10,11 +10,13 @@ import trimesh
 
 from configs import vecset as experiment
 from hexjax.data import fields
+from hexjax.diagnostics import diagnosis
 from hexjax.evaluation import restore
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models import vecset
 from hexjax.models.parts import targets
+from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
@@ -145,6 +147,22 @@ def test_half_precision_says_much_the_same():
     _, _, batch, params = made()
     plain = tell()(params, batch)[2][0]
     np.testing.assert_allclose(tell(model__dtype="bfloat16")(params, batch)[2][0], plain, rtol=0.05)
+
+
+def test_a_diagnosis_counts_the_tokens_that_vary_over_shapes_and_the_verdict_tells_them():
+    config, family, batch, params = made()
+
+    def encode(params, batch, key, knobs=None):
+        code = family.encode(params, batch, None).code
+        code = jnp.where(jnp.arange(6)[None, :, None] < 2, 0.5, code + jnp.arange(2)[:, None, None])
+        return Latent(code, {"mean": code})
+
+    diagnose = diagnosis.make(encode, family.probe, config.witness, family.layout)
+    knobs = families.knobs(config, families.LIKELIHOOD)
+    scalars, judged = diagnose(params, batch, diagnosis.know(family.probe, batch), KEY, knobs, None)
+    assert scalars["active_tokens"] == 4
+    assert judged.reason.endswith("; 4 of 6 tokens active")
+    assert "few tokens active" in judged.tags
 
 
 REFUSED = [
