@@ -3,9 +3,8 @@
 For a family that sees points of the surface, of its held-out shapes: the V-IoU of what is decoded of clouds of fewer and
 more points, of noisy ones, and of one-sided scans, beside that of the mesh; and what order, copies and draws of the points
 change. It is of the field's sign at the points where the protocol asks it, so no mesh is made. Clouds stay in the frame of
-their mesh. Writes RUN/clouds.json and RUN/images/clouds.png. Prints tables, a row a run, or fills them into pages, between
-`<!-- clouds:NAME -->` and `<!-- /clouds:NAME -->`; `<!-- clouds:NAME RUN RUN -->` shows these alone. A run that has its
-clouds.json is not studied anew without --again.
+their mesh. Writes RUN/clouds.json, once without --again, and RUN/images/clouds.png. Prints tables, a row a run, or fills them
+into pages, between `<!-- clouds:NAME -->` and `<!-- /clouds:NAME -->`; `<!-- clouds:NAME RUN RUN -->` shows these alone.
 """
 
 import argparse
@@ -184,8 +183,7 @@ def clouds_table(found: Sequence[Scores]) -> str:
     told = (f"V-IoU by the sign of the field at {found[0]['samples']:,} points uniform in the cube, means over held-out "
             f"shapes; noise (standard deviation along each axis, units of the frame) and scans (of {VIEWS} directions, from "
             "one at a time) with as many points as the run sees.")  # fmt: skip
-    tell = lambda run: [f"{run['run']} refuses {count} points: {text}." for count, text in run["refused"].items()]
-    refused = [text for run in found for text in tell(run)]
+    refused = [f"{run['run']} refuses {count} points: {why}." for run in found for count, why in run["refused"].items()]
     return f"{table.markdown(head, lines)}\n{' '.join([told, *refused])}\n"
 
 
@@ -219,7 +217,7 @@ def _title(run: Scores) -> str:
 def draw(run: Scores, path: curve.Target) -> None:
     """Writes the V-IoU over the points of a cloud, and over the noise on them, beside that of the mesh and of scans."""
     with curve.styled():
-        canvas = figure.Figure((8.4, 3.8), dpi=110, layout="constrained")
+        canvas = figure.Figure((9.6, 3.8), dpi=110, layout="constrained")
         canvas.suptitle(_title(run).replace("$", r"\$"), x=0.01, ha="left", fontsize=10)
         panels = canvas.subplots(1, 2, sharey=True)
         labels = {"counts": "points of the surface", "noise": f"noise on {run['points']:,} points, units of the frame"}
@@ -235,7 +233,7 @@ def draw(run: Scores, path: curve.Target) -> None:
             axes.set_xlabel(label)
             curve.plain(axes)
         panels[0].set_ylabel("V-IoU")
-        panels[0].legend(loc="lower right", fontsize=8)
+        panels[1].legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
         canvas.savefig(path, format="png")
 
 
