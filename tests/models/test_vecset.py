@@ -149,6 +149,20 @@ def test_half_precision_says_much_the_same():
     np.testing.assert_allclose(tell(model__dtype="bfloat16")(params, batch)[2][0], plain, rtol=0.05)
 
 
+def test_the_points_that_stand_for_a_surface_are_its_own_far_apart_and_none_is_picked_twice():
+    _, family, batch, params = made()
+    picks, surface = np.asarray(family.structure(params, batch).place), np.asarray(batch["surface"])
+    assert picks.shape == (2, 6, 3)
+    for mine, points in zip(picks, surface):
+        away = np.linalg.norm(mine[:, None] - points[None], axis=-1)
+        assert (away.min(1) == 0).all()
+        assert len(np.unique(away.argmin(1))) == 6
+        reach = [np.linalg.norm(mine[:k, None] - points[None], axis=-1).min(0).max() for k in range(1, 7)]
+        chosen = [np.linalg.norm(mine[:k] - mine[k], axis=-1).min() for k in range(1, 6)]
+        np.testing.assert_allclose(chosen, reach[:-1], rtol=1e-5)  # each is the farthest from those before it
+    assert made("occupancy, gaussian")[1].structure is None
+
+
 def test_a_diagnosis_counts_the_tokens_that_vary_over_shapes_and_the_verdict_tells_them():
     config, family, batch, params = made()
 
