@@ -36,10 +36,24 @@ def active_unit_count(means: Float[Array, "n *d"]) -> Int[Array, ""]:
 
     Source: Burda et al. 2015, section 5.1; the variance in two passes: Chan et al. 1983, equation 1.7.
     """
+    return _is_active(means).sum(dtype=jnp.int32)
+
+
+def active_token_count(means: Float[Array, "n t d"]) -> Int[Array, ""]:
+    """Tokens of which at least one float is active over the shapes, as `active_unit_count` counts those.
+
+    A token is told by its place in the code. Of learnt queries that is the same query in every shape. Of farthest points it
+    is how many were picked before, and what is picked then lies elsewhere on each shape, so that a token varies with its
+    place alone. The count shows tokens that are the same for all shapes; it cannot show that one that varies says more
+    than where it lies, or that a decoder reads it.
+    """
+    return _is_active(means).any(-1).sum(dtype=jnp.int32)
+
+
+def _is_active(means: Float[Array, "n *d"]) -> Bool[Array, "*d"]:
     offset = jnp.asarray(means - means[:1])  # what all shapes share would cost float32 its digits
     deviation = offset - offset.mean(0, keepdims=True)
-    variance = (deviation**2).mean(0) - deviation.mean(0) ** 2
-    return (variance > ACTIVE_VARIANCE).sum(dtype=jnp.int32)
+    return (deviation**2).mean(0) - deviation.mean(0) ** 2 > ACTIVE_VARIANCE
 
 
 def gaussian_log_densities(

@@ -9,10 +9,11 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from hexjax.diagnostics import collapse, measure, verdict, witness
-from hexjax.types import Array, Batch, Latent, Params
+from hexjax.types import Array, Batch, Latent, Layout, Params
 
 
 class Known(NamedTuple):
@@ -29,16 +30,27 @@ def know(probe: Any, batch: Batch) -> Known:
     return Known(jax.jit(functools.partial(measure.constant, probe))(x), len(rows))
 
 
-def make(encode: Callable[..., Latent], probe: Any, config: Any) -> Callable[..., Any]:
+def make(encode: Callable[..., Latent], probe: Any, config: Any, layout: Layout) -> Callable[..., Any]:
     """The diagnosis, compiled: of params, a batch of training shapes, what is known of it, a key, knobs, and classes.
 
-    It gives named scalars and the verdict on them, on the host.
+    It gives named scalars and the verdict on them, on the host; of a set, `active_tokens` too.
 
     Args:
-        encode, probe: of a family; config: the section `witness`. known: of the batch; classes: the teacher's [n, k], or
-            None.
+        encode, probe, layout: of a family; config: the section `witness`. known: of the batch; classes: the teacher's [n, k],
+            or None.
     """
-    moment = jax.jit(functools.partial(measure.measure, encode, probe))
+    tokens = layout.tokens if layout.kind == "set" else None
+
+    @jax.jit
+    def moment(
+        params: Params, batch: Batch, key: Array, knobs: measure.Knobs, known: measure.Constant
+    ) -> measure.Moment:
+        found = measure.measure(encode, probe, params, batch, key, knobs, known)
+        if tokens is None or len(found.mean) < 2:
+            return found
+        count = collapse.active_token_count(found.mean.reshape(len(found.mean), tokens, -1))
+        return found._replace(scalars=found.scalars | {"active_tokens": count.astype(jnp.float32)})
+
     certify = jax.jit(certificate)
 
     def diagnose(
@@ -56,7 +68,7 @@ def make(encode: Callable[..., Latent], probe: Any, config: Any) -> Callable[...
         lower = None
         if len(found.swaps) > 1:
             lower = float(collapse.bootstrap_lower(found.swaps, jax.random.fold_in(key, 1)))
-        judged, _ = measure.judge(scalars, known.distinct, probe.pays_rate, lower, bound, held_out=False)
+        judged, _ = measure.judge(scalars, known.distinct, probe.pays_rate, lower, bound, False, tokens)
         return scalars, judged._replace(tags=(*judged.tags, *tags))
 
     return diagnose

@@ -164,6 +164,7 @@ def judge(
     swap_lower: float | None = None,
     sampled_margin_lower: float | None = None,
     held_out: bool = True,
+    tokens: int | None = None,
 ) -> tuple[verdict.Verdict, verdict.Evidence]:
     """The verdict on measured scalars, and the evidence that it was given.
 
@@ -171,6 +172,7 @@ def judge(
         shapes: how many distinct ones the run trains on.
         pays_rate: whether the loss charges the encoder for the rate.
         held_out: whether other shapes were measured than those that were trained on.
+        tokens: of a latent that is a set, whose active ones are among the scalars.
     """
     given = {name: float(scalars[name]) for name in ("kl", "gain", "swap_gap", "swap_error", "constant_error", "iou",
                                                      "iou_constant", "information", "information_ceiling")}  # fmt: skip
@@ -183,6 +185,8 @@ def judge(
         codes_used=float(scalars["codes_used"]) if "codes_used" in scalars else None,
         pays_rate=pays_rate,
         held_out=held_out,
+        active_tokens=int(scalars["active_tokens"]) if "active_tokens" in scalars else None,
+        tokens=tokens,
         **given,
     )
     return verdict.verdict(evidence), evidence

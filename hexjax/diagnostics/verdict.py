@@ -21,6 +21,7 @@ class Thresholds(NamedTuple):
     decoder_iou: float  # at which a decoder gives back the one shape that there is
     codes_share: float  # of the codes in use
     kinds: float  # of shapes that a latent tells apart, or half of them all, where those are fewer
+    tokens_share: float  # of a set's tokens that are active
 
 
 THRESHOLDS = Thresholds(
@@ -32,6 +33,7 @@ THRESHOLDS = Thresholds(
     decoder_iou=0.95,
     codes_share=0.10,
     kinds=8.0,
+    tokens_share=0.95,
 )
 
 
@@ -45,6 +47,7 @@ class Evidence(NamedTuple):
     sampled_margin_lower: of a fitted witness on samples (LCB95 of G_z). codes_used: as `collapse.codes_used`.
     pays_rate: False where the loss charges nothing for the rate; held_out: False where training shapes were judged.
     information: of shape and latent, in nats, by as many shapes as have the logarithm information_ceiling; tags alone read it.
+    active_tokens: of a set's tokens, as `collapse.active_token_count`; the reason tells them, and a tag where they are few.
     """
 
     shapes: int
@@ -64,6 +67,8 @@ class Evidence(NamedTuple):
     held_out: bool = True
     information: float | None = None
     information_ceiling: float | None = None
+    active_tokens: int | None = None
+    tokens: int | None = None
 
 
 class Verdict(NamedTuple):
@@ -82,6 +87,15 @@ def verdict(evidence: Evidence) -> Verdict:
 
     Source: ours.
     """
+    found, active, tokens = _first(evidence), evidence.active_tokens, evidence.tokens
+    if active is None or tokens is None or evidence.shapes < 2:
+        return found
+    tags = found.tags + (("few tokens active",) if active < THRESHOLDS.tokens_share * tokens else ())
+    return found._replace(reason=f"{found.reason}; {active} of {tokens} tokens active", tags=tags)
+
+
+def _first(evidence: Evidence) -> Verdict:
+    """What the first rule that applies says."""
     tags = () if evidence.held_out else ("training shapes",)
     if broken := _broken(evidence):
         return Verdict("EXPLODED", broken, (*tags, "non-finite"))

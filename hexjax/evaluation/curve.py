@@ -51,11 +51,16 @@ def axes_of(title: str, xlabel: str, path: Target, size: int = 12) -> Iterator[A
         yield axes
         axes.set_xlabel(xlabel)
         axes.set_title(title, loc="left", fontsize=size)
-        axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
-        axes.spines[["top", "right"]].set_visible(False)
+        plain(axes)
         if axes.lines:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
         canvas.savefig(path, format="png")
+
+
+def plain(axes: Axes) -> None:
+    """Nothing; the axes have a pale grid and no frame above and at the right."""
+    axes.grid(True, which="major", color="#e6e6e6", lw=0.6)
+    axes.spines[["top", "right"]].set_visible(False)
 
 
 def line(axes: Axes, points: Iterable[tuple[float | int, float | int | None]], **style: Any) -> None:

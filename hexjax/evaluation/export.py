@@ -138,17 +138,22 @@ def renders(
         at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
         pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
     with curve.styled():
-        canvas = _panels(pictures, title)
-        width, height = canvas.get_size_inches() * canvas.dpi
-        bar = canvas.add_axes(((width - 320) / 2 / width, 42 / height, 320 / width, 9 / height))
-        bar.imshow(shade.to_bytes(1.2 * error_colours(np.linspace(0, ERROR_LIMIT, 320)))[None],
-                   extent=(0, ERROR_LIMIT, 0, 1), aspect="auto")  # fmt: skip
-        bar.xaxis.set_major_locator(ticker.MultipleLocator(ERROR_LIMIT / 4))
-        bar.set_xlabel("distance to the input's surface, in units of the frame", fontsize=8)
-        bar.tick_params(labelsize=7, length=2)
-        bar.set_yticks([])
-        bar.spines[:].set_visible(False)
+        canvas = panels(pictures, title)
+        colours = error_colours(np.linspace(0, ERROR_LIMIT, 320))
+        scale(canvas, colours, ERROR_LIMIT, "distance to the input's surface, in units of the frame")
         canvas.savefig(path)
+
+
+def scale(canvas: figure.Figure, colours: Float[np.ndarray, "k 3"], limit: float, label: str) -> None:
+    """Nothing; below the pictures of `panels` is what linear colours stand for, from 0 to a limit."""
+    width, height = canvas.get_size_inches() * canvas.dpi
+    bar = canvas.add_axes(((width - 320) / 2 / width, 42 / height, 320 / width, 9 / height))
+    bar.imshow(shade.to_bytes(1.2 * colours)[None], extent=(0, limit, 0, 1), aspect="auto")
+    bar.xaxis.set_major_locator(ticker.MultipleLocator(limit / 4))
+    bar.set_xlabel(label, fontsize=8)
+    bar.tick_params(labelsize=7, length=2)
+    bar.set_yticks([])
+    bar.spines[:].set_visible(False)
 
 
 def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.Ledger) -> None:
@@ -169,15 +174,15 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
     mixture = np.clip(hidden, 0, 1)[:, None]
     picture = shade.shade(sight, (1 - mixture) * shade.CLAY + mixture * UNSEEN)
     with curve.styled():
-        panels = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
+        shown = {name: picture[angle : angle + 1] for angle, name in enumerate(shade.ANGLES)}
         name = _short(item.name, TITLE - 50)
-        canvas = _panels(panels, f"{name}: {share:.1%} of the surface is seen by none of the six views")
+        canvas = panels(shown, f"{name}: {share:.1%} of the surface is seen by none of the six views")
         legend = f"red: farther than {UNSEEN_LIMIT} from every hit, in units of the frame; paler behind the surface"
         canvas.text(0.5, 36 / canvas.bbox.height, legend, ha="center", va="center", fontsize=8)
         ledger.write(f"images/{written.stem(item.name)}_unseen.png", canvas.savefig)
 
 
-def _panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
+def panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
     """A figure of columns of pictures [rows, h, w, 3], pixel for pixel, cut to the smallest common box."""
     stack = _cut(np.stack(list(pictures.values()), 1))
     rows, columns = stack.shape[:2]

@@ -32,7 +32,10 @@ def diagnose(
     lesson = teacher.read(folder) if config.witness.classes else None
     classes = None if lesson is None else jnp.asarray(teacher.posterior(lesson, x.reshape(len(x), -1)), jnp.float32)
     knobs = families.knobs(config, families.LIKELIHOOD)
-    diagnose, key = diagnosis.make(family.encode, family.probe, config.witness), jax.random.key(config.seed)
+    diagnose, key = (
+        diagnosis.make(family.encode, family.probe, config.witness, family.layout),
+        jax.random.key(config.seed),
+    )
     scalars, judged = diagnose(params, batch, known, key, knobs, classes)
     swept = jax.jit(functools.partial(_swept, family))(params, batch, x, knobs)
     swept = {name: [float(value) for value in values] for name, values in swept.items()}

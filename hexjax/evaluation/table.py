@@ -102,7 +102,7 @@ def vae(results: Results) -> str:
 def verdicts(results: Results) -> str:
     """One row a run whose latent was judged: the verdict, and the figures that it rests on."""
     head = (*NAMED, "shapes", "verdict", "what is to be known of it", "KL (nats)", "gain − KL (nats)", "swap gap (nats)",
-            "active units", "I_q [ceiling]", "IoU of outlines [the mean's]", "F@0.02 (ceiling)")  # fmt: skip
+            "active units", "active tokens", "I_q [ceiling]", "IoU of outlines [the mean's]", "F@0.02 (ceiling)")  # fmt: skip
     rows = []
     for name, scores in results:
         if not scores.get("verdict"):
@@ -113,6 +113,7 @@ def verdicts(results: Results) -> str:
         rows.append((
             name, scores["changed"], count or None, scores["verdict"], ", ".join(scores["verdict_tags"]) or None,
             _whole(kl), _whole(net), _whole(told.get("swap_gap")), scores.get("active_units"),
+            _whole(told.get("active_tokens")),
             _against(told, "information", "information_ceiling"), _against(told, "iou", "iou_constant"),
             _beside(scores["mean"], "f_score_0.02") if count else None,
         ))  # fmt: skip

@@ -137,6 +137,20 @@ def field(ask: Ask, reference: Mesh, samples: int = 100_000, seed: int = 0) -> S
     return found
 
 
+def volume(
+    reference: Mesh, samples: int = 100_000, seed: int = 0
+) -> tuple[Float[np.ndarray, "p 3"], Bool[np.ndarray, "p"]]:
+    """The points uniform in the cube at which `score` asks the V-IoU, and which of them the reference encloses.
+
+    Raises:
+        ValueError: for a reference without a surface.
+    """
+    if not _has_surface(reference):
+        raise ValueError(f"the reference has {len(reference.faces)} faces and no finite area; a score needs a surface")
+    asked = _asked(*_arrays(_with_area(reference)), samples, seed)
+    return asked.points[:samples], asked.inside[:samples]
+
+
 def closest(mesh: Mesh, points: Float[Array, "p 3"]) -> tuple[Float[Array, "p"], Float[Array, "p 3"], Int[Array, "p"]]:
     """Exact distance from points to the mesh's surface, the nearest point on it, and that point's face.
 

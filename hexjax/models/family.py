@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import ml_collections
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from hexjax import names, rules
 from hexjax.types import Array, Layout, Params, Size, Spec
@@ -50,6 +50,25 @@ class Probe(NamedTuple):
     scale: float = 1.0
 
 
+class Picks(NamedTuple):
+    """The points of a surface that stand for all, in the frame, in the order in which they were picked."""
+
+    place: Float[Array, "b k 3"]
+
+
+class Cells(NamedTuple):
+    """The finest cells of a grid, by their centres in the frame: those that may be there, and those of the shape.
+
+    `chance` is what a decoder says of each candidate, 0 where there is none, and `kept` tells those that are decoded.
+    """
+
+    candidate: Float[Array, "b n 3"]
+    chance: Float[Array, "b n"]
+    kept: Bool[Array, "b n"]
+    true: Float[Array, "b m 3"]
+    alive: Bool[Array, "b m"]
+
+
 class Parent(NamedTuple):
     """A trained run that a family stands on; its parameters come as `params["parents"][name]`."""
 
@@ -83,6 +102,8 @@ class Family:
     sample(params, key, batch, knobs=None) -> Latent, or None where nothing is drawn: a draw for each of `draw` [b], which
         number the draws, in a batch of `conditions` beside
     judge(params, batch, key) -> named numbers [b], or None: what the protocol cannot know
+    structure(params, batch of sees) -> Picks or Cells, for pictures, or None: what a latent's tokens, or the cells of what is
+        decoded, are of a shape
     probe: for diagnostics, or None where there is no latent to judge
     starts: the most shapes that a training gives to `init`, where there are so many; not fewer than a batch
     """
@@ -101,6 +122,7 @@ class Family:
     sample: Callable[..., Any] | None = None
     conditions: tuple[str, ...] = ()
     judge: Callable[..., Any] | None = None
+    structure: Callable[..., Picks | Cells] | None = None
     probe: Probe | None = None
     starts: int = 16
 

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float, Int
 from hexjax import rules
 from hexjax.geometry import frame
 from hexjax.models import family as families
-from hexjax.models.family import Family, Parents
+from hexjax.models.family import Cells, Family, Parents
 from hexjax.models.parts import grids, latents, losses, sparse, targets, voxels
 from hexjax.types import Array, Batch, Latent, Layout, Params, Size, Spec
 
@@ -82,7 +82,7 @@ class Storage(NamedTuple):
     placed(latent, seen) -> the latent with the places of its tokens, and 0 where there is none
     fit(params, latent, seen) -> what the loss charges for what comes back with the true cells, and its parts
     decode(params, latent), ideal(seen) -> distances at the cube's nodes
-    judge(params, latent, seen) -> named numbers [b], or None
+    judge(params, latent, seen) -> named numbers [b], or None; structure(params, latent, seen) -> Cells, or None
     """
 
     reads: tuple[str, ...]
@@ -95,6 +95,7 @@ class Storage(NamedTuple):
     decode: Callable[[Params, Latent], voxels.Nodes]
     ideal: Callable[[Any], voxels.Nodes]
     judge: Callable[[Params, Latent, Any], dict[str, Array]] | None
+    structure: Callable[[Params, Latent, Any], Cells] | None
 
 
 def make(spec: Spec, config: Any, parents: Parents) -> Family:
@@ -146,6 +147,9 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
     def judge(params: Params, batch: Batch, key: Array | None) -> dict[str, Array]:
         return storage.judge(params, encode(params, batch, None), storage.see(batch))
 
+    def structure(params: Params, batch: Batch) -> Cells:
+        return storage.structure(params, encode(params, batch, None), storage.see(batch))
+
     own = dict(encode=encode, size=size, sample=fields["sample"] if config.model.storage == "dense" else None)
     return Family(
         reads=(*storage.reads, "inside"),
@@ -158,6 +162,7 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         grid=lambda params, nodes, count: grids.resampled(nodes.distance, count),
         ideal=lambda batch: storage.ideal(storage.see(batch)),
         judge=None if storage.judge is None else judge,
+        structure=None if storage.structure is None else structure,
         **fields | own,
     )
 
@@ -170,6 +175,11 @@ def networks(config: Any, statistics: int, channels: int, capacities: tuple[int,
     return encoder, voxels.Decoder(
         up=model.up, channels=channels, side=config.cells.side, capacities=capacities, **common
     )
+
+
+def centres(keys: Int[Array, "b n"], side: int) -> Float[Array, "b n 3"]:
+    """The centres of cells in the frame; of ABSENT, that of the first."""
+    return (jax.vmap(sparse.cells_of)(keys) + 0.5) * (2 / side) - 1
 
 
 def dense(spec: Spec, config: Any, statistics: int) -> Storage:
@@ -205,6 +215,7 @@ def dense(spec: Spec, config: Any, statistics: int) -> Storage:
         decode=lambda params, found: voxels.Nodes(CLAMP * values(params, found)),
         ideal=lambda x: voxels.Nodes(CLAMP * x),
         judge=None,
+        structure=None,
     )
 
 
@@ -235,9 +246,8 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
 
     def placed(found: Latent, seen: voxels.Seen) -> Latent:
         there = alive(seen)
-        centres = (jax.vmap(sparse.cells_of)(seen.levels.keys[-1]) + 0.5) * (2 / latent.side) - 1
-        code = jnp.where(there[..., None], found.code, 0)
-        return found._replace(code=code, place=jnp.where(there[..., None], centres, 0), alive=there)
+        place = jnp.where(there[..., None], centres(seen.levels.keys[-1], latent.side), 0)
+        return found._replace(code=jnp.where(there[..., None], found.code, 0), place=place, alive=there)
 
     def given(params: Params, found: Latent, seen: voxels.Seen) -> voxels.Told:
         return decoder.apply(params["decoder"], found.code, seen.levels.keys[-1], seen.levels)
@@ -272,6 +282,14 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         told = voxels.compared(predicted(params, found), given(params, found, seen), seen)
         return told | {name: spacing * value for name, value in told.items() if name.startswith("corner_error")}
 
+    def structure(params: Params, found: Latent, seen: voxels.Seen) -> Cells:
+        told, true = predicted(params, found), seen.levels.keys[0]
+        there = (told.parents < sparse.ABSENT)[..., None]
+        every = jnp.where(there, (told.parents[..., None] << 3) | jnp.arange(8)[None, None], sparse.ABSENT)
+        every, chance = (leaf.reshape(len(true), -1) for leaf in (every, there * jax.nn.sigmoid(told.logits[0])))
+        kept = jax.vmap(sparse.places)(told.keys, every) < told.keys.shape[1]
+        return Cells(centres(every, side), chance, kept, centres(true, side), true < sparse.ABSENT)
+
     return Storage(
         reads=("cells", "corner_distance", "alive"),
         layout=Layout("cells", capacities[-1], latent.channels, (latent.side,)),
@@ -283,4 +301,5 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         decode=decode,
         ideal=lambda seen: nodes(seen.levels.keys[0], seen.corners),
         judge=judge,
+        structure=structure if config.cells.coarse else None,
     )

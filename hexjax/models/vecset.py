@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from hexjax import rules
 from hexjax.models import family as families
-from hexjax.models.family import Family, Parents
+from hexjax.models.family import Family, Parents, Picks
 from hexjax.models.parts import attention, fourier, latents, sets, targets
 from hexjax.types import Array, Batch, Latent, Layout, Params, Spec
 
@@ -67,6 +67,13 @@ def _refuse_few(what: str, count: int, tokens: int) -> None:
         raise ValueError(f"{what} {count}; accepted with latent.tokens = {tokens}: at least {tokens}")
 
 
+def picks(points: Float[Array, "b p 3"], tokens: int, queries: str) -> Float[Array, "b t 3"]:
+    """The points that look at all: `fps`, far apart, or `random`, the first of them, which are drawn at random as all are."""
+    if queries == "random":
+        return points[:, :tokens]
+    return jax.vmap(lambda points: points[sets.farthest(points, tokens)])(jax.lax.stop_gradient(points))
+
+
 class Encoder(linen.Module):
     """Points to the statistics of a latent's tokens."""
 
@@ -94,11 +101,8 @@ class Encoder(linen.Module):
         embed = lambda points: self.place(fourier.features(points, self.bands))
         if self.queries == "learned":
             x = jnp.broadcast_to(self.learned.astype(self.dtype)[None], (len(points), *self.learned.shape))
-        elif self.queries == "fps":
-            pick = jax.vmap(lambda points: points[sets.farthest(points, self.tokens)])
-            x = embed(pick(jax.lax.stop_gradient(points)))
         else:
-            x = embed(points[:, : self.tokens])  # drawn at random as all are
+            x = embed(picks(points, self.tokens, self.queries))
         x = self.cross(x, embed(points))
         for layer in self.layers:
             x = layer(x)
@@ -184,5 +188,8 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
         sees=sees,
         layout=Layout("set", tokens, channels),
         init=init,
+        structure=None
+        if model.queries == "learned"
+        else lambda _, batch: Picks(picks(see(batch), tokens, model.queries)),
         **targets.autoencoder(config, bottleneck, count, see, statistics, decode, field),
     )

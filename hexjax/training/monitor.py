@@ -62,7 +62,7 @@ def make(family: Family, config: ml_collections.ConfigDict, data: step.Data) -> 
     if family.probe is None:
         return None
     classes = "teacher" if config.witness.classes else None
-    judge, known = diagnosis.make(family.encode, family.probe, config.witness), []
+    judge, known = diagnosis.make(family.encode, family.probe, config.witness, family.layout), []
     key = step.stream_key(config.seed, "diagnostics", 0)
 
     def diagnose(state: TrainState, cache: Any, knobs: Knobs) -> tuple[dict[str, Any], verdict.Verdict]:

@@ -61,6 +61,21 @@ def test_a_constant_mean_has_no_active_units_however_large_it_is():
     assert collapse.active_unit_count(means) == statements.active_units(means) == 0
 
 
+def test_a_token_is_active_where_one_of_its_floats_is_and_not_where_all_are_the_same_for_all_shapes():
+    means = np.repeat(random(1, 7, 3), 50, 0)  # tokens that differ from each other, and in no shape
+    assert jax.jit(collapse.active_token_count)(means) == 0
+    spread = np.zeros((7, 3), np.float32)
+    spread[[1, 4], [0, 2]], spread[5] = 1.0, 0.05  # of three floats at .05 none is active, nor is their token
+    changed = means + random(50, 7, 3) * spread[None]
+    assert collapse.active_token_count(changed) == collapse.active_unit_count(changed) == 2
+    spread[1] = 1.0
+    changed = means + random(50, 7, 3) * spread[None]
+    assert (collapse.active_token_count(changed), collapse.active_unit_count(changed)) == (2, 4)
+    order = np.random.default_rng(0).permutation(7)
+    assert collapse.active_token_count(changed[:, order]) == 2
+    assert collapse.active_token_count(changed[:1]) == 0
+
+
 def test_active_units_of_rotated_principal_coordinates_are_the_eigenvalues_above_the_threshold():
     eigenvalues = np.array([1, 0.2, 0.011, 0.009, 0.001, 0])
     scores = random(200, 6).astype(np.float64)
@@ -342,6 +357,7 @@ RUNS = 2
 PURE = {
     "kl_summary": (collapse.kl_summary, random(RUNS, 6, 4) ** 2),
     "active_unit_count": (collapse.active_unit_count, 0.1 * random(RUNS, 6, 2, 9)),
+    "active_token_count": (collapse.active_token_count, random(RUNS, 6, 9, 2) * np.float32([[[[0.01]]], [[[1]]]])),
     "gaussian_log_densities": (collapse.gaussian_log_densities, *(random(RUNS, 6, 4, seed=i) for i in range(3))),
     "bernoulli_log_densities": (collapse.bernoulli_log_densities, codes(RUNS, 6, 4, count=2), random(RUNS, 6, 4)),
     "categorical_log_densities": (collapse.categorical_log_densities, codes(RUNS, 6, 4), random(RUNS, 6, 4, 5)),

@@ -171,6 +171,10 @@ def test_earlier_rules_win():
         (HEALTHY._replace(information=math.log(2.1), information_ceiling=math.log(4)), ()),
         (HEALTHY._replace(shapes=2, information=math.log(1.9), information_ceiling=math.log(64)), ()),
         (COLLAPSED._replace(information=0.0, information_ceiling=math.log(64)), ()),
+        (HEALTHY._replace(active_tokens=94, tokens=100), ("few tokens active",)),
+        (HEALTHY._replace(active_tokens=95, tokens=100), ()),
+        (COLLAPSED._replace(active_tokens=0, tokens=100), ("few tokens active",)),
+        (HEALTHY._replace(shapes=1, active_tokens=0, tokens=100), ("decoder failed",)),
         (HEALTHY._replace(shapes=1, iou=0.95, codes_used=0.0), ("decoder ok",)),
         (HEALTHY._replace(shapes=1, iou=0.94, held_out=False), ("training shapes", "decoder failed")),
         (HEALTHY._replace(shapes=1, iou=None), ()),
@@ -192,6 +196,10 @@ def test_tags_tell_what_the_name_does_not(evidence, tags):
             "too little: swap gap at least (not measured); IoU 0.6, asked 0.64",
         ),
         (HEALTHY._replace(gain=-1.0, pays_rate=False), "too little: gain -1 nats"),
+        (
+            HEALTHY._replace(kl=None, active_tokens=3, tokens=4),
+            "too little: gain less rate (not measured); 3 of 4 tokens active",
+        ),
         (HEALTHY._replace(kl=None), "too little: gain less rate (not measured)"),
         (HEALTHY._replace(kl=1e4), "the rate 1e+04 nats is more than 10 above the gain 400 nats"),
         (HEALTHY._replace(non_finite=3), "3 numbers among loss, parameters and latents are not finite"),
@@ -289,7 +297,7 @@ def test_shapes_that_are_much_alike_are_asked_for_half_of_what_is_missing(consta
 
 
 def test_thresholds_are_those_of_the_rules():
-    assert verdict.THRESHOLDS == (collapse.ACTIVE_VARIANCE, 0.01, 5, 10, 0.10, 0.95, 0.10, 8)
+    assert verdict.THRESHOLDS == (collapse.ACTIVE_VARIANCE, 0.01, 5, 10, 0.10, 0.95, 0.10, 8, 0.95)
 
 
 # Before the first step.

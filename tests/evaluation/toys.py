@@ -1,6 +1,8 @@
 """Small shapes, a small config and a family that loses nothing."""
 
 import functools
+import pathlib
+from typing import Any
 
 import jax.numpy as jnp
 import ml_collections
@@ -8,9 +10,12 @@ import numpy as np
 import trimesh
 
 from configs import base
+from hexjax import config as configuration
+from hexjax.data import fields
 from hexjax.geometry import blocks, field
 from hexjax.geometry import mesh as meshes
 from hexjax.models.family import Family
+from hexjax.training import fingerprint, portable, record
 from hexjax.types import Hexplane, Item, Latent, Layout, Mesh, Size
 
 RESOLUTION = 32
@@ -36,6 +41,15 @@ def item(name: str = "ball", source: Mesh | None = None, up: str = "y") -> Item:
     source = sphere() if source is None else source
     mesh, similarity = meshes.normalise(source, up)
     return Item(name, source, mesh, similarity)
+
+
+def write_run(folder: pathlib.Path, config: ml_collections.ConfigDict, params: Any, items: list[Item]) -> pathlib.Path:
+    """The folder of a run that was trained on the first of these shapes and holds out the others."""
+    record.write_header(folder, "a test", configuration.to_json(config), "")
+    record.write_spec(folder, fields.spec(config, items)._replace(shapes=1))
+    fingerprint.keep(items, folder, ([0], [], list(range(1, len(items)))), "a split")
+    portable.write(folder, params, 4)
+    return folder
 
 
 @functools.cache

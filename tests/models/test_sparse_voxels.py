@@ -99,6 +99,21 @@ def test_a_judge_tells_the_structure_and_what_there_was_no_room_for():
     np.testing.assert_array_equal(jax.jit(few.judge)(params, batch, KEY)["overflow"], lost)
 
 
+def test_the_structure_tells_the_likely_children_of_the_latents_cells_and_the_shapes_own_cells():
+    config, family, params, batch, found = made()
+    told = jax.tree.map(np.asarray, jax.jit(family.structure)(params, {name: batch[name] for name in family.sees}))
+    number = lambda places, side: set(map(tuple, np.asarray(sparse.cells_at(places, side)).tolist()))
+    for i in range(2):
+        there = told.chance[i] > 0
+        assert there.sum() == 8 * np.asarray(found.alive)[i].sum()
+        np.testing.assert_array_equal(told.kept[i], told.chance[i] > 0.5)  # there is room for all
+        parents = number(np.asarray(found.place)[i][np.asarray(found.alive)[i]], config.latent.side)
+        assert {tuple(x // 2 for x in cell) for cell in number(told.candidate[i][there], config.cells.side)} == parents
+        own = set(map(tuple, np.asarray(batch["cells"])[i][np.asarray(batch["alive"])[i]].tolist()))
+        assert number(told.true[i][told.alive[i]], config.cells.side) == own
+    assert family_of(toys.config_of("sparse_voxels", "dense gaussian")).structure is None
+
+
 def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
     more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4}
     family, batch = family_of(config_of(**more)), made()[3]

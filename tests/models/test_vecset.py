@@ -10,11 +10,13 @@ import trimesh
 
 from configs import vecset as experiment
 from hexjax.data import fields
+from hexjax.diagnostics import diagnosis
 from hexjax.evaluation import restore
 from hexjax.geometry import frame
 from hexjax.models import family as families
 from hexjax.models import vecset
 from hexjax.models.parts import targets
+from hexjax.types import Latent
 from tests import toys
 
 KEY = jax.random.key(0)
@@ -145,6 +147,36 @@ def test_half_precision_says_much_the_same():
     _, _, batch, params = made()
     plain = tell()(params, batch)[2][0]
     np.testing.assert_allclose(tell(model__dtype="bfloat16")(params, batch)[2][0], plain, rtol=0.05)
+
+
+def test_the_points_that_stand_for_a_surface_are_its_own_far_apart_and_none_is_picked_twice():
+    _, family, batch, params = made()
+    picks, surface = np.asarray(family.structure(params, batch).place), np.asarray(batch["surface"])
+    assert picks.shape == (2, 6, 3)
+    for mine, points in zip(picks, surface):
+        away = np.linalg.norm(mine[:, None] - points[None], axis=-1)
+        assert (away.min(1) == 0).all()
+        assert len(np.unique(away.argmin(1))) == 6
+        reach = [np.linalg.norm(mine[:k, None] - points[None], axis=-1).min(0).max() for k in range(1, 7)]
+        chosen = [np.linalg.norm(mine[:k] - mine[k], axis=-1).min() for k in range(1, 6)]
+        np.testing.assert_allclose(chosen, reach[:-1], rtol=1e-5)  # each is the farthest from those before it
+    assert made("occupancy, gaussian")[1].structure is None
+
+
+def test_a_diagnosis_counts_the_tokens_that_vary_over_shapes_and_the_verdict_tells_them():
+    config, family, batch, params = made()
+
+    def encode(params, batch, key, knobs=None):
+        code = family.encode(params, batch, None).code
+        code = jnp.where(jnp.arange(6)[None, :, None] < 2, 0.5, code + jnp.arange(2)[:, None, None])
+        return Latent(code, {"mean": code})
+
+    diagnose = diagnosis.make(encode, family.probe, config.witness, family.layout)
+    knobs = families.knobs(config, families.LIKELIHOOD)
+    scalars, judged = diagnose(params, batch, diagnosis.know(family.probe, batch), KEY, knobs, None)
+    assert scalars["active_tokens"] == 4
+    assert judged.reason.endswith("; 4 of 6 tokens active")
+    assert "few tokens active" in judged.tags
 
 
 REFUSED = [

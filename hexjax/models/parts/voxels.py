@@ -42,13 +42,14 @@ class Told(NamedTuple):
     """What a decoder says of cells: distances at the corners of the finest level's, and which those are.
 
     logits: of each coarser level's children being there, finest of these levels first; lost: how many that it predicted
-    there was no room for. Of a dense grid the values of its nodes alone.
+    there was no room for; parents: the cells of the level before the finest. Of a dense grid the values of its nodes alone.
     """
 
     values: Float[Array, "b *n c"]
     keys: Int[Array, "b n"] | None
     logits: tuple[Float[Array, "b m 8"], ...]
     lost: Int[Array, "b"] | None
+    parents: Int[Array, "b m"] | None
 
 
 class Decoder(linen.Module):
@@ -66,6 +67,7 @@ class Decoder(linen.Module):
     def __call__(self, x: Array, keys: Int[Array, "b m"] | None, given: sparse.Levels | None) -> Told:
         """Of a dense grid there are neither keys nor levels; of cells without given levels the children are predicted."""
         every, lost, last = (), None if keys is None else jnp.zeros(len(x), jnp.int32), len(self.widths) - 1
+        coarse = None
         table = self._table(keys, given, last)
         x = linen.Dense(self.widths[-1], dtype=self.dtype)(x)
         for level in range(last, -1, -1):
@@ -86,7 +88,7 @@ class Decoder(linen.Module):
                 table = self._table(keys, given, level - 1)
             x = grids.Up(self.widths[level - 1], self.up, self.dtype)(x, link, before, table)
         values = linen.Dense(self.channels, dtype=self.dtype)(x).astype(jnp.float32)
-        return Told(values, keys, every, lost)
+        return Told(values, keys, every, lost, coarse)
 
     def _table(self, keys: Array | None, given: sparse.Levels | None, level: int) -> Array | None:
         if keys is None:
