@@ -1,6 +1,6 @@
 """cod-vae, a peer, beside vecset:small: as many floats, about as many parameters, the same shapes and seconds, our scores.
 
-    python -m benchmarks.peer_cod_vae --path=HEADS --close                (about 20 minutes on two quiet cores)
+    python -m benchmarks.peer_cod_vae --path=HEADS --close                (about 25 minutes on two quiet cores)
     python -m benchmarks.peer_cod_vae --path=HEADS --close --rows=weights --weights=FILE.npz
     python -m benchmarks.peer_cod_vae --toy                               (tiny networks, a few steps)
     python -m benchmarks.peer_cod_vae --table                             (peer_cod_vae.md made anew from the JSON)

@@ -20,8 +20,11 @@ RECIPES = {
     "raised": (1e-3, False),
 }  # the rate in effect (its own is of a batch of 256), its augmentation
 SHARES = {1: 0.75, 2: 0.25}  # of the seconds, a stage: as the published models took 2.2 days and 18 hours
-MILESTONES = (0.6, 0.7, 0.8, 0.9)  # of stage 2: where its rate is halved
-PROBE = 13  # steps from which the pace of a stage is taken
+EPOCHS, MILESTONES = (
+    10,
+    (6, 7, 8, 9),
+)  # of a stage, and of those where the rate of stage 2 is halved: a tenth of its own
+PROBE = 20  # steps from which the pace of a stage is taken
 TOLERANCE = 0.2  # of our parameters
 HEADS = 4  # of its attention, of which its width is a multiple
 SHAPE = {  # the published depths over three, a plane of half the side
@@ -211,22 +214,30 @@ def write_layout(items: Sequence[Any], config: Any, folder: pathlib.Path) -> Non
 
 
 class Clocked:
-    """A reader of the peer that notes when the second batch is begun: its trainer has waited for the first step by then."""
+    """A reader of the peer with epochs of so many batches, each of which goes on where the one before ended.
 
-    def __init__(self, reader: Any, batch: int):
-        self.reader, self.batch, self.asked, self.mark = reader, batch, 0, clock()
+    It notes when the second batch is begun: the peer's trainer has waited for the first step by then.
+    """
+
+    def __init__(self, reader: Any, batch: int, batches: int):
+        self.reader, self.batch, self.count, self.first = reader, batch, batch * batches, 0
+        self.asked, self.mark = 0, clock()
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.reader, name)
 
     def __len__(self) -> int:
-        return len(self.reader)
+        return self.count
+
+    def set_epoch(self, epoch: int) -> None:
+        self.first = epoch * self.count
+        self.reader.set_epoch(epoch)
 
     def __getitem__(self, index: int) -> Any:
         if self.asked == self.batch:
             self.mark = clock()
         self.asked += 1
-        return self.reader[index]
+        return self.reader[self.first + index]  # it counts the shapes around
 
 
 def train(shape: Any, name: str, config: Any, seconds: float, folder: pathlib.Path) -> tuple[Any, dict[str, Any]]:
@@ -246,16 +257,14 @@ def train(shape: Any, name: str, config: Any, seconds: float, folder: pathlib.Pa
     def run(stage: int, steps: int, params: Any) -> tuple[Any, dict[str, Any]]:
         from cod_vae.jax import training
 
-        data = Clocked(reader(), batch)
-        each = max(len(data) // batch, 1)
-        epochs = max(round(steps / each), -(-2 // each))  # at least two steps
-        halved = tuple(round(share * epochs) for share in MILESTONES)
+        each = max(round(steps / EPOCHS), 1)
+        data = Clocked(reader(), batch, each)
         plan = TrainingConfig(
-            stage=stage, epochs=epochs, batch_size=batch, base_batch_size=batch, lr=rate, lr_milestones=halved,
+            stage=stage, epochs=EPOCHS, batch_size=batch, base_batch_size=batch, lr=rate, lr_milestones=MILESTONES,
             seed=config.seed,
         )  # fmt: skip
         params = training.train(shape, plan, data, params=params)
-        return params, {"stage": stage} | elapsed(data.mark, clock(), epochs * each)
+        return params, {"stage": stage} | elapsed(data.mark, clock(), EPOCHS * each)
 
     params, stages = init_params(shape, config.seed), []
     for stage, share in SHARES.items():

@@ -116,13 +116,36 @@ def test_our_parameters_are_those_of_the_network(cell):
     assert peer_cod_vae_side.our_parameters(cell) == 477_329
 
 
+class Reader:
+    """Of five shapes, as the peer's: it counts them around."""
+
+    name = "a reader"
+
+    def set_epoch(self, epoch):
+        self.epoch = epoch
+
+    def __getitem__(self, index):
+        return self.epoch, index % 5
+
+
 def test_the_clock_starts_when_the_second_batch_is_begun(monkeypatch):
     times = iter([(0.0, 0.0), (5.0, 7.0)])
     monkeypatch.setattr(peer_cod_vae_side, "clock", lambda: next(times))
-    data = peer_cod_vae_side.Clocked(list(range(9)), 3)
-    assert [data[i] for i in range(7)] == list(range(7))
-    assert (len(data), data.count(4)) == (9, 1)  # what else is asked goes to the reader
+    data = peer_cod_vae_side.Clocked(Reader(), 2, 3)
+    data.set_epoch(0)
+    assert (len(data), data.name) == (6, "a reader")  # what else is asked goes to the reader
+    assert [data[i] for i in range(2)] == [(0, 0), (0, 1)]
+    assert data.mark == (0.0, 0.0)
+    assert data[5] == (0, 0)
     assert peer_cod_vae_side.elapsed(data.mark, (6.0, 9.0), 3) == {"steps": 3, "seconds": 1.0, "cpu_seconds": 2.0}
+
+
+def test_short_epochs_see_every_shape_as_often():
+    data, seen = peer_cod_vae_side.Clocked(Reader(), 3, 1), []
+    for epoch in range(5):
+        data.set_epoch(epoch)
+        seen += [data[i][1] for i in range(len(data))]
+    assert sorted(seen) == sorted([0, 1, 2, 3, 4] * 3)
 
 
 def test_what_a_command_line_cannot_have_is_refused(tmp_path, monkeypatch, capsys):
