@@ -7,8 +7,9 @@ python launch.py --config=configs/vecset.py:small --config.data.path=HEADS   128
 HEADS is a folder of meshes or an NPZ set; without it, 200 heads are made in code. Open meshes want --config.data.close=True:
 where the sign of the distance is doubtful nothing is learnt, and the scores ask there too. `:small` was chosen by heads of
 the validation part, in short tries at equal CPU seconds of which no run is kept: Muon reached in 60 of them what Adam had not
-in 190, and one layer behind the latent was as good as two, and those better than four. On 96 closed heads, after 1 100 steps, 12 heads
-of the test part have a V-IoU of .92 (nearest trained head .873) and an S-IoU within .05 of .58 (results/050-equal_size).
+in 190, and one layer behind the latent was as good as two, and those better than four. On 96 closed heads, after 1 100 steps,
+12 heads of the test part have a V-IoU of .92 (nearest trained head .873) and an S-IoU within .05 of .58
+(results/050-equal_size).
 """
 
 import ml_collections

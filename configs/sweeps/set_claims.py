@@ -5,9 +5,9 @@ python launch.py --mode=sweep --config=configs/sweeps/set_claims.py:more --confi
 python -m hexjax.evaluation.set_claims results/set_claims results/set_claims-more --into docs/representations.md
 
 HEADS is a folder of meshes or an NPZ set; the first 120 are taken; without it, as many are made in code. A cell is a run of
-vecset:small, 2 048 floats and as many steps as in equal_size, one key or two apart from the others; the first
-seed of every arm comes first. The first variant is of queries (C4), of errors (C8), and of a rate on distances and on inside and outside (C9); :more of
-points (C2), frequencies (C3) and splits (C6).
+vecset:small, 2 048 floats and as many steps as in equal_size, one key or two apart from the others; the first seed of every
+arm comes first. The first variant is of queries (C4), of errors (C8), and of a rate on distances and on inside and outside
+(C9); :more of points (C2), frequencies (C3) and splits (C6).
 """
 
 import ml_collections
