@@ -103,9 +103,9 @@ def make(spec: Spec, config: Any, parents: Parents) -> Family:
 
     def loss(params: Params, batch: Batch, key: Array, step: Array, knobs: latents.Knobs) -> tuple[Array, dict]:
         seen = storage.see(batch)
-        found = bottleneck.encode(storage.statistics(params, seen), key, knobs)
-        fit, parts = storage.fit(params, storage.placed(found, seen), seen)
-        term, told = latents.charge(bottleneck, rate(params, found, knobs), fit, step, knobs, config.kl)
+        found = storage.placed(bottleneck.encode(storage.statistics(params, seen), key, knobs), seen)
+        fit, parts = storage.fit(params, found, seen)
+        term, told = latents.charge(bottleneck, rate(params, found, knobs), fit, step, knobs, config.kl, found.alive)
         return fit + term, parts | told
 
     def size(found: Latent | None) -> Size:

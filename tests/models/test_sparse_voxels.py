@@ -115,7 +115,7 @@ def test_the_structure_tells_the_likely_children_of_the_latents_cells_and_the_sh
 
 
 def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
-    more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4}
+    more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4, "kl.reduction": "mean"}
     family, batch = family_of(config_of(**more)), made()[3]
     params = jax.jit(family.init)(batch, KEY, {})
 
@@ -132,6 +132,8 @@ def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
     assert (rates[alive].sum(-1) > 0).all()
     assert not np.asarray(found.code)[~alive].any()
     assert 0 < float(parts["structure"]) < 1
+    each = np.mean([rates[i][alive[i]].mean() for i in range(2)])  # of the floats that there are, not of the room for them
+    np.testing.assert_allclose(parts["kl_term"], 1e-4 * each, rtol=1e-4)
     np.testing.assert_allclose(
         loss, sum(float(parts[name]) for name in ("reconstruction", "structure", "kl_term")), rtol=1e-5
     )
