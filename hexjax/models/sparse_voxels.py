@@ -4,9 +4,11 @@ dense: the clamped distances of a whole grid's nodes, and a latent at every coar
 cross, with the distances at their corners, and a latent at those coarse cells alone that hold some. Its decoder predicts, level
 by level, which of a cell's eight children are there; it is trained with the true ones. What is decoded is the same of both:
 distances at the cube's nodes, between which the field is trilinear; away from the cells there is only a sign (`grids.flooded`).
+By `model.features` cells carry what views show of them (`data.views.at_cells`) beside distances or for them: which cells there
+are, the loss and the ceiling come of the mesh's distances all the same.
 
-Source: the structure and its levels, Xiang et al. 2024 (TRELLIS, arXiv:2412.01506) and Ren et al. 2024 (XCube,
-arXiv:2312.03806); distances at corners as what is encoded: ours.
+Source: the structure, its levels and the mean over views, Xiang et al. 2024 (TRELLIS, arXiv:2412.01506), and Ren et al. 2024
+(XCube, arXiv:2312.03806); distances at corners, and pixels in the place of a network's patches: ours.
 """
 
 import math
@@ -35,6 +37,8 @@ KEYS = {
     "model.blocks": rules.whole(0),
     "model.down": rules.choice(*grids.DOWN),
     "model.up": rules.choice(*grids.UP),
+    "model.features": rules.choice("distances", "views", "both"),
+    "model.views_weight": rules.NOT_NEGATIVE,
     "cells.coarse": CAPACITIES,
     "structure.loss": rules.choice("bce", "dice"),
     "structure.weight": rules.NOT_NEGATIVE,
@@ -56,6 +60,21 @@ def check(config: Any) -> None:
         raise ValueError(
             f"config.{key}.side is {side}; accepted with model.storage = {model.storage}: {latent.side * 2**count}, the "
             f"latent.side {latent.side} doubled for each of model.widths after the first"
+        )
+    if model.storage == "dense" and model.features != "distances":
+        raise ValueError(
+            f"config.model.features is {model.features!r}; accepted with model.storage = dense: distances, as views show "
+            "cells of the surface alone"
+        )
+    if model.features == "distances" and model.views_weight:
+        raise ValueError(
+            f"config.model.views_weight is {model.views_weight:g}; accepted with model.features = distances: 0, as no "
+            "features are read"
+        )
+    if model.features != "distances" and config.views.channels == "depth":
+        raise ValueError(
+            f"config.views.channels is 'depth'; accepted with model.features = {model.features}: shaded, normal, all, of "
+            "which a cell has a mean"
         )
     if model.storage == "dense":
         return

@@ -1,7 +1,8 @@
 """The two storages of a grid of voxels: the whole grid, or the cells that the surface may cross, each in its own way.
 
 Distances stand at nodes, clamped, in units of the clamp, or at the corners of cells, in units of a cell's side. What is decoded
-is the same of both: distances at the cube's nodes.
+is the same of both: distances at the cube's nodes. Cells may carry what views show of them, beside the distances or in their
+place; a decoder that is trained to say it too is judged by it, and what it says is no part of the shape.
 """
 
 from collections.abc import Callable
@@ -95,21 +96,35 @@ def dense(spec: Spec, config: Any, statistics: int) -> Storage:
 
 
 def cells(spec: Spec, config: Any, statistics: int) -> Storage:
-    """The cells that the surface may cross: distances at their corners, in units of a cell's side."""
-    side, latent = config.cells.side, config.latent
+    """The cells that the surface may cross: distances at their corners, in units of a cell's side, what views show, or both."""
+    side, latent, shows, weight = config.cells.side, config.latent, config.model.features, config.model.views_weight
     capacities, spacing = (spec.fields["cells"].shape[0], *config.cells.coarse), 2 / side
-    encoder, decoder = networks(config, statistics, 8, capacities)
+    more = ("feature", "viewed") if shows != "distances" else ()
+    channels = voxels.CORNERS + (spec.fields["feature"].shape[1] if weight else 0)
+    encoder, decoder = networks(config, statistics, channels, capacities)
 
     def see(batch: Batch) -> voxels.Seen:
         keys, order = jax.vmap(sparse.ordered)(batch["cells"], batch["alive"])
         corners = jnp.take_along_axis(batch["corner_distance"] / spacing, order[..., None], 1)
         levels, lost = sparse.levels(keys, side, capacities[1:])
-        return voxels.Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
+        seen = voxels.Seen(levels, jnp.where(keys[..., None] < sparse.ABSENT, corners, 0), lost)
+        if not more:
+            return seen
+        viewed = jnp.take_along_axis(batch["viewed"], order, 1) & (keys < sparse.ABSENT)
+        feature = jnp.take_along_axis(batch["feature"], order[..., None], 1)
+        return seen._replace(feature=jnp.where(viewed[..., None], feature, 0), viewed=viewed)
+
+    def carried(seen: voxels.Seen) -> Float[Array, "b n e"]:
+        """What the encoder is given of each cell; with features a flag, 1 where a view sees it."""
+        if shows == "distances":
+            return seen.corners
+        shown = [seen.feature, seen.viewed[..., None].astype(jnp.float32)]
+        return jnp.concatenate([seen.corners, *shown] if shows == "both" else shown, -1)
 
     def init(seen: Any, encoder_key: Array, decoder_key: Array) -> Params:
         keys = seen.levels.keys[-1]
         code = jax.ShapeDtypeStruct((*keys.shape, latent.channels), seen.corners.dtype)
-        first = encoder.lazy_init(encoder_key, seen.corners, seen.levels)
+        first = encoder.lazy_init(encoder_key, jax.eval_shape(carried, seen), seen.levels)
         return {"encoder": first, "decoder": decoder.lazy_init(decoder_key, code, keys, seen.levels)}
 
     def alive(seen: voxels.Seen) -> Bool[Array, "b t"]:
@@ -117,7 +132,7 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
 
     def stated(params: Params, seen: voxels.Seen) -> Float[Array, "b t e"]:
         """0 where there is no cell: the standard normal, or even chances, which cost nothing under such a prior."""
-        return jnp.where(alive(seen)[..., None], encoder.apply(params["encoder"], seen.corners, seen.levels), 0)
+        return jnp.where(alive(seen)[..., None], encoder.apply(params["encoder"], carried(seen), seen.levels), 0)
 
     def placed(found: Latent, seen: voxels.Seen) -> Latent:
         there = alive(seen)
@@ -139,11 +154,16 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
 
     def fit(params: Params, found: Latent, seen: voxels.Seen) -> tuple[Array, dict[str, Array]]:
         told = given(params, found, seen)
-        error = voxels.corner_error(told.values, seen.corners, seen.levels.keys[0]).mean()
+        corners, shown = (told.values, None) if not weight else jnp.split(told.values, [voxels.CORNERS], -1)
+        error = voxels.corner_error(corners, seen.corners, seen.levels.keys[0]).mean()
         apart = [voxels.structure_error(*pair, config.structure.loss) for pair in zip(told.logits, seen.levels.links)]
         structure = sum(apart, jnp.zeros(()))
         parts = {"reconstruction": error, "structure": structure, "lost_cells": seen.lost.mean(dtype=jnp.float32)}
-        return error + config.structure.weight * structure, parts
+        total = error + config.structure.weight * structure
+        if shown is None:
+            return total, parts
+        parts["features"] = voxels.feature_error(shown, seen.feature, seen.viewed).mean()
+        return total + weight * parts["features"], parts
 
     def nodes(keys: Int[Array, "b n"], corners: Float[Array, "b n 8"]) -> voxels.Nodes:
         one = lambda given: grids.flooded(*grids.nodes_of(given[0], spacing * given[1], side), spacing, CLAMP)
@@ -151,7 +171,7 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
 
     def decode(params: Params, found: Latent) -> voxels.Nodes:
         told = predicted(params, found)
-        return nodes(told.keys, told.values)
+        return nodes(told.keys, told.values[..., : voxels.CORNERS])
 
     def judge(params: Params, found: Latent, seen: voxels.Seen) -> dict[str, Array]:
         told = voxels.compared(predicted(params, found), given(params, found, seen), seen)
@@ -166,7 +186,7 @@ def cells(spec: Spec, config: Any, statistics: int) -> Storage:
         return Cells(centres(every, side), chance, kept, centres(true, side), true < sparse.ABSENT)
 
     return Storage(
-        reads=("cells", "corner_distance", "alive"),
+        reads=("cells", "corner_distance", "alive", *more),
         layout=Layout("cells", capacities[-1], latent.channels, (latent.side,)),
         see=see,
         init=init,
