@@ -29,6 +29,10 @@ def get_config(variant: str = "") -> ml_collections.ConfigDict:
     config.model.blocks = 2  # residual blocks a level, at least 0
     config.model.down = "conv"  # eight cells to one: conv: by a layer of them all | pool: of their mean
     config.model.up = "shuffle"  # one cell to eight: shuffle | nearest | transposed
+    # what a cell carries of the surface: distances at its corners | views: what views.channels show of it, in the mean over
+    # the views that see it | both; sparse
+    config.model.features = "distances"
+    config.model.views_weight = 0.0  # of that mean as the decoder's target, beside the distances' error; 0: it is none
     config.cells.side = 64  # latent.side, doubled for each level but the first; sparse. So is distance_grid.side; dense
     config.cells.capacity = 16384
     config.cells.coarse = (4096, 1024)  # cells that a shape has room for at the coarser levels, finest first

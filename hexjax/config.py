@@ -48,6 +48,7 @@ ADDED_TO = {
     "view_encoder": {"views.encoder": "own", "views.weights": ""},
     "vecset": {"model.error": "l1"},
     "triplane": {"model.error": "l1"},
+    "sparse_voxels": {"model.features": "distances", "model.views_weight": 0.0},
 }
 NO_CONFIG = (ValueError, TypeError, AttributeError)  # what the text of none raises
 

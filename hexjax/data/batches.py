@@ -25,6 +25,7 @@ POOLS = {  # by the section of the config that has their sizes
 }
 DIFFERENT = ("views",)  # pools of which a step draws no place twice
 CELLS = ("cells", "corner_distance", "alive")
+SHOWN = ("feature", "viewed")  # of cells, by views
 TURNS = {  # how a field turns with its shape; what is not here, nor is `cells`, does not change
     "depth": symmetry.images, "mask": symmetry.images, "silhouette_distance": symmetry.images, "voxels": symmetry.grid,
     "distance_grid": symmetry.grid, "corner_distance": symmetry.corners,
@@ -40,6 +41,7 @@ UNTURNED = (
     "views",
     "pose",
     "condition",
+    "feature",
 )  # stand for the shape as it is
 MIRROR = int(np.flatnonzero((np.diag([-1, 1, 1]) == symmetry.MATRICES).all((1, 2)))[0])
 SYMMETRIES = {"none": (0,), "mirror": (0, MIRROR), "cube": tuple(range(symmetry.COUNT))}

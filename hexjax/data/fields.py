@@ -73,6 +73,8 @@ def spec(
         n, nodes = config.cells.capacity, config.distance_grid.side
         sizes |= {"cells": ((n, 3), np.int32), "corner_distance": ((n, 8), np.float32), "alive": ((n,), np.bool_)}
         sizes |= {"distance_grid": ((nodes,) * 3, np.float32)}
+        if config.views.channels in views.FEATURES:
+            sizes |= {"feature": ((n, views.FEATURES[config.views.channels]), np.float32), "viewed": ((n,), np.bool_)}
         picture = (config.views.resolution_px,) * 2
         sizes["views"] = (config.views.drawn, *picture, views.CHANNELS[config.views.channels]), np.uint8
         sizes["pose"] = (config.views.drawn, camera.POSE), np.float32
@@ -109,7 +111,7 @@ def make(
     sharp edges, or of the surface where there are none. A shape of points gives its own as `surface`: at most as many as a
     batch takes, none twice, the same whatever their order; and none as `salient`. `cells` are those of a grid that the
     surface may cross, with the signed distances at their corners, padded by 0; `distance_grid` are signed distances at
-    nodes.
+    nodes. `feature` is what views show of the cells, in the mean, and `viewed` whether any does.
 
     Args:
         whole: pools as large as a training draws from, instead of what a batch takes.
@@ -143,9 +145,12 @@ def make(
         found |= kept(
             {"inside": count}, lambda: {"inside": np.float32(sdf.inside(mesh, frame.shared_points(count))[0])}
         )
-    if asked & set(batches.CELLS):
+    if asked & {*batches.CELLS, *batches.SHOWN}:
         side = config.cells.side
         cells = kept({"cells": side}, functools.partial(_cells, mesh, side))
+        if asked & set(batches.SHOWN):
+            shown = functools.partial(views.at_cells, mesh, cells["cells"], side, config.views)
+            cells |= kept({"feature": side, "views": _seen_by(config)}, shown, packed=True)
         found |= padded(item.name, cells, side, config.cells.capacity)
     if "distance_grid" in asked:
         count = config.distance_grid.side
@@ -311,7 +316,8 @@ def padded(name: str, cells: Mapping[str, Array], side: int, capacity: int) -> d
             f"{name} has {count} active cells with cells.side = {side}; config.cells.capacity is {capacity}, accepted: at "
             f"least {count}"
         )
-    found = {field: np.pad(value, ((0, capacity - count), (0, 0))) for field, value in cells.items()}
+    pad = lambda value: np.pad(value, ((0, capacity - count), *((0, 0),) * (value.ndim - 1)))
+    found = {field: pad(value) for field, value in cells.items()}
     return found | {"alive": np.arange(capacity) < count}
 
 
@@ -372,7 +378,7 @@ def _pictures(
     mesh: Mesh, config: Any, whole: bool, look: Look | None, kept: Callable[..., dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
     """The views and their poses, and what a look says of them; those that are held are left out of a training's pool."""
-    settings = {name: value for name, value in config.views.to_dict().items() if name not in UNNAMED} | UNSEEN
+    settings = _seen_by(config)
     made = kept({"views": settings}, lambda: views.make(mesh, config.views), packed=True)
     if look is not None:
         made |= kept(
@@ -380,6 +386,11 @@ def _pictures(
         )
     size = batches.pool_size(config, "views")[0] if whole else config.views.count
     return {name: value[:size] for name, value in made.items()}
+
+
+def _seen_by(config: Any) -> dict[str, Any]:
+    """What pictures depend on."""
+    return {name: value for name, value in config.views.to_dict().items() if name not in UNNAMED} | UNSEEN
 
 
 def _query_pool(mesh: Mesh, count: int, seed: int, law: str) -> dict[str, np.ndarray]:

@@ -124,6 +124,33 @@ def see(
     return Sight(face, jnp.where(mask, depth, 0), jnp.where(mask[..., None], turned, 0))
 
 
+@functools.partial(jax.jit, static_argnums=(4, 5))
+def pixels(
+    points: Float[Array, "n 3"],
+    depth: Float[Array, "k h w"],
+    mask: Bool[Array, "k h w"],
+    camera: Camera,
+    angle: float,
+    resolution: int,
+    within: Angle,
+) -> tuple[Int[Array, "k n"], Bool[Array, "k n"]]:
+    """The pixel, row by row, whose centre is nearest to each point in each picture, and whether it sees the point.
+
+    It does where what it hits is as far along the camera's forward as the point, to `within`. A point beside the picture or
+    behind the camera is not seen, and has some pixel.
+
+    Args:
+        depth, mask: of a Sight of these cameras.
+    """
+    column, row, inverse = project(points, camera, angle, resolution)
+    column, row = jnp.round(column), jnp.round(row)
+    inside = (inverse < 0) & (column >= 0) & (column < resolution) & (row >= 0) & (row < resolution)
+    at = jnp.where(inside, row * resolution + column, 0).astype(jnp.int32)
+    taken = lambda picture: jnp.take_along_axis(picture.reshape(len(picture), -1), at, 1)
+    near = jnp.abs(taken(depth) + 1 / inverse) <= within
+    return at, inside & taken(mask) & near
+
+
 def _least(values: Float[Array, "k n"], faces: Int[Array, "f 3"]) -> Float[Array, "k f"]:
     return values[:, faces].min(-1)
 

@@ -39,7 +39,12 @@ HISTORY = ("kl", "kl_per_latent", "kl_max_latent", "gain", "swap_gap", "active_u
 READ = ("seed", "hexplane", "model", "latent", "kl", "reconstruction", "optimiser", "train", "witness", "sweep")
 ALSO = ("data.close", "extract.threshold", "sdf.weight")
 BESIDE = ("sweep.cells", "sweep.form")
-MAKING = batches.POOLS | {"cells": batches.CELLS, "distance_grid": ("distance_grid",), "inside": ("inside",)}
+MAKING = batches.POOLS | {
+    "cells": (*batches.CELLS, *batches.SHOWN),
+    "views": (*batches.POOLS["views"], *batches.SHOWN),
+    "distance_grid": ("distance_grid",),
+    "inside": ("inside",),
+}
 OFF = {
     "optimiser.kind": "adam",
     "optimiser.epsilon": 1e-8,
@@ -51,6 +56,8 @@ OFF = {
     "reconstruction.depth_quantile": 0.5,
     "train.ema": 0,
     "sdf.near": "uniform",
+    "model.features": "distances",
+    "model.views_weight": 0,
     "sdf.seen_points": 0,
 }
 CERTIFIED = ("fixed_margin", "mean_margin", "sample_margin", "sample_lower", "force", "force_constant")

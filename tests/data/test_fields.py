@@ -114,6 +114,8 @@ def test_fields_are_stacked_over_shapes(whole):
         "corner_distance": (2, ROOM, 8),
         "alive": (2, ROOM),
         "distance_grid": (2, NODES, NODES, NODES),
+        "feature": (2, ROOM, 3),
+        "viewed": (2, ROOM),
         "views": (2, 4, 16, 16, 3),
         "pose": (2, 4, 64),
     }

@@ -6,7 +6,8 @@ import trimesh
 
 from configs import base
 from hexjax.data import views
-from hexjax.geometry import camera, hexplane
+from hexjax.geometry import camera, hexplane, sdf
+from hexjax.types import Mesh
 from tests import shapes
 
 
@@ -127,3 +128,75 @@ def test_embree_sees_the_same(data_folder, name):
     steep = np.abs(facing) < 0.05 * np.linalg.norm(normals, axis=-1)
     wrong = both & ~steep & (np.abs(depth - np.asarray(sight.depth)) > 1e-3)
     assert wrong.mean() < 1e-3
+
+
+# What cells show
+
+
+def plane_of(turn, tilt, half=0.8):
+    """A square about the centre, its corners, and its normal: along the way to the camera at that azimuth and elevation."""
+    there = camera.around(*(np.float32([angle]) for angle in (turn, tilt)), 1.0)
+    corners = [half * (a * there.right[0] + b * there.up[0]) for a, b in ((-1, -1), (1, -1), (1, 1), (-1, 1))]
+    return Mesh(np.float32(corners), np.int32([[0, 1, 2], [0, 2, 3]])), there.position[0]
+
+
+@pytest.mark.parametrize(("turn", "tilt"), [(0.0, 0.0), (0.7, -0.4)])
+def test_cells_of_a_plane_show_its_normal_and_those_away_from_it_show_nothing(turn, tilt):
+    mesh, normal = plane_of(turn, tilt)
+    cells = np.int32(list(np.ndindex(8, 8, 8)))
+    at = (cells + 0.5) / 4 - 1
+    facing = np.float32([turn]), np.float32([tilt])
+    found = views.at_cells(mesh, cells, 8, settings_of(channels="normal"), facing)
+    away, beside = np.abs(at @ normal), np.linalg.norm(at - (at @ normal)[:, None] * normal, axis=1)
+    assert found["viewed"][(away < 0.24) & (beside < 0.6)].all()  # nearer than a cell, 0.25
+    assert not found["viewed"][(away > 0.26) | (beside > 1.6)].any()
+    np.testing.assert_allclose(
+        found["feature"][found["viewed"]], normal + np.zeros((found["viewed"].sum(), 3)), atol=1e-5
+    )
+    assert not found["feature"][~found["viewed"]].any()
+    behind = views.at_cells(mesh, cells, 8, settings_of(channels="normal"), (facing[0] + np.float32(np.pi), -facing[1]))
+    np.testing.assert_allclose(
+        behind["feature"][behind["viewed"]], normal + np.zeros((behind["viewed"].sum(), 3)), atol=1e-5
+    )
+
+
+def test_what_cells_show_does_not_depend_on_the_order_of_the_views_nor_of_the_cells():
+    mesh, settings = shapes.torus(), settings_of(count=20, channels="all")
+    cells = sdf.active_cells(mesh, 8)
+    one = views.at_cells(mesh, cells, 8, settings)
+    views_order, cells_order = (np.random.default_rng(0).permutation(n) for n in (20, len(cells)))
+    cameras = tuple(angle[views_order] for angle in views.angles(20))
+    other = views.at_cells(mesh, cells[cells_order], 8, settings, cameras)
+    np.testing.assert_allclose(other["feature"], one["feature"][cells_order], atol=1e-6)
+    np.testing.assert_array_equal(other["viewed"], one["viewed"][cells_order])
+    assert (one["feature"].shape, one["feature"].dtype, one["viewed"].dtype) == ((len(cells), 6), np.float32, np.bool_)
+    assert one["viewed"].mean() > 0.9
+    assert 0 < one["feature"][:, :3].max() <= 1
+    at = (cells + 0.5) / 4 - 1
+    ring = at * [1, 1, 0]
+    outward = at - 0.6 * ring / np.linalg.norm(ring, axis=1, keepdims=True)  # from the middle of the tube
+    cosine = (one["feature"][:, 3:] * outward).sum(1) / np.linalg.norm(outward, axis=1)
+    far = one["viewed"] & (np.linalg.norm(outward, axis=1) > 0.2)
+    assert np.median(cosine[far]) > 0.85
+
+
+def test_a_cell_that_no_view_sees_has_zeros_and_says_so():
+    within = shapes.cube(0.3)
+    outer = shapes.cube(0.9)
+    mesh = Mesh(
+        np.concatenate([outer.vertices, within.vertices]),
+        np.concatenate([outer.faces, within.faces + len(outer.vertices)]),
+    )
+    cells = sdf.active_cells(mesh, 8)
+    found = views.at_cells(mesh, cells, 8, settings_of(channels="all"))
+    hidden = np.abs((cells + 0.5) / 4 - 1).max(1) < 0.5
+    assert 0 < hidden.sum() < len(cells)
+    assert not found["viewed"][hidden].any()
+    assert not found["feature"][hidden].any()
+    assert found["viewed"][~hidden].mean() > 0.5
+
+
+def test_depths_are_refused_of_cells():
+    with pytest.raises(ValueError) as refused:
+        views.at_cells(shapes.cube(), np.zeros((1, 3), int), 8, settings_of(channels="depth"))
+    assert str(refused.value) == "config.views.channels is 'depth'; accepted of cells: shaded, normal, all"

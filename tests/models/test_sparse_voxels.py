@@ -115,7 +115,7 @@ def test_the_structure_tells_the_likely_children_of_the_latents_cells_and_the_sh
 
 
 def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
-    more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4}
+    more = {"latent.kind": "gaussian", "structure.loss": "dice", "kl.final_weight": 1e-4, "kl.reduction": "mean"}
     family, batch = family_of(config_of(**more)), made()[3]
     params = jax.jit(family.init)(batch, KEY, {})
 
@@ -132,6 +132,10 @@ def test_where_there_is_no_cell_a_posterior_is_the_prior_and_costs_nothing():
     assert (rates[alive].sum(-1) > 0).all()
     assert not np.asarray(found.code)[~alive].any()
     assert 0 < float(parts["structure"]) < 1
+    each = np.mean(
+        [rates[i][alive[i]].mean() for i in range(2)]
+    )  # of the floats that there are, not of the room for them
+    np.testing.assert_allclose(parts["kl_term"], 1e-4 * each, rtol=1e-4)
     np.testing.assert_allclose(
         loss, sum(float(parts[name]) for name in ("reconstruction", "structure", "kl_term")), rtol=1e-5
     )
@@ -165,6 +169,13 @@ REFUSED = [
      "model.widths after the first"),
     ({"cells.side": 2048, "latent.side": 1024}, "config.cells.side is 2048; accepted with model.storage = sparse: at most "
      "1024"),
+    ({"model.features": "patches"}, "config.model.features is 'patches'; accepted: distances | views | both"),
+    ({"model.features": "views", "model.storage": "dense", "distance_grid.side": 8}, "config.model.features is 'views'; "
+     "accepted with model.storage = dense: distances, as views show cells of the surface alone"),
+    ({"model.views_weight": 0.5}, "config.model.views_weight is 0.5; accepted with model.features = distances: 0, as no "
+     "features are read"),
+    ({"model.features": "both", "views.channels": "depth"}, "config.views.channels is 'depth'; accepted with model.features = "
+     "both: shaded, normal, all, of which a cell has a mean"),
     ({"latent.kind": "vamp_prior"}, "config.latent.kind is 'vamp_prior'; accepted with model.storage = sparse: a kind without "
      "a learned prior, which would need as many cells for every shape"),
 ]  # fmt: skip
@@ -183,3 +194,53 @@ def test_a_latent_without_places_is_refused_in_a_line():
         family.decode(params, found._replace(place=None))
     told = "the latent has no place and alive; accepted with model.storage = sparse: a Latent as encode gives it"
     assert str(refused.value) == told
+
+
+# What views show
+
+
+def shown(batch):
+    """The batch with the way out from the centre as what views show of each cell, but of every third, which none sees."""
+    place = (np.asarray(batch["cells"]) + 0.5) / 4 - 1
+    viewed = np.asarray(batch["alive"]) & (np.arange(place.shape[1]) % 3 > 0)[None]
+    way = place / np.linalg.norm(place, axis=-1, keepdims=True)
+    return batch | {"feature": jnp.float32(way * viewed[..., None]), "viewed": jnp.asarray(viewed)}
+
+
+def test_distances_alone_read_no_features_and_are_the_network_that_they_were():
+    _, family, params, batch, _ = made()
+    assert family.reads == ("cells", "corner_distance", "alive", "inside")
+    kernels = [params[name]["params"]["Dense_0"]["kernel"].shape for name in ("encoder", "decoder")]
+    assert kernels == [(8, 8), (4, 16)]
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) == 64_060
+    assert {name for name in jax.eval_shape(family.judge, params, batch, None) if "feature" in name} == set()
+
+
+@pytest.mark.parametrize(("features", "width"), [("views", 4), ("both", 12)])
+def test_views_are_read_and_are_a_target_where_views_see_cells(features, width):
+    more = {"model.features": features, "model.views_weight": 2.0, "views.channels": "normal"}
+    config = config_of(**more)
+    family, batch = family_of(config), shown(made()[3])
+    knobs, params = families.knobs(config), jax.jit(family.init)(batch, KEY, {})
+    assert family.reads == ("cells", "corner_distance", "alive", "feature", "viewed", "inside")
+    assert params["encoder"]["params"]["Dense_0"]["kernel"].shape == (width, 8)
+    told = lambda batch: (
+        *family.loss(params, batch, KEY, jnp.int32(0), knobs),
+        family.encode(params, batch, None).code,
+    )
+    told = jax.jit(told)
+    total, parts, code = told(batch)
+    apart = parts["reconstruction"] + parts["structure"] + 2 * parts["features"]
+    np.testing.assert_allclose(total, apart, rtol=1e-5)
+    assert 0.2 < float(parts["features"]) < 2
+    unseen = jnp.where(batch["viewed"][..., None], batch["feature"], 5.0)
+    _, again, same = told(batch | {"feature": unseen})  # whatever is said of cells that none sees
+    np.testing.assert_array_equal(same, code)
+    np.testing.assert_array_equal(again["features"], parts["features"])
+    assert np.abs(told(batch | {"viewed": batch["alive"]})[2] - code).max() > 1e-3  # the flag is read
+    far = told(batch | {"corner_distance": batch["corner_distance"] + 0.01})[2]
+    assert bool((far == code).all()) == (features == "views")
+    if features == "both":
+        judged = jax.jit(family.judge)(params, batch, None)
+        np.testing.assert_allclose(judged["feature_error_given"].mean(), parts["features"], rtol=1e-5)
+        assert (np.asarray(judged["feature_error"]) > 0).all()

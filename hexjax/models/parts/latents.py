@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from hexjax import names
 from hexjax.models import family
@@ -113,7 +113,9 @@ def around(
         return statistics(params, params["pseudo_inputs"]) if "pseudo_inputs" in params else None
 
     def rate(params: Params, found: Latent, given: Knobs) -> Array:
-        return bottleneck.rate(params.get("prior", {}), found, pseudo(params), given)
+        nats = bottleneck.rate(params.get("prior", {}), found, pseudo(params), given)
+        there = units(found.alive, nats.shape[1])
+        return nats if there is None else jnp.where(there, nats, 0)
 
     def encode(params: Params, batch: Batch, key: Array | None, given: Knobs | None = None) -> Latent:
         return bottleneck.encode(statistics(params, see(batch)), key, knobs(kl) if given is None else given)
@@ -146,21 +148,32 @@ def charge(
     step: Array,
     knobs: Knobs,
     config: Any,
+    alive: Bool[Array, "b t"] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """What the latent adds to the loss, and its parts; `config` is the section `kl`.
 
     A kind that pays no rate adds 0; of fsq that 0 has a gradient, the cross-entropy's, which fits the prior alone.
 
+    Args:
+        alive: of a latent that has room for more tokens than there are: the others count in no sum, no mean and no free bits.
+
     Raises:
         ValueError: for an unknown reduction or mode.
     """
+    there = units(alive, rates.shape[1])
     if bottleneck.pays_rate:
-        return losses.controlled(
-            rates, reconstruction, step, knobs, config.reduction, config.cap_mode, bottleneck.floats_per_shape
-        )
-    fit = rates.mean()
-    parts = dict(code_nats=rates.sum() / len(rates)) if bottleneck.codes else {}
+        given = config.reduction, config.cap_mode, bottleneck.floats_per_shape, there
+        return losses.controlled(rates, reconstruction, step, knobs, *given)
+    fit = rates.mean(where=there)
+    parts = dict(code_nats=rates.sum(where=there) / len(rates)) if bottleneck.codes else {}
     return fit - jax.lax.stop_gradient(fit), parts
+
+
+def units(alive: Bool[Array, "b t"] | None, count: int) -> Bool[Array, "b u"] | None:
+    """Which units of a latent's rate are of tokens that are there; None where all are, or the rate is the whole code's."""
+    if alive is None or count < alive.shape[1]:
+        return None
+    return jnp.repeat(alive, count // alive.shape[1], 1)
 
 
 def knobs(config: Any) -> Knobs:

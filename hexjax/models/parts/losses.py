@@ -268,6 +268,7 @@ def controlled(
     reduction: str,
     cap_mode: str,
     floats: int | None = None,
+    alive: Bool[Array, "b u"] | None = None,
 ) -> tuple[Float[Array, ""], dict[str, Array]]:
     """The KL term of the loss (free bits, reduction, weight, cap), and its parts.
 
@@ -277,6 +278,8 @@ def controlled(
 
     Args:
         floats: of one shape's latent: what `mean` divides by, and each has its free bits; None: as many as units.
+        alive: the units that are there; what is not has no rate, no free bits and no floats. Means are of each shape's own,
+            and over shapes then. None: all are there.
 
     Raises:
         ValueError: for an unknown reduction or mode.
@@ -284,8 +287,12 @@ def controlled(
     units, weight, free = rates.shape[1], kl_weight(step, knobs), knobs["kl.free_bits"]
     floats = units if floats is None else floats
     divisor = floats / units if reduction == "mean" else 1
+    if alive is not None:
+        rates, own = jnp.where(alive, rates, 0), units / jnp.maximum(alive.sum(1, keepdims=True), 1)
 
     def plain(rates: Array) -> Array:
+        if alive is not None:
+            rates = jnp.where(alive, rates * own if reduction == "mean" else rates, 0)
         return weight * reduced(rates, reduction) / divisor
 
     def controls(rates: Array) -> Array:
@@ -294,10 +301,11 @@ def controlled(
         return capped(plain(paid), reconstruction, knobs["kl.cap"], cap_mode)
 
     term, stopped, total = controls(rates), jax.lax.stop_gradient(rates), rates.sum() / len(rates)
-    full = jnp.where(weight > 0, jax.grad(plain)(stopped), 1)
-    kept = jnp.sqrt(jnp.mean((jax.grad(controls)(stopped) / full) ** 2))
+    full = jnp.where(weight > 0 if alive is None else (weight > 0) & alive, jax.grad(plain)(stopped), 1)
+    kept = jnp.sqrt(jnp.mean((jax.grad(controls)(stopped) / full) ** 2, where=alive))
     removed = jnp.where(weight > 0, jnp.clip(1 - kept, 0, 1), 0)
-    parts = dict(kl=total, kl_per_float=total / floats, kl_weight=weight, kl_term=term, kl_gradient_removed=removed)
+    each = total / floats if alive is None else (rates * own).mean() * units / floats
+    parts = dict(kl=total, kl_per_float=each, kl_weight=weight, kl_term=term, kl_gradient_removed=removed)
     return term, parts
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from flax import linen
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 
 from hexjax.models.parts import grids, losses, sparse
 from hexjax.types import Array
@@ -97,11 +97,25 @@ class Decoder(linen.Module):
 
 
 class Seen(NamedTuple):
-    """A batch of shapes as cells: distances at the corners of the finest ones, in cells, and how many coarse ones are lost."""
+    """A batch of shapes as cells: distances at the corners of the finest ones, in cells, and how many coarse ones are lost.
+
+    feature, viewed: what views show of the finest, in the mean, and which of them any view sees; None where it is not read.
+    """
 
     levels: sparse.Levels
     corners: Float[Array, "b n 8"]
     lost: Int[Array, "b"]
+    feature: Float[Array, "b n c"] | None = None
+    viewed: Bool[Array, "b n"] | None = None
+
+
+CORNERS = 8  # of a cell: the first values that a decoder says of one; features follow
+
+
+def feature_error(found: Float[Array, "b n c"], known: Float[Array, "b n c"], viewed: Bool[Array, "b n"]) -> Array:
+    """The mean absolute difference [b] of features at the cells that are viewed; 0 where none is."""
+    error = jnp.where(viewed[..., None], jnp.abs(found - known), 0).sum((1, 2))
+    return error / (known.shape[-1] * jnp.maximum(viewed.sum(1), 1))
 
 
 def corner_error(found: Float[Array, "b n 8"], known: Float[Array, "b n 8"], keys: Int[Array, "b n"]) -> Array:
@@ -127,8 +141,8 @@ def structure_error(logits: Float[Array, "b m 8"], link: sparse.Link, kind: str)
 def compared(free: Told, given: Told, seen: Seen) -> dict[str, Float[Array, "b"]]:
     """What a decoder says of true shapes, by predicted children, and as `_given` where each level is told the true cells.
 
-    structure_iou of the finest cells; corner_error, in cells, at the true ones that are there; overflow: the cells that
-    there was no room for, of the shape's own and of those that were predicted.
+    structure_iou of the finest cells; corner_error, in cells, at the true ones that are there, and feature_error, of a decoder
+    that says features; overflow: the cells that there was no room for, of the shape's own and of those that were predicted.
     """
     true = seen.levels.keys[0]
     at, back = jax.vmap(sparse.places)(free.keys, true), jax.vmap(sparse.places)(true, free.keys)
@@ -140,6 +154,10 @@ def compared(free: Told, given: Told, seen: Seen) -> dict[str, Float[Array, "b"]
         parents = (seen.levels.keys[1] < sparse.ABSENT)[..., None]
         there, likely = seen.levels.links[0].children < true.shape[1], (given.logits[0] > 0) & parents
         found["structure_iou_given"] = count(there & likely) / jnp.maximum(count(there | likely), 1)
-    found["corner_error"] = corner_error(again, seen.corners, jnp.where(both, true, sparse.ABSENT))
-    found["corner_error_given"] = corner_error(given.values, seen.corners, true)
+    (near, shown), (own, told) = (jnp.split(values, [CORNERS], -1) for values in (again, given.values))
+    found["corner_error"] = corner_error(near, seen.corners, jnp.where(both, true, sparse.ABSENT))
+    found["corner_error_given"] = corner_error(own, seen.corners, true)
+    if told.shape[-1]:
+        found["feature_error"] = feature_error(shown, seen.feature, both & seen.viewed)
+        found["feature_error_given"] = feature_error(told, seen.feature, seen.viewed)
     return found | {"overflow": (free.lost + seen.lost).astype(jnp.float32)}

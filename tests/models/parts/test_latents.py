@@ -418,6 +418,22 @@ def test_a_deterministic_latent_costs_nothing_and_tells_nothing():
     assert (float(term), parts) == (0, {})
 
 
+@pytest.mark.parametrize("kind", ["gaussian", "categorical", "fsq"])
+def test_tokens_that_are_not_there_cost_nothing_whatever_is_said_of_them(kind):
+    bottleneck, params, said, given = case(kind)
+    alive = np.arange(said.shape[1])[None] < np.array([2, 3, 1])[:, None]
+    config = ml_collections.ConfigDict(dict(reduction="mean", cap_mode="clip"))
+
+    def charge(said):
+        rates = bottleneck.rate(params, bottleneck.encode(said, None, knobs()), given, knobs())
+        values = knobs(final_weight=1, free_bits=0.01)
+        return latents.charge(bottleneck, rates, jnp.float32(1), jnp.int32(99), values, config, jnp.asarray(alive))
+
+    one, other = charge(said), charge(jnp.where(alive[..., None], said, 9.0))
+    jax.tree.map(lambda here, there: np.testing.assert_allclose(here, there, rtol=1e-6), one, other)
+    assert float(one[1]["code_nats" if kind == "fsq" else "kl"]) > 0
+
+
 @pytest.mark.parametrize("kind", ["gaussian", "vamp_prior", "categorical"])
 def test_the_mean_and_the_free_bits_are_of_floats_for_every_unit(kind):
     bottleneck, params, said, given = case(kind)

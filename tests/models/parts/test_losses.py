@@ -235,7 +235,7 @@ def knobs(**given):
     return {f"kl.{name}": jnp.float32(value) for name, value in (off | given).items()}
 
 
-def controlled(rates, reduction="sum", mode="clip", reconstruction=1.0, floats=None, **given):
+def controlled(rates, reduction="sum", mode="clip", reconstruction=1.0, floats=None, alive=None, **given):
     return losses.controlled(
         jnp.asarray(rates, jnp.float32),
         jnp.float32(reconstruction),
@@ -244,6 +244,7 @@ def controlled(rates, reduction="sum", mode="clip", reconstruction=1.0, floats=N
         reduction,
         mode,
         floats,
+        alive,
     )
 
 
@@ -327,6 +328,30 @@ def test_what_takes_the_gradient_away_is_told(reduction, size):
     assert removed(cap=1e-3, initial_weight=1e-12, final_weight=1e-12) == pytest.approx(0, abs=1e-6)
     limit = float(np.median(RATES)) * size
     assert removed(free_bits=limit) == pytest.approx(1 - np.sqrt(np.mean(size * RATES > limit)), abs=1e-6)
+
+
+@pytest.mark.parametrize("reduction", ["sum", "mean"])
+@pytest.mark.parametrize("given", [{}, {"free_bits": 1.0}, {"cap": 0.2, "mode": "scale"}])
+def test_room_for_units_that_are_not_there_changes_nothing(reduction, given):
+    there = np.arange(6)[None] < np.array([6, 2, 4, 1])[:, None]
+    term, parts = controlled(RATES, reduction, floats=12, alive=there, **given)
+    room = np.pad(there, ((0, 0), (0, 3)))
+    rates = np.where(room, np.pad(RATES, ((0, 0), (0, 3))), 7)
+    more, same = controlled(rates, reduction, floats=18, alive=room, **given)
+    assert float(more) == pytest.approx(float(term), rel=1e-6)
+    assert {name: float(value) for name, value in same.items()} == pytest.approx(
+        {name: float(value) for name, value in parts.items()}, rel=1e-6
+    )
+    own = [row[kept] for row, kept in zip(RATES, there)]
+    assert float(parts["kl"]) == pytest.approx(np.mean([row.sum() for row in own]), rel=1e-5)
+    assert float(parts["kl_per_float"]) == pytest.approx(np.mean([row.mean() / 2 for row in own]), rel=1e-5)
+    if given == {}:
+        told = np.mean([row.sum() if reduction == "sum" else row.mean() / 2 for row in own])
+        assert float(term) == pytest.approx(told, rel=1e-5)
+    slope = jax.grad(lambda rates: controlled(rates, reduction, floats=18, alive=room, **given)[0])(jnp.float32(rates))
+    assert not np.asarray(slope)[~room].any()
+    whole, plain = controlled(RATES, reduction, alive=there | True, **given), controlled(RATES, reduction, **given)
+    jax.tree.map(lambda one, other: np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6), whole, plain)
 
 
 @pytest.mark.parametrize("mode", losses.CAP_MODES)
