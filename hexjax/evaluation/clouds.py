@@ -1,16 +1,14 @@
 """What a run makes of point clouds: python -m hexjax.evaluation.clouds RUN [RUN ...] [--into PAGE ...]
 
 For a family that sees points of the surface, of its held-out shapes: the V-IoU of what is decoded of clouds of fewer and
-more points, of noisy ones, and of one-sided scans, beside that of the mesh; and what order, copies and draws of the points
-change. It is of the field's sign at the points where the protocol asks it, so no mesh is made. Clouds stay in the frame of
-their mesh. Writes RUN/clouds.json, once without --again, and RUN/images/clouds.png. Prints tables, a row a run, or fills them
-into pages, between `<!-- clouds:NAME -->` and `<!-- /clouds:NAME -->`; `<!-- clouds:NAME RUN RUN -->` shows these alone.
+more points, of noisy ones, of one-sided scans, and of turned and shifted ones (`moved`), beside that of the mesh; and what
+order, copies and draws of the points change. It is of the field's sign at the points where the protocol asks it, so no mesh
+is made. Clouds stay in the frame of their mesh. Writes RUN/clouds.json, once without --again, and RUN/images/clouds.png.
+Prints tables, a row a run, or fills them into pages, between `<!-- clouds:NAME -->` and `<!-- /clouds:NAME -->`;
+`<!-- clouds:NAME RUN RUN -->` shows these alone.
 """
 
-import argparse
 import functools
-import json
-import os
 import pathlib
 import sys
 import zlib
@@ -22,13 +20,11 @@ import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib import figure
 
-from hexjax import names, pipeline, progress
-from hexjax.evaluation import codes, curve, page, rows, studied, table, written
+from hexjax import pipeline, progress
+from hexjax.evaluation import curve, moved, page, studied, table
 from hexjax.geometry import camera, distance, raster, surface, thin
-from hexjax.training import checkpoint, record
 from hexjax.types import Array, Batch, Item, Mesh, Scores
 
-FILE, PICTURE = "clouds.json", "images/clouds.png"
 COUNTS = (256, 512, 1024, 2048, 4096, 8192)  # points of a cloud
 NOISES = (0.001, 0.002, 0.005, 0.01, 0.02)  # standard deviations along each axis, world units
 VIEWS, SCAN_PX = 6, 256  # directions of scans, spread over the sphere; pixels a side of what each sees
@@ -38,37 +34,8 @@ SAME = 1e-5  # world units: what a field may differ by where only the order of t
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 for what is refused."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("runs", type=pathlib.Path, nargs="+", help="folders of trained runs, a row of each table each")
-    parser.add_argument("--again", action="store_true", help=f"make RUN/{FILE} anew where it is there")
-    parser.add_argument("--into", type=pathlib.Path, nargs="+", default=[], help=f"pages to fill from RUN/{FILE}")
-    given = parser.parse_args(arguments)
-    try:
-        found = [{} if given.again else rows.read(run / FILE) for run in given.runs]
-        for place, run in enumerate(given.runs):
-            if not found[place]:
-                found[place] = rows.plain(study(run))
-                written.Ledger(run).write(PICTURE, functools.partial(draw, found[place]))
-                record.write_atomically(run / FILE, json.dumps(found[place], indent=1, allow_nan=False) + "\n")
-        publish(given.runs, given.into, found)
-    except (ValueError, OSError, checkpoint.CheckpointError) as error:
-        print(f"clouds: {error}", file=sys.stderr)
-        return names.REFUSED
-    return names.DONE
-
-
-def publish(runs: Sequence[pathlib.Path], pages: Sequence[pathlib.Path], found: Sequence[Scores]) -> None:
-    """Nothing; the tables and pictures of the runs are in the pages, or the tables are printed.
-
-    Raises:
-        ValueError: as `page.publish`, and for a marker that names another run.
-    """
-    for one in pages:
-        links = [os.path.relpath((run / PICTURE).resolve(), one.resolve().parent) for run in runs]
-        linked = [told | {"picture": pathlib.PurePath(link).as_posix()} for told, link in zip(found, links)]
-        page.publish([one], "clouds", TABLES | {"picture": pictures}, linked, codes.chosen)
-    if not pages:
-        page.publish([], "clouds", TABLES, found)
+    what = "What runs make of point clouds."
+    return studied.command(arguments, studied.Study("clouds", what, study, TABLES, draw, pictures))
 
 
 def study(folder: pathlib.Path) -> Scores:
@@ -78,11 +45,8 @@ def study(folder: pathlib.Path) -> Scores:
         ValueError: for a run that does not see points, has no surface or no held-out shapes, or whose shapes do not load.
         CheckpointError: for one without a good checkpoint.
     """
-    run, told = studied.read(folder), []
+    run, told = read(folder), []
     family, config = run.family, run.config
-    if family.encode is None or family.field is None or not {"surface"} <= {*family.sees} <= {"surface", "salient"}:
-        told = f"{folder.name} is a run of {config.model.family}, which sees {', '.join(family.sees) or 'nothing'}"
-        raise ValueError(f"{told}; accepted: one that makes a shape of points of the surface")
     with progress.Line(len(run.held_out), "shapes told by clouds") as line:
         for done, item in enumerate(run.held_out, 1):
             told.append(row_of(run, item))
@@ -90,6 +54,20 @@ def study(folder: pathlib.Path) -> Scores:
     found = {"mode": "clouds", "run": folder.resolve().name, "family": config.model.family, "step": run.step}
     found |= {"points": config.surface.points, "tokens": family.layout.tokens, "shapes": len(told)}
     return found | {"samples": config.score.samples, "seed": config.seed} | summary(told) | {"items": told}
+
+
+def read(folder: pathlib.Path) -> studied.Run:
+    """The run in a folder, of a family that makes a shape of points of the surface.
+
+    Raises:
+        ValueError, CheckpointError: as `study`.
+    """
+    run = studied.read(folder)
+    family, config = run.family, run.config
+    if family.encode is None or family.field is None or not {"surface"} <= {*family.sees} <= {"surface", "salient"}:
+        told = f"{folder.name} is a run of {config.model.family}, which sees {', '.join(family.sees) or 'nothing'}"
+        raise ValueError(f"{told}; accepted: one that makes a shape of points of the surface")
+    return run
 
 
 def row_of(run: studied.Run, item: Item) -> Scores:
@@ -114,6 +92,12 @@ def row_of(run: studied.Run, item: Item) -> Scores:
     found["noise"] = {f"{size:g}": iou(np.float32(own + size * noise)) for size in NOISES}
     found["scans"] = [iou(scan) for scan in scans(item.mesh, seen, random)]
     plain, half = values_of(own), own[: seen // 2]
+
+    def moved_iou(cloud: Float[np.ndarray, "k 3"], asked: Float[np.ndarray, "p 3"]) -> float | None:
+        values = field_of(run, batch_of(run, cloud), asked)
+        return overlap((values < 0) & (np.abs(asked) <= 1).all(1), inside)  # a mesh of it ends with the cube
+
+    found["moved"] = moved.row(own, places, moved_iou)
     found["draws"] = [overlap(plain < 0, inside), *(iou(sample(seen)) for _ in range(DRAWS - 1))]
     changed = {"permuted": random.permutation(own), "doubled": [*own, *own], "half_doubled": [*own, *half]}
     values = {name: values_of(np.float32(cloud)) for name, cloud in changed.items()}
@@ -167,6 +151,7 @@ def summary(told: Sequence[Scores]) -> Scores:
     found["draws"] = {"mean": over(np.mean, drawn), "deviation": over(np.std, drawn), "range": over(np.ptp, drawn)}
     found["difference"] = {name: max(row["difference"][name] for row in told) for name in told[0]["difference"]}
     found["half_doubled"] = _mean([row["half_doubled"] for row in told])
+    found["moved"] = moved.summary([row["moved"] for row in told])
     return found | {"refused": dict(pair for row in told for pair in row["refused"].items())}
 
 
@@ -202,7 +187,7 @@ def laws_table(found: Sequence[Scores]) -> str:
     )  # fmt: skip
 
 
-TABLES: page.Tables = {"table": clouds_table, "laws": laws_table}
+TABLES: page.Tables = {"table": clouds_table, "laws": laws_table, "moved": moved.moved_table}
 
 
 def pictures(found: Sequence[Scores]) -> str:

@@ -10,7 +10,6 @@ codes.json is not studied anew without --again.
 
 import argparse
 import functools
-import io
 import itertools
 import json
 import pathlib
@@ -24,7 +23,6 @@ import ml_collections
 import numpy as np
 from jaxtyping import Bool, Float
 from matplotlib import figure
-from PIL import Image
 
 from hexjax import names, pipeline, progress
 from hexjax.diagnostics import generation
@@ -47,7 +45,6 @@ FITTED = {
     "f_score_0.01": False,
     "v_iou": False,
 }  # whether less is better
-COLOURS = 64  # of a picture's palette
 L1, SIGN = (
     "reconstruction",
     "sign",
@@ -345,7 +342,7 @@ def l1_by_time(found: Mapping[str, Course], axis: str, title: str, path: curve.T
             axes.spines[["top", "right"]].set_visible(False)
             axes.margins(x=0.01)
         right.legend(loc="lower right", fontsize=8)
-        _save(canvas, path)
+        curve.save_small(canvas, path)
 
 
 def codes_by_category(codes: Float[Array, "n d"], categories: Sequence[str], title: str, path: curve.Target) -> None:
@@ -367,7 +364,7 @@ def codes_by_category(codes: Float[Array, "n d"], categories: Sequence[str], tit
         axes.grid(True, color="#e6e6e6", lw=0.6)
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
-        _save(canvas, path)
+        curve.save_small(canvas, path)
 
 
 def codes_table(found: Sequence[Scores]) -> str:
@@ -480,13 +477,6 @@ def _mean(values: Sequence[Value]) -> float | None:
 def _median(values: Sequence[Value]) -> float | None:
     known = [value for value in values if value is not None]
     return float(np.median(known)) if known else None
-
-
-def _save(canvas: figure.Figure, path: curve.Target) -> None:
-    """Nothing; writes a picture as a PNG with a palette, which takes a third of the room."""
-    canvas.savefig(made := io.BytesIO(), format="png")
-    picture = Image.open(made).convert("RGB")
-    picture.quantize(COLOURS, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 if __name__ == "__main__":

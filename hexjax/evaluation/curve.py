@@ -11,6 +11,7 @@ from typing import Any
 import matplotlib
 from matplotlib import figure
 from matplotlib.axes import Axes
+from PIL import Image
 
 from hexjax.types import Scores
 
@@ -31,6 +32,7 @@ WITNESS = {  # margins in nats, and forces: what the legend calls them, and how 
     FORCE: ("force on the means", {"color": "#c8553d", "lw": 1.4, "ls": "--"}),
     "diagnostics.witness_force_constant": ("force on a constant mean", {"color": "#c8553d", "lw": 0.8, "ls": ":"}),
 }
+COLOURS = 64  # of a small picture's palette; shaded ones want 256
 LINES = ("#c8553d", "#588157", "#8d6a9f", "#c49b3b", "#5f8ea0", "#9a8c98", "#6b705c")
 
 
@@ -55,6 +57,13 @@ def axes_of(title: str, xlabel: str, path: Target, size: int = 12) -> Iterator[A
         if axes.lines:
             axes.legend(loc="center left", bbox_to_anchor=(1, 0.5), fontsize=8)
         canvas.savefig(path, format="png")
+
+
+def save_small(canvas: figure.Figure, path: Target, colours: int = COLOURS) -> None:
+    """Nothing; writes a picture as a PNG with a palette, which takes a third of the room."""
+    canvas.savefig(made := io.BytesIO(), format="png")
+    picture = Image.open(made).convert("RGB")
+    picture.quantize(colours, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(path, "PNG", optimize=True)
 
 
 def plain(axes: Axes) -> None:

@@ -2,9 +2,11 @@
 
 `python -m hexjax.evaluation.equal_size results/equal_size --into docs/representations.md` replaces what stands between
 `<!-- equal:NAME -->` and `<!-- /equal:NAME -->` for NAME = table or picture, and draws results/equal_size/equal.png. A cell
-is FAMILY_SEED; figures are means over the same held-out shapes, and over seeds with half their range.
+is FAMILY_SEED; figures are means over the same held-out shapes, and over seeds with half their range. Of several folders, a
+size of latent each, it draws quality over floats into the first, FOLDER/over_floats.png: `<!-- floats:picture -->`.
 """
 
+import argparse
 import io
 import json
 import os
@@ -14,7 +16,8 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hexjax.evaluation import baselines, curve, page, rows, size_curve, table
+from hexjax import names
+from hexjax.evaluation import baselines, curve, over_floats, page, rows, size_curve, table
 from hexjax.training import record
 from hexjax.types import Scores
 
@@ -25,6 +28,8 @@ SCORED = {
     "cd_l1": "CD-L1", "normal_consistency": "NC", "sharp_normal_error": "sharp normals",
 }  # fmt: skip
 DRAWN = "v_iou"
+OVER, OVER_FLOATS = "over_floats.png", ("v_iou", "f_score_0.01")
+BESIDE = [baselines.LABELS[kind] for kind in ("nearest", "pca")]  # what learns nothing, drawn over floats
 
 
 class Results(NamedTuple):
@@ -168,25 +173,89 @@ def draw(results: Results) -> bytes:
     return made.getvalue()
 
 
-def make(folder: pathlib.Path, pages: list[pathlib.Path]) -> None:
-    """Nothing; the table is printed, or in the pages, and then the plot is drawn.
+def read_sizes(folders: Sequence[pathlib.Path]) -> list[Results]:
+    """The finished runs of several sweeps, one of each size, the fewest floats first.
+
+    Raises:
+        ValueError: as `read`, and for two of one size, and a sweep that is scored on other shapes or otherwise than the first.
+    """
+    found = [read(folder) for folder in folders]
+    first, *others = [next(iter(results.families.values()))[0] for results in found]
+    for folder, scores in zip(folders[1:], others):
+        if differing := size_curve.differing(first, scores):
+            raise ValueError(
+                f"{folder.name} is scored on other {differing} than {folders[0].name}; accepted: sweeps that share them"
+            )
+    sizes = [results.floats for results in found]
+    if twice := [size for size in sizes if sizes.count(size) > 1]:
+        raise ValueError(f"{len(twice)} folders have {twice[0]:,} floats; accepted: one of each size")
+    return sorted(found, key=lambda results: results.floats)
+
+
+def panels(found: Sequence[Results]) -> list[over_floats.Panel]:
+    """What is drawn of several sizes: a panel a score."""
+    families, made = dict.fromkeys(name for results in reversed(found) for name in results.families), []
+    for key in OVER_FLOATS:
+        courses = {}
+        for name in families:
+            runs = [results.families[name] for results in found if name in results.families]
+            floats = [statistics.mean(values(each, "latent_floats")) for each in runs]
+            scored, best = ([values(each, key) for each in runs], [_ceiling(each, key) for each in runs])
+            courses[name] = over_floats.Course(floats, scored, best)
+        learnt_nothing = [(results.floats, dict(_beside(results))) for results in found]
+        beside = {
+            label: [(floats, told[label][key]) for floats, told in learnt_nothing if label in told] for label in BESIDE
+        }
+        made.append(
+            over_floats.Panel(f"held-out {SCORED[key]}", [results.floats for results in found], courses, beside)
+        )
+    return made
+
+
+def title_over(found: Sequence[Results]) -> str:
+    """What the runs of several sizes say, counted from them: the best family of each."""
+    told = []
+    for results in found:
+        name, runs = next(iter(results.families.items()))
+        told.append(f"{name} {_number(_mean(values(runs, DRAWN)))} at {results.floats:,} floats")
+    return f"Held-out {SCORED[DRAWN]} over floats, the best of each size: {', '.join(told)}"
+
+
+def make(folders: Sequence[pathlib.Path], pages: Sequence[pathlib.Path]) -> None:
+    """Nothing; the table is printed, or in the pages, and then the plot is drawn; of several folders the plot alone.
 
     Raises:
         ValueError: for a folder that is no such sweep, or a page that cannot be filled.
     """
-    found, file = read(folder), folder / FILE
+    if len(folders) == 1:
+        found, kind, tables, file = read(folders[0]), "equal", TABLES, folders[0] / FILE
+        linked, made = lambda link: found._replace(picture=link), draw(found)
+    else:
+        sizes, kind, file = read_sizes(folders), "floats", folders[0] / OVER
+        told = title_over(sizes)
+        tables = {"picture": lambda link: f"![{told}]({link})\n"}
+        linked, made = str, over_floats.draw(panels(sizes), told)
     for one in pages:
         link = os.path.relpath(file.resolve(), one.resolve().parent)
-        page.publish([one], "equal", TABLES, found._replace(picture=pathlib.PurePath(link).as_posix()))
+        page.publish([one], kind, tables, linked(pathlib.PurePath(link).as_posix()))
     if not pages:
-        return page.publish([], "equal", TABLES, found)
-    record.write_atomically(file, draw(found))
+        page.publish([], kind, tables, linked(file.name))
+    record.write_atomically(file, made)
 
 
-def main(arguments: list[str]) -> int:
+def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 for what is refused."""
-    what = "Representations at equal size."
-    return page.main(arguments, "equal_size", what, "folder of a sweep's runs: results/equal_size", make)
+    parser = argparse.ArgumentParser(description="Representations at equal size.")
+    told = "folder of a sweep's runs, results/equal_size; or several, one of each size"
+    parser.add_argument("folders", type=pathlib.Path, nargs="+", help=told)
+    parser.add_argument("--into", type=pathlib.Path, nargs="+", default=[], help="pages whose marked places are filled")
+    given = parser.parse_args(arguments)
+    try:
+        make(given.folders, given.into)
+    except (ValueError, OSError) as error:
+        print(f"equal_size: {error}", file=sys.stderr)
+        return names.REFUSED
+    return names.DONE
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import matplotlib.cm
 import matplotlib.patches
 import numpy as np
 import scipy.spatial
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from matplotlib import colors, figure, ticker
 from matplotlib.axes import Axes
 
@@ -135,13 +135,22 @@ def renders(
     sights = dict(zip(found, shade.look(list(found.values()), PANEL_PX)))
     pictures = {name: shade.shade(sights[name], np.reshape(shade.CLAY, (1, 3))) for name in bare}
     for name, distances in errors.items():
-        at_samples = shade.interpolate(sights[name], np.append(distances, 0.0))  # a mesh without vertices is read too
-        pictures[f"{name}: error"] = shade.shade(sights[name], error_colours(at_samples))
+        pictures[f"{name}: error"] = with_errors(sights[name], distances)
     with curve.styled():
         canvas = panels(pictures, title)
-        colours = error_colours(np.linspace(0, ERROR_LIMIT, 320))
-        scale(canvas, colours, ERROR_LIMIT, "distance to the input's surface, in units of the frame")
+        error_scale(canvas, "distance to the input's surface, in units of the frame")
         canvas.savefig(path)
+
+
+def with_errors(sight: shade.Sight, distances: Float[Array, "n"]) -> UInt8[np.ndarray, "v h w 3"]:
+    """The pictures of a mesh with the errors of its vertices as colours."""
+    at_samples = shade.interpolate(sight, np.append(distances, 0.0))  # a mesh without vertices is read too
+    return shade.shade(sight, error_colours(at_samples))
+
+
+def error_scale(canvas: figure.Figure, label: str) -> None:
+    """Nothing; below the pictures of `panels` is which colour stands for which error."""
+    scale(canvas, error_colours(np.linspace(0, ERROR_LIMIT, 320)), ERROR_LIMIT, label)
 
 
 def scale(canvas: figure.Figure, colours: Float[np.ndarray, "k 3"], limit: float, label: str) -> None:
@@ -182,8 +191,12 @@ def unseen(item: Item, hits: Float[Array, "k 3"], share: float, ledger: written.
         ledger.write(f"images/{written.stem(item.name)}_unseen.png", canvas.savefig)
 
 
-def panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
-    """A figure of columns of pictures [rows, h, w, 3], pixel for pixel, cut to the smallest common box."""
+def panels(pictures: dict[str, np.ndarray], title: str, notes: Sequence[Sequence[str]] = ()) -> figure.Figure:
+    """A figure of columns of pictures [rows, h, w, 3], pixel for pixel, cut to the smallest common box.
+
+    Args:
+        notes: of each row what stands below its pictures.
+    """
     stack = _cut(np.stack(list(pictures.values()), 1))
     rows, columns = stack.shape[:2]
     h, w = stack.shape[2:4]
@@ -197,6 +210,10 @@ def panels(pictures: dict[str, np.ndarray], title: str) -> figure.Figure:
         canvas.text(centre, 1 - 56 / height, name, ha="center", va="center", fontsize=10, color="#555555")
         if (pictures[name] == 255).all():
             canvas.text(centre, 0.5, "no surface", ha="center", va="center", fontsize=10, color="#aa3333")
+    for row, texts in enumerate(notes):
+        for column, text in enumerate(texts):
+            place = (side + (column + 0.5) * w) / width, (foot + (rows - 1 - row) * h) / height
+            canvas.text(*place, _short(text, CAPTION), ha="center", va="center", fontsize=7.5, color="#555555")
     return canvas
 
 

@@ -54,6 +54,19 @@ def look(meshes: Sequence[Mesh], resolution: int) -> list[Sight]:
     return [Sight(np.stack(masks), *map(np.concatenate, rest)) for masks, *rest in gathered]
 
 
+def close_up(
+    meshes: Sequence[Mesh],
+    resolution: int,
+    camera: Float[np.ndarray, "3 3"],
+    centre: Float[np.ndarray, "3"],
+    reach: float,
+) -> list[Sight]:
+    """What one camera, a rotation from the frame, sees of each mesh within so much of a place, in a picture each (v = 1)."""
+    turned = [(np.asarray(mesh.vertices, np.float64) - centre) @ camera.T for mesh in meshes]
+    seen = [_see(mesh, vertices, 1 / reach, resolution * OVERSAMPLING) for mesh, vertices in zip(meshes, turned)]
+    return [sight._replace(mask=sight.mask[None]) for sight in seen]
+
+
 def cameras() -> Float[np.ndarray, "v 3 3"]:
     """Rotations from the frame: yaw about +y (the front goes to the right), then pitch (the top comes nearer)."""
     rotations = []

@@ -48,9 +48,9 @@ def read(folder: pathlib.Path) -> Results:
         )
     first = next(iter(runs))
     for name, scores in runs.items():
-        if differing := _differing(runs[first], scores):
+        if told := differing(runs[first], scores):
             raise ValueError(
-                f"{folder.name}: {name} and {first} are scored on other {differing}; accepted: runs of one sweep, which "
+                f"{folder.name}: {name} and {first} are scored on other {told}; accepted: runs of one sweep, which "
                 "share them"
             )
     missing = tuple(name for name in dict.fromkeys((*known, *found)) if name not in runs)
@@ -82,7 +82,7 @@ def _read(run: pathlib.Path) -> Scores | None:
     return scores
 
 
-def _differing(one: Scores, other: Scores) -> str:
+def differing(one: Scores, other: Scores) -> str:
     """What two evaluations do not share; nothing where a curve may show both."""
     if _held_out(one) != _held_out(other):
         return "held-out shapes"

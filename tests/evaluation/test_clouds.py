@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.spatial
 
 from hexjax import names, pipeline
 from hexjax.data import fields, sources
-from hexjax.evaluation import clouds, studied
+from hexjax.evaluation import clouds, moved, studied
 from hexjax.geometry import distance
 from hexjax.models import family as families
 from hexjax.models import vecset
@@ -76,6 +77,33 @@ def test_the_order_of_the_points_changes_nothing_and_copies_of_all_of_them_neith
     assert found["difference"]["doubled"] <= clouds.SAME
     assert 0 < found["difference"]["half_doubled"] < 0.01
     assert "(yes)" in clouds.laws_table([found])
+
+
+def test_a_ball_is_the_same_turned_and_one_that_is_shifted_is_not_found_where_the_family_has_it(found):
+    told = {name: row["mean"] for name, row in found["moved"].items()}
+    assert all(told[f"turned by {degrees}°"] > 0.97 for degrees in moved.TURNS)
+    assert told["shifted by 0.1"] < told["shifted by 0.05"] < told["turned by 90°"] - 0.02  # it stays at the centre
+    assert found["moved"]["shifted by 0.1"]["interval"][1] < 0
+    line = clouds.TABLES["moved"]([found, {"run": "before", "shapes": 2}])
+    assert "| no |" in line
+    assert "| before | 2 | – |" in line
+
+
+def test_a_family_that_moves_with_its_cloud_is_not_refuted():
+    random = np.random.default_rng(0)
+    box, cloud = np.array([0.5, 0.4, 0.3]), random.uniform(-1, 1, (900, 3)) * [0.5, 0.4, 0.3]
+    places = random.uniform(-1, 1, (4000, 3))
+    inside = (np.abs(places) < box).all(1)
+
+    def invariant(cloud, asked):  # what lies within the cloud's convex hull
+        return clouds.overlap(scipy.spatial.Delaunay(cloud).find_simplex(asked) >= 0, inside)
+
+    rows = [moved.row(cloud, places, invariant)] * 3
+    assert len(rows[0]) == 1 + len(moved.TURNS) + len(moved.SHIFTS)
+    np.testing.assert_allclose([*rows[0].values()], rows[0][moved.AS_WAS], atol=0.005)
+    assert "not refuted" in moved.moved_table(
+        [{"run": "a", "shapes": 3, "moved": moved.summary([dict.fromkeys(rows[0], 0.9)] * 3)}]
+    )
 
 
 def test_a_scan_is_the_part_of_the_surface_that_its_camera_sees():

@@ -218,7 +218,7 @@ def test_the_auto_decoder_logs_what_is_drawn():
 
 def test_categories_have_marks_of_their_own_and_the_legend_names_them(monkeypatch):
     drawn = []
-    monkeypatch.setattr(codes, "_save", lambda canvas, path: drawn.append(canvas.axes[0]))
+    monkeypatch.setattr(codes.curve, "save_small", lambda canvas, path: drawn.append(canvas.axes[0]))
     categories = [f"kind {number}" for number in range(9)] * 2
     codes.codes_by_category(np.random.default_rng(0).standard_normal((18, 5)), categories, "a $ run", io.BytesIO())
     assert drawn[0].get_legend_handles_labels()[1] == sorted(set(categories))

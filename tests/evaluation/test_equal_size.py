@@ -18,7 +18,7 @@ def scores_of(value, floats):
            "seconds": {"encode": 0.1, "field": 0.2, "polygonise": 0.3}}  # fmt: skip
     failed = row | {"name": "b", "failed": True, "watertight": False, "components": 0}
     items = [row | {"name": "a", "failed": False}, failed]
-    parts = {"test": {"shapes": 2, "mean": mean | {"latent_floats": floats, "ceiling": dict.fromkeys(mean, 1.0)}},
+    parts = {"test": {"shapes": 2, "mean": mean | {"latent_floats": float(floats), "ceiling": dict.fromkeys(mean, 1.0)}},
              "train": {"mean": mean}}  # fmt: skip
     return {"mode": "evaluate", "step": 2, "settings": SETTINGS, "items": items, "parts": parts, "latent_floats": floats,
             "parameters": 1234, "baselines": {"nearest": {"mean": dict.fromkeys(mean, 0.5)}}}  # fmt: skip
@@ -27,12 +27,17 @@ def scores_of(value, floats):
 @pytest.fixture
 def sweep(tmp_path):
     """Three finished runs of two families, and one that was not begun."""
+    return made(tmp_path)
+
+
+def made(tmp_path, size=1000):
+    """The same at another size."""
     for name, value, floats in (("sets_0", 0.7, 1000), ("sets_1", 0.8, 1000), ("cells_0", 0.9, 960)):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "scores.json").write_text(json.dumps(scores_of(value, floats)))
+        (tmp_path / name / "scores.json").write_text(json.dumps(scores_of(value, floats * size // 1000)))
         (tmp_path / name / "config.json").write_text(json.dumps({"train": {"steps": 2}}))
     cells = ["sets_0: base=a", "cells_0: base=b", "sets_1: base=a", "cells_1: base=b"]
-    (tmp_path / "config.json").write_text(json.dumps({"sweep": {"cells": cells, "floats": 1000}}))
+    (tmp_path / "config.json").write_text(json.dumps({"sweep": {"cells": cells, "floats": size}}))
     return tmp_path
 
 
@@ -62,3 +67,38 @@ def test_a_latent_of_another_size_or_another_sweep_is_refused_in_a_line(sweep):
     told = f"{sweep.name} is no sweep over families; accepted: results/equal_size"
     with pytest.raises(ValueError, match=f"^{re.escape(told)}$"):
         equal_size.read(sweep)
+
+
+def test_several_sizes_are_curves_of_families_with_their_ceilings_beside_what_learns_nothing(sweep, tmp_path):
+    other = tmp_path / "large"
+    other.mkdir()
+    made(other, 4000)
+    page = sweep / "page.md"
+    page.write_text("<!-- floats:picture -->\n<!-- /floats:picture -->\n")
+    sizes = equal_size.read_sizes([other, sweep])
+    assert [results.floats for results in sizes] == [1000, 4000]
+    panel = equal_size.panels(sizes)[0]
+    assert panel.sizes == [1000, 4000]
+    assert panel.families["sets"] == ([1000, 4000], [[0.7, 0.8]] * 2, [1.0, 1.0])
+    assert panel.families["cells"] == ([960, 3840], [[0.9]] * 2, [1.0, 1.0])
+    nearest = "nearest training shape, told by an oracle"
+    assert panel.beside == {nearest: [(1000, 0.5), (4000, 0.5)], "PCA": []}
+    assert equal_size.main([str(other), str(sweep), "--into", str(page)]) == names.DONE
+    told = "Held-out V-IoU over floats, the best of each size: cells 0.900 at 1,000 floats, cells 0.900 at 4,000 floats"
+    assert f"![{told}](large/over_floats.png)" in page.read_text()
+    assert (other / "over_floats.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_sizes_that_cannot_be_held_together_are_refused_in_a_line(sweep, tmp_path, capsys):
+    other = tmp_path / "same"
+    other.mkdir()
+    made(other)
+    assert equal_size.main([str(sweep), str(other)]) == names.REFUSED
+    assert capsys.readouterr().err == "equal_size: 2 folders have 1,000 floats; accepted: one of each size\n"
+    for name in ("sets_0", "sets_1", "cells_0"):
+        scores = json.loads((other / name / "scores.json").read_text())
+        scores["settings"]["grid"] = 64
+        (other / name / "scores.json").write_text(json.dumps(scores))
+    assert equal_size.main([str(sweep), str(other)]) == names.REFUSED
+    told = f"same is scored on other grid than {sweep.name}; accepted: sweeps that share them"
+    assert capsys.readouterr().err == f"equal_size: {told}\n"
