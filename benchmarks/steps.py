@@ -120,26 +120,43 @@ def torch_runners(
 
 
 def torch_step(config: Any, model: Any, network: Any, inputs: Sequence[Any], half: Any) -> Step:
-    """One step of PyTorch: loss, gradient, clipping where there is one, and fused Adam, its rates by group as ours."""
+    """One step of PyTorch: loss, gradient, clipping where there is one, and the optimisers of the config."""
     import torch
 
-    given, groups = config.optimiser, {}
-    for name, parameter in model.named_parameters():
-        groups.setdefault(given.scale.get(name.partition(".")[0], 1.0), []).append(parameter)
-    groups = [{"params": each, "lr": given.learning_rate * share} for share, each in groups.items()]
-    adam = torch.optim.Adam(groups, betas=(0.9, given.beta2), eps=given.epsilon, fused=True)
+    optimisers, limit = torch_optimisers(config, model), config.optimiser.clip_norm
 
     def once() -> float:
-        adam.zero_grad(set_to_none=True)
+        for optimiser in optimisers:
+            optimiser.zero_grad(set_to_none=True)
         with half:
             loss = network(*inputs)[0]
         loss.backward()
-        if math.isfinite(given.clip_norm):
-            torch.nn.utils.clip_grad_norm_(model.parameters(), given.clip_norm)
-        adam.step()
+        if math.isfinite(limit):
+            torch.nn.utils.clip_grad_norm_(model.parameters(), limit)
+        for optimiser in optimisers:
+            optimiser.step()
         return loss.item()  # waits
 
     return once
+
+
+def torch_optimisers(config: Any, model: Any) -> list[Any]:
+    """Fused Adam, its rates by group as ours; with `optimiser.kind = muon` PyTorch's Muon for the weights of layers.
+
+    That orthogonalises in bfloat16, query, key and value of a layer as one matrix; and Adam beside it has no Nesterov.
+    """
+    import torch
+
+    given, groups, weights = config.optimiser, {}, {}
+    for name, parameter in model.named_parameters():
+        is_weight = given.kind == "muon" and parameter.ndim == 2 and name.endswith(".weight")
+        held = (weights if is_weight else groups).setdefault(given.scale.get(name.partition(".")[0], 1.0), [])
+        held.append(parameter)
+    rates = lambda groups: [{"params": each, "lr": given.learning_rate * share} for share, each in groups.items()]
+    found = [torch.optim.Adam(rates(groups), betas=(0.9, given.beta2), eps=given.epsilon, fused=True)]
+    if weights:
+        found.append(torch.optim.Muon(rates(weights), weight_decay=0.0, adjust_lr_fn="match_rms_adamw"))
+    return found
 
 
 def agreement(model: Any, inputs: Sequence[Any], first: dict[str, Any], told: tuple[str, Any]) -> dict[str, Any]:
@@ -169,14 +186,14 @@ def agreement(model: Any, inputs: Sequence[Any], first: dict[str, Any], told: tu
     return found | {"relative": [float(f"{value:.2g}") for value in relative]}
 
 
-def in_turns(runners: dict[str, Step], count: int) -> dict[str, dict[str, float]]:
-    """Median, least and most seconds of `count` steps of every runner, one after another in each round, after WARM rounds."""
+def in_turns(runners: dict[str, Step], count: int, warm: int = WARM) -> dict[str, dict[str, float]]:
+    """Median, least and most seconds of `count` steps of every runner, in turns in each round, after `warm` rounds."""
     times: dict[str, list[float]] = {name: [] for name in runners}
-    for number in range(WARM + count):
+    for number in range(warm + count):
         for name, step in runners.items():
             time.sleep(PAUSE)
             seconds, _ = common.timed(step)
-            if number >= WARM:
+            if number >= warm:
                 times[name].append(seconds)
     return {name: spread(seconds) for name, seconds in times.items()}
 

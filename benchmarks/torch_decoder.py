@@ -13,6 +13,12 @@ import torch
 from torch import nn
 
 
+def features(points: torch.Tensor, turns: torch.Tensor) -> torch.Tensor:
+    """Places [..., 3], then their sines and cosines at so many turns: [..., 3 + 6 bands]."""
+    angles = (points[..., None, :] * turns[:, None]).flatten(-2)
+    return torch.cat([points, angles.sin(), angles.cos()], -1)
+
+
 class Decoder(nn.Module):
     """Signed distances [b, p] at points [b, p, 3] of shapes with codes [b, d]."""
 
@@ -27,8 +33,7 @@ class Decoder(nn.Module):
         self.register_buffer("turns", math.pi * 2.0 ** torch.arange(bands), persistent=False)
 
     def forward(self, code: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-        angles = (points[..., None, :] * self.turns[:, None]).flatten(-2)
-        x = torch.cat([points, angles.sin(), angles.cos()], -1)
+        x = features(points, self.turns)
         given = [layer(code)[:, None] for layer in self.codes]
         h = torch.relu(self.layers[0](x) + given[0])
         for i, layer in enumerate(self.layers[1:], 1):

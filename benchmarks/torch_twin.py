@@ -204,14 +204,18 @@ def _mixer(found: dict[str, np.ndarray], place: str, tree: Mapping[str, Any]) ->
     _linear(found, f"{place}.leave", tree["Dense_1"])
     found[f"{place}.place"], found[f"{place}.norm.weight"] = tree["place"], tree["RMSNorm_0"]["scale"]
     for number in range(sum(name.startswith("Attention") for name in tree)):
-        block, here = tree[f"Attention_{number}"], f"{place}.blocks.{number}"
-        attention, width = block["MultiHeadDotProductAttention_0"], tree["place"].shape[-1]
-        parts = [attention[name] for name in ("query", "key", "value")]
-        kernel = np.concatenate([np.reshape(part["kernel"], (width, width)) for part in parts], 1)
-        _linear(found, f"{here}.qkv", {"kernel": kernel, "bias": np.concatenate([p["bias"].ravel() for p in parts])})
-        out = attention["out"]
-        _linear(found, f"{here}.out", {"kernel": np.reshape(out["kernel"], (width, width)), "bias": out["bias"]})
-        _linear(found, f"{here}.up", block["Dense_0"])
-        _linear(found, f"{here}.down", block["Dense_1"])
-        for norm in range(2):
-            found[f"{here}.norms.{norm}.weight"] = block[f"RMSNorm_{norm}"]["scale"]
+        copy_attention(found, f"{place}.blocks.{number}", tree[f"Attention_{number}"])
+
+
+def copy_attention(found: dict[str, np.ndarray], place: str, block: Mapping[str, Any]) -> None:
+    """Nothing; the parameters of one of our blocks of attention are put under the names of `Attention` at a place."""
+    attention, width = block["MultiHeadDotProductAttention_0"], len(block["RMSNorm_0"]["scale"])
+    parts = [attention[name] for name in ("query", "key", "value")]
+    kernel = np.concatenate([np.reshape(part["kernel"], (width, width)) for part in parts], 1)
+    _linear(found, f"{place}.qkv", {"kernel": kernel, "bias": np.concatenate([p["bias"].ravel() for p in parts])})
+    out = attention["out"]
+    _linear(found, f"{place}.out", {"kernel": np.reshape(out["kernel"], (width, width)), "bias": out["bias"]})
+    _linear(found, f"{place}.up", block["Dense_0"])
+    _linear(found, f"{place}.down", block["Dense_1"])
+    for norm in range(2):
+        found[f"{place}.norms.{norm}.weight"] = block[f"RMSNorm_{norm}"]["scale"]
