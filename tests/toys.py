@@ -6,6 +6,7 @@ import importlib
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 from configs import base
 from hexjax.data import fields
@@ -91,7 +92,16 @@ VARIANTS = {
         ),
     },
 }  # fmt: skip
-ALL = [(name, variant) for name in VARIANTS for variant in VARIANTS[name]]
+# Whose programs say little that those of other variants do not, and take as long to compile: slow tests alone.
+LIKE_OTHERS = (
+    "siren", "fsq", "silhouettes", "silhouette_sdf", "depth", "silhouette_sdf, deterministic, calibrated_gaussian",
+    "depth, bernoulli, continuous_bernoulli", "voxels, flow_prior, bernoulli", "salient, eikonal",
+)  # fmt: skip
+ALL = [
+    pytest.param(name, variant, marks=pytest.mark.slow if variant in LIKE_OTHERS else ())
+    for name in VARIANTS
+    for variant in VARIANTS[name]
+]
 RESOLUTION = 16
 
 

@@ -43,6 +43,7 @@ def folder(tmp_path, monkeypatch):
     return toys.write_run(tmp_path / "run", config, {"scale": np.float32(0.9)}, items)
 
 
+@pytest.mark.slow
 def test_every_loss_is_told_where_it_is_and_they_add_up_to_the_whole(folder, capsys):
     assert budget.main([str(folder)]) == names.DONE
     found = json.loads((folder / "budget.json").read_text())

@@ -71,6 +71,7 @@ def sweep(tmp_path, monkeypatch):
     return tmp_path, items
 
 
+@pytest.mark.slow
 def test_families_of_a_sweep_are_drawn_side_by_side_and_one_without_a_surface_is_empty(sweep, capsys, monkeypatch):
     folder, items = sweep
     heads, ball = [], meshes.to_source(shapes.sphere(0.9, 2), items[1].similarity)
