@@ -131,7 +131,7 @@ def alone(items, tmp_path_factory):
     return run(make("a: kl.final_weight=4", **{"sweep.seeds": 1, "seed": 1}), items, tmp_path_factory.mktemp("alone"))
 
 
-@pytest.mark.parametrize("together", ["vmap", "map"])
+@pytest.mark.parametrize("together", ["vmap", pytest.param("map", marks=pytest.mark.slow)])
 def test_a_run_in_company_is_the_run_alone(items, tmp_path, alone, together):
     company = run(make("a: kl.final_weight=1|4", **{"sweep.together": together}), items, tmp_path / "company")
     there, here = company["a"]["runs"][3]["final"], alone["a"]["runs"][0]["final"]
