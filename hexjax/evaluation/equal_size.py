@@ -6,7 +6,6 @@ is FAMILY_SEED; figures are means over the same held-out shapes, and over seeds 
 size of latent each, it draws quality over floats into the first, FOLDER/over_floats.png: `<!-- floats:picture -->`.
 """
 
-import argparse
 import io
 import json
 import os
@@ -16,7 +15,6 @@ import sys
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from hexjax import names
 from hexjax.evaluation import baselines, curve, over_floats, page, rows, size_curve, table
 from hexjax.training import record
 from hexjax.types import Scores
@@ -245,17 +243,8 @@ def make(folders: Sequence[pathlib.Path], pages: Sequence[pathlib.Path]) -> None
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code 0, or 2 for what is refused."""
-    parser = argparse.ArgumentParser(description="Representations at equal size.")
-    told = "folder of a sweep's runs, results/equal_size; or several, one of each size"
-    parser.add_argument("folders", type=pathlib.Path, nargs="+", help=told)
-    parser.add_argument("--into", type=pathlib.Path, nargs="+", default=[], help="pages whose marked places are filled")
-    given = parser.parse_args(arguments)
-    try:
-        make(given.folders, given.into)
-    except (ValueError, OSError) as error:
-        print(f"equal_size: {error}", file=sys.stderr)
-        return names.REFUSED
-    return names.DONE
+    folders = "folder of a sweep's runs, results/equal_size; or several, one of each size"
+    return page.main(arguments, "equal_size", "Representations at equal size.", folders, make, several=True)
 
 
 if __name__ == "__main__":

@@ -57,16 +57,22 @@ def publish(
 
 
 def main(
-    arguments: list[str], name: str, what: str, folder: str, make: Callable[[pathlib.Path, list[pathlib.Path]], None]
+    arguments: Sequence[str],
+    name: str,
+    what: str,
+    folder: str,
+    make: Callable[[Any, list[pathlib.Path]], None],
+    several: bool = False,
 ) -> int:
     """Exit code of a command that makes tables and pictures of results: 0, or 2 for what is refused.
 
     Args:
         name: of the command; what: it makes; folder: what the results' folder is.
         make: (folder of results, pages) -> None, may raise ValueError.
+        several: there may be more folders than one, and `make` is given a list of them.
     """
     parser = argparse.ArgumentParser(description=what)
-    parser.add_argument("results", type=pathlib.Path, help=folder)
+    parser.add_argument("results", type=pathlib.Path, nargs="+" if several else None, help=folder)
     parser.add_argument(
         "--into", type=pathlib.Path, nargs="+", default=[], help="pages whose marked tables are replaced"
     )
